@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Texts that come from a qube or a device, made safe to show, and names that are used as names.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Copies to `safe` (size bytes with its NUL) with each character that is not printable ASCII shown as '_': one '_' per
+ * UTF-8 sequence, one per stray byte. Leading and trailing spaces go. Returns the length.
+ */
+size_t text_make_safe(const void *untrusted_bytes, size_t len, char *safe, size_t size);
+
+/* Only 0x20..0x7e. */
+bool text_is_printable(const char *text);
+
+/* A qube's name as Qubes OS takes it: a letter, then letters, digits, '_', '-', '.'; at most LIMIT_QUBE_NAME. */
+bool text_is_qube_name(const char *text);
+
+/* A USB port: "1-2", "3-1.4.2": digits, '-', digits and '.', shorter than LIMIT_PORT_TEXT. */
+bool text_is_usb_port(const char *text);
+
+/* Strict decimal: no sign, no space, no leading zero, at most `max`. 0 or -EINVAL. */
+int text_to_u64(const char *text, uint64_t max, uint64_t *ret_value);
+
+/* Seven characters and a NUL, e.g. "u080650": Qubes' code for a USB interface. */
+void text_interface_code(const uint8_t code[3], char ret_text[8]);

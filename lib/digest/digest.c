@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "lib/digest/digest.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <nettle/sha2.h>
+
+_Static_assert(DIGEST_SIZE == SHA256_DIGEST_SIZE, "digest size");
+
+void digest_sha256(const void *bytes, size_t len, uint8_t ret_digest[DIGEST_SIZE])
+{
+	struct sha256_ctx context;
+
+	sha256_init(&context);
+	sha256_update(&context, len, bytes);
+	sha256_digest(&context, DIGEST_SIZE, ret_digest);
+}
+
+void digest_to_hex(const uint8_t digest[DIGEST_SIZE], char ret_text[2 * DIGEST_SIZE + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < DIGEST_SIZE; i++) {
+		ret_text[2 * i] = digits[digest[i] >> 4];
+		ret_text[2 * i + 1] = digits[digest[i] & 15];
+	}
+	ret_text[2 * DIGEST_SIZE] = '\0';
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+int digest_from_hex(const char *text, uint8_t ret_digest[DIGEST_SIZE])
+{
+	uint8_t digest[DIGEST_SIZE];
+
+	if (strlen(text) != 2 * (size_t)DIGEST_SIZE)
+		return -EINVAL;
+	for (size_t i = 0; i < DIGEST_SIZE; i++) {
+		int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EINVAL;
+		digest[i] = (uint8_t)(high << 4 | low);
+	}
+	memcpy(ret_digest, digest, DIGEST_SIZE);
+	return 0;
+}

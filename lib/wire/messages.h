@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control protocol between the broker (dom0) and a device agent (in a qube), all of it.
+ *
+ * A frame is 8 bytes of header and a body whose length its type fixes; at most LIMIT_FRAME bytes.
+ *
+ *     0  u16  type        WIRE_* below
+ *     2  u16  length      of the whole frame, header included: must be exactly the type's
+ *     4  u32  id          a request's number (never 0, never in use), repeated by its answer; 0 in all else
+ *
+ * Little endian. One encoding per value: decode then encode gives the same bytes. A text field holds
+ * printable ASCII (0x20..0x7e), then zero bytes to its end, at least one. There is no optional field.
+ *
+ * Dialogue:  agent: HELLO, SESSION*            (a fresh agent has none)
+ *            broker: WELCOME                   (versions differ: it closes instead)
+ *            agent: LIST_BEGIN, devices, LIST_END, then events and answers
+ *            a device is DEVICE, DEVICE_TEXT*, DEVICE_COMMIT, nothing in between
+ *            broker: requests EXPORT, IMPORT, STOP, PING, RESCAN
+ *
+ * The table below is the only description: structs, lengths, codec, dispatch and tests come from it.
+ * M(NAME, number, direction, answer to, states in which it may come, FIELDS)
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/limits.h"
+
+#define WIRE_VERSION 1u
+#define WIRE_HEADER 8u
+#define WIRE_DIGEST 32u /* SHA-256 */
+#define WIRE_INTERFACES (3u * LIMIT_INTERFACES)
+#define WIRE_TEXT (LIMIT_TEXT + 2u)
+
+/* Fields: U8(name) U16 U32 U64, BYTES(name, n), TEXT(name, n with its NUL), ENUM8(name, first, last) */
+#define WIRE_FIELDS_HELLO(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U16(version)                                             \
+	U16(roles) /* enum wire_roles, bits */                   \
+	U64(incarnation) /* random, new at each start of the agent */
+#define WIRE_FIELDS_SESSION(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U64(session)                                               \
+	ENUM8(side, WIRE_SIDE_EXPORT, WIRE_SIDE_IMPORT)            \
+	U16(peer) /* domain id at the other end */                 \
+	BYTES(digest, WIRE_DIGEST)
+#define WIRE_FIELDS_LIST_BEGIN(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U32(serial)
+#define WIRE_FIELDS_DEVICE(U8, U16, U32, U64, BYTES, TEXT, ENUM8)            \
+	U16(slot)       /* 0..LIMIT_DEVICES-1, the agent's own number */     \
+	U32(generation) /* new at each plug: {slot, generation} never re-used */ \
+	ENUM8(class, WIRE_CLASS_USB, WIRE_CLASS_USB)                         \
+	ENUM8(speed, WIRE_SPEED_LOW, WIRE_SPEED_SUPER_PLUS)                  \
+	U16(vendor)                                                          \
+	U16(product)                                                         \
+	U8(n_interfaces)                                                     \
+	BYTES(interfaces, WIRE_INTERFACES) /* class, subclass, protocol each; zero after n_interfaces */ \
+	BYTES(digest, WIRE_DIGEST)         /* of the snapshot, see lib/usbip/snapshot.h */ \
+	TEXT(port, LIMIT_PORT_TEXT)        /* physical path: "1-2.4" */
+#define WIRE_FIELDS_DEVICE_TEXT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U16(slot)                                                      \
+	U32(generation)                                                \
+	ENUM8(which, WIRE_TEXT_SERIAL, WIRE_TEXT_PRODUCT)              \
+	TEXT(text, WIRE_TEXT)
+#define WIRE_FIELDS_DEVICE_COMMIT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U16(slot)                                                        \
+	U32(generation)
+#define WIRE_FIELDS_DEVICE_GONE(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U16(slot)                                                      \
+	U32(generation)
+#define WIRE_FIELDS_LIST_END(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U32(serial)                                                 \
+	U16(n_left_out) /* devices beyond LIMIT_DEVICES or not readable */
+#define WIRE_FIELDS_EXPORTED(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(session)
+#define WIRE_FIELDS_IMPORTED(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(session)
+#define WIRE_FIELDS_STOPPED(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(session)
+#define WIRE_FIELDS_FAILED(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U64(session)                                              \
+	ENUM8(outcome, OUTCOME_FIRST_FAILURE, OUTCOME_LAST)
+#define WIRE_FIELDS_ENDED(U8, U16, U32, U64, BYTES, TEXT, ENUM8)   \
+	U64(session)                                               \
+	ENUM8(side, WIRE_SIDE_EXPORT, WIRE_SIDE_IMPORT)            \
+	ENUM8(outcome, OUTCOME_OK, OUTCOME_LAST)                   \
+	U64(bytes_to_target)                                       \
+	U64(bytes_from_target)
+#define WIRE_FIELDS_PONG(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(nonce)
+
+#define WIRE_FIELDS_WELCOME(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U16(version)                                               \
+	U64(incarnation) /* random, new at each start of the broker */ \
+	U16(domid)       /* the agent's own, as the hypervisor gives it */
+#define WIRE_FIELDS_RESCAN(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U32(serial)
+#define WIRE_FIELDS_EXPORT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U64(session) /* also names the data channel: "qdb/<hex>" */ \
+	U16(slot)                                                 \
+	U32(generation)                                           \
+	BYTES(digest, WIRE_DIGEST)                                \
+	U16(target) /* domain id */
+#define WIRE_FIELDS_IMPORT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U64(session)                                              \
+	U16(source) /* domain id */                               \
+	BYTES(digest, WIRE_DIGEST)                                \
+	ENUM8(class, WIRE_CLASS_USB, WIRE_CLASS_USB)
+#define WIRE_FIELDS_STOP(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(session)
+#define WIRE_FIELDS_PING(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(nonce)
+
+/* state bits of the connection, as its receiver sees it: NEW before HELLO/WELCOME, READY after, LIST and DEVICE inside those brackets */
+#define WIRE_MESSAGES(M)                                                                        \
+	M(HELLO, 1, TO_BROKER, WIRE_EVENT, WIRE_IN_NEW)                                         \
+	M(SESSION, 2, TO_BROKER, WIRE_EVENT, WIRE_IN_GREETED)                                   \
+	M(LIST_BEGIN, 3, TO_BROKER, WIRE_EVENT, WIRE_IN_GREETED | WIRE_IN_READY)                \
+	M(DEVICE, 4, TO_BROKER, WIRE_EVENT, WIRE_IN_READY | WIRE_IN_LIST)                       \
+	M(DEVICE_TEXT, 5, TO_BROKER, WIRE_EVENT, WIRE_IN_DEVICE | WIRE_IN_LISTED_DEVICE)        \
+	M(DEVICE_COMMIT, 6, TO_BROKER, WIRE_EVENT, WIRE_IN_DEVICE | WIRE_IN_LISTED_DEVICE)      \
+	M(DEVICE_GONE, 7, TO_BROKER, WIRE_EVENT, WIRE_IN_READY)                                 \
+	M(LIST_END, 8, TO_BROKER, WIRE_EVENT, WIRE_IN_LIST)                                     \
+	M(EXPORTED, 9, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                    \
+	M(IMPORTED, 10, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                   \
+	M(STOPPED, 11, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                    \
+	M(FAILED, 12, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                     \
+	M(ENDED, 13, TO_BROKER, WIRE_EVENT, WIRE_IN_READY | WIRE_IN_LIST)                       \
+	M(PONG, 14, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                       \
+	M(WELCOME, 64, TO_AGENT, WIRE_EVENT, WIRE_IN_NEW)                                       \
+	M(RESCAN, 65, TO_AGENT, WIRE_EVENT, WIRE_IN_READY)                                      \
+	M(EXPORT, 66, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                    \
+	M(IMPORT, 67, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                    \
+	M(STOP, 68, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                      \
+	M(PING, 69, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)
+
+/* Why something ended or was refused: code, and the sentence that a user reads ("attach failed: ..."). */
+#define WIRE_OUTCOMES(O)                                                                                    \
+	O(OK, "done")                                                                                       \
+	O(NO_DEVICE, "the device is not there any more; plug it in again")                                  \
+	O(CHANGED, "the device changed after it was listed; look at the list again before you attach it")   \
+	O(BUSY, "the device or the port is in use")                                                         \
+	O(NO_PORT, "no free virtual USB port in the target qube; detach a device there")                    \
+	O(NO_DRIVER, "the target qube has no vhci_hcd kernel module; install its kernel modules package")   \
+	O(OPEN_FAILED, "the device qube could not open the device; look at its journal")                    \
+	O(SPAWN_FAILED, "a proxy process could not be started; look at the qube's journal")                 \
+	O(NO_PEER, "the other qube did not connect in time")                                                \
+	O(TIMED_OUT, "the qube did not answer in time")                                                     \
+	O(PEER_LOST, "the connection to the other qube broke")                                              \
+	O(PEER_CHEATED, "the other qube sent data that USB does not allow; it was cut off")                 \
+	O(UNPLUGGED, "the device was unplugged")                                                            \
+	O(QUBE_GONE, "the qube was shut down")                                                              \
+	O(STOPPED, "it was stopped by the broker")                                                          \
+	O(CRASHED, "a proxy process died")                                                                  \
+	O(UNSUPPORTED, "this agent cannot do that")                                                         \
+	O(NO_AGENT, "no device agent runs in that qube; install and start device-agent there")              \
+	O(AUDIT_FAILED, "the audit record could not be written, so nothing was attached; free disk space")  \
+	O(INTERNAL, "an internal error; look at the journal")
+
+enum wire_direction { WIRE_TO_BROKER, WIRE_TO_AGENT };
+enum wire_kind { WIRE_EVENT, WIRE_REQUEST, WIRE_ANSWER };
+enum wire_states {
+	WIRE_IN_NEW = 1,
+	WIRE_IN_GREETED = 2, /* HELLO seen, list not yet begun */
+	WIRE_IN_READY = 4,
+	WIRE_IN_LIST = 8,
+	WIRE_IN_DEVICE = 16,        /* between DEVICE and DEVICE_COMMIT, else READY */
+	WIRE_IN_LISTED_DEVICE = 32, /* the same inside a list */
+};
+enum wire_roles { WIRE_ROLE_EXPORT = 1, WIRE_ROLE_IMPORT = 2 };
+enum wire_side { WIRE_SIDE_EXPORT = 1, WIRE_SIDE_IMPORT = 2 };
+enum wire_class { WIRE_CLASS_USB = 1 };
+/* as vhci_hcd's attach file counts them: Linux enum usb_device_speed */
+enum wire_speed {
+	WIRE_SPEED_LOW = 1,
+	WIRE_SPEED_FULL = 2,
+	WIRE_SPEED_HIGH = 3,
+	WIRE_SPEED_WIRELESS = 4,
+	WIRE_SPEED_SUPER = 5,
+	WIRE_SPEED_SUPER_PLUS = 6,
+};
+enum wire_text { WIRE_TEXT_SERIAL = 1, WIRE_TEXT_MANUFACTURER = 2, WIRE_TEXT_PRODUCT = 3 };
+
+#define WIRE_OUTCOME_ENUM(name, sentence) OUTCOME_##name,
+enum outcome {
+	WIRE_OUTCOMES(WIRE_OUTCOME_ENUM) OUTCOME_COUNT,
+	OUTCOME_FIRST_FAILURE = OUTCOME_OK + 1,
+	OUTCOME_LAST = OUTCOME_COUNT - 1,
+};
+#undef WIRE_OUTCOME_ENUM
+
+#define WIRE_TYPE_ENUM(name, number, direction, kind, states) WIRE_##name = (number),
+enum wire_type { WIRE_MESSAGES(WIRE_TYPE_ENUM) };
+#undef WIRE_TYPE_ENUM
+
+#define WIRE_C_U8(n) uint8_t n;
+#define WIRE_C_U16(n) uint16_t n;
+#define WIRE_C_U32(n) uint32_t n;
+#define WIRE_C_U64(n) uint64_t n;
+#define WIRE_C_BYTES(n, len) uint8_t n[len];
+#define WIRE_C_TEXT(n, len) char n[len];
+#define WIRE_C_ENUM8(n, first, last) uint8_t n;
+#define WIRE_STRUCT(name, number, direction, kind, states) \
+	struct wire_##name {                               \
+		WIRE_FIELDS_##name(WIRE_C_U8, WIRE_C_U16, WIRE_C_U32, WIRE_C_U64, WIRE_C_BYTES, WIRE_C_TEXT, WIRE_C_ENUM8) \
+	};
+WIRE_MESSAGES(WIRE_STRUCT)
+#undef WIRE_STRUCT
+
+/* A decoded message of any type: msg.EXPORT.session, ... */
+#define WIRE_MEMBER(name, number, direction, kind, states) struct wire_##name name;
+struct wire_message {
+	enum wire_type type;
+	uint32_t id;
+	union {
+		WIRE_MESSAGES(WIRE_MEMBER)
+	};
+};
+#undef WIRE_MEMBER
+
+/* What can be wrong with a frame; positive. */
+enum wire_fault {
+	WIRE_MORE = 1,      /* not a fault: the frame is not complete yet */
+	WIRE_BAD_TYPE,      /* unknown type */
+	WIRE_BAD_LENGTH,    /* not the type's length */
+	WIRE_BAD_DIRECTION, /* a message of the other side */
+	WIRE_BAD_STATE,     /* not permitted now */
+	WIRE_BAD_ID,        /* 0 in a request or an answer, other than 0 in an event */
+	WIRE_BAD_FIELD,     /* an enumeration out of range, a text that is not clean, bytes after n_interfaces */
+};
+
+/*
+ * Decodes the first frame of `untrusted_bytes`. Pure. 0: *ret_message is set and *ret_used bytes belong to it;
+ * WIRE_MORE: give more bytes; another wire_fault: this peer is to be cut off. Never looks past `len`.
+ * `direction`: the way this frame travels. `states`: the current wire_states bit.
+ */
+int wire_decode(const uint8_t *untrusted_bytes, size_t len, enum wire_direction direction, enum wire_states state,
+		struct wire_message *ret_message, size_t *ret_used);
+
+/* Encodes into `frame`, at least LIMIT_FRAME bytes. Returns the frame's length; asserts that `message` is valid. */
+size_t wire_encode(const struct wire_message *message, uint8_t *frame);
+
+/* The state of the connection after `message`, received in `state`. */
+enum wire_states wire_next_state(enum wire_states state, enum wire_type type, enum wire_direction direction);
+
+/* Constant texts, never NULL. */
+const char *wire_type_name(enum wire_type type);
+const char *wire_fault_text(int fault);
+const char *outcome_text(enum outcome outcome);
+const char *outcome_name(enum outcome outcome); /* "no-device": for the audit log and JSON */
