@@ -6,6 +6,9 @@
 
 CONFIG ?= gcc
 VERSION := 0.1
+ifneq ($(V),1)
+Q := @
+endif
 BUILD ?= build
 OUT := $(BUILD)/$(CONFIG)
 PREFIX ?= /usr
@@ -68,6 +71,19 @@ archives = $(foreach r,$(1),$(if $(call srcs,$(r)),$(call archive,$(r))))
 .PHONY: all
 all: $(PROGRAMS:%=$(OUT)/bin/%)
 
+.PHONY: help
+help:
+	@echo 'make               build everything into $(OUT)/bin (CONFIG=gcc clang gcc-san clang-san)'
+	@echo 'make demo          the main job, shown under real Xen; INTERACTIVE=1 leaves you at a prompt there'
+	@echo 'make check         all tests, the Xen rig included; installs what it needs'
+	@echo 'make unit          the tests that need neither root nor Xen, in seconds'
+	@echo 'make rig S=NAME    one rig scenario: tests/rig/test_NAME.py'
+	@echo 'make bench         attach time, throughput, latency beside the peers, into $(BUILD)/bench.tsv'
+	@echo 'make fuzz T=wire S=60   one fuzzer of tests/fuzz for so many seconds'
+	@echo 'make install DESTDIR=   what dom0 and the qubes need (install-dom0, install-qube: only one of them)'
+	@echo 'make deb           two Debian packages in $(BUILD): device-broker (dom0), device-agent (qubes)'
+	@echo 'make clean         removes what was compiled; $(BUILD)/rig (images) stays, make distclean takes it too'
+
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter broker/io/% proxies/% lib/channel/% lib/sandbox/%,$<),$(LIB_CFLAGS)) -MMD -MP -c -o $@ $<
@@ -102,16 +118,109 @@ $(FUZZERS): $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(call archives,$(TEST_ROOMS))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(TEST_ROOMS)) -Wl,--end-group \
 		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
-.PHONY: fuzzers units
+# Integration: tests/integration/x.c -> $(OUT)/bin/x, linked with every room; test-*.c are cmocka programs that
+# `make check` runs, the others are tools that those (or the rig) start. test-*.py and test-*.sh run as they are.
+INTEGRATION_SRCS := $(wildcard tests/integration/*.c)
+INTEGRATION := $(INTEGRATION_SRCS:tests/integration/%.c=$(OUT)/bin/%)
+$(INTEGRATION): $(OUT)/bin/%: $(OUT)/tests/integration/%.o $(call archives,$(TEST_ROOMS))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(TEST_ROOMS)) -Wl,--end-group \
+		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
+
+.PHONY: fuzzers units integration
 fuzzers: $(FUZZERS)
 units: $(UNIT_TESTS)
+integration: $(INTEGRATION)
 
-ifneq ($(V),1)
-Q := @
-endif
+# ---- what people call -------------------------------------------------------------------------------------------
+# Each installs what it needs first, then starts make again: pkg-config is there only after that.
+
+CHECK_SECONDS := 10 # of each fuzzer
+.PHONY: deps
+deps:
+	@packaging/install-deps
+
+.PHONY: unit check demo bench rig fuzz
+unit:
+	@$(MAKE) --no-print-directory CONFIG=gcc units
+	@CONFIG=gcc tests/list unit gcc | tests/check -
+
+check: deps
+	@for config in gcc gcc-san clang-san; do \
+		$(MAKE) --no-print-directory -j2 CONFIG=$$config all units integration || exit 1; done
+	@$(MAKE) --no-print-directory -j2 CONFIG=clang all
+	@$(MAKE) --no-print-directory -j2 CONFIG=fuzz fuzzers
+	@$(MAKE) --no-print-directory rig-images
+	@tests/list static unit gcc-san unit clang-san integration gcc-san fuzz $(CHECK_SECONDS) rig | tests/check -
+
+demo: deps
+	@$(MAKE) --no-print-directory -j2 CONFIG=gcc all integration
+	@$(MAKE) --no-print-directory rig-images
+	@tests/rig/demo $(if $(filter 1,$(INTERACTIVE)),--interactive)
+
+bench: deps
+	@$(MAKE) --no-print-directory -j2 CONFIG=gcc all integration
+	@$(MAKE) --no-print-directory rig-images
+	@tests/bench/run
+
+rig: deps
+	@$(MAKE) --no-print-directory -j2 CONFIG=gcc all integration
+	@$(MAKE) --no-print-directory rig-images
+	@tests/rig/run-tests $(S:%=tests/rig/test_%.py)
+
+T ?= wire
+fuzz: deps
+	@$(MAKE) --no-print-directory -j2 CONFIG=fuzz $(BUILD)/fuzz/bin/fuzz-$(T)
+	@mkdir -p $(BUILD)/corpus/$(T)
+	$(BUILD)/fuzz/bin/fuzz-$(T) -max_total_time=$(or $(S),60) $(BUILD)/corpus/$(T)
+
+# The rig's images, with our programs as they are now: the broker and the CLI in dom0, agent and proxies in each guest.
+RIG_PAYLOAD := $(BUILD)/rig/payload
+.PHONY: rig-images
+rig-images:
+	@rm -rf $(RIG_PAYLOAD) && mkdir -p $(RIG_PAYLOAD)/dom0 $(RIG_PAYLOAD)/guest
+	@$(MAKE) --no-print-directory -s CONFIG=gcc install-dom0 DESTDIR=$(RIG_PAYLOAD)/dom0
+	@$(MAKE) --no-print-directory -s CONFIG=gcc install-qube DESTDIR=$(RIG_PAYLOAD)/guest
+	@for tool in $(RIG_TOOLS); do install -D -t $(RIG_PAYLOAD)/dom0/usr/bin $(BUILD)/gcc/bin/$$tool && \
+		install -D -t $(RIG_PAYLOAD)/guest/usr/bin $(BUILD)/gcc/bin/$$tool || exit 1; done
+	@tests/rig/build
+RIG_TOOLS := $(patsubst tests/integration/%.c,%,$(filter-out tests/integration/test-%.c,$(INTEGRATION_SRCS)))
+
+# ---- installing -------------------------------------------------------------------------------------------------
+LIBEXEC := $(PREFIX)/lib/device-broker
+UNITS := /usr/lib/systemd/system
+MAN := $(PREFIX)/share/man
+INSTALL := install -D
+
+.PHONY: install install-dom0 install-qube deb
+install: install-dom0 install-qube
+
+install-dom0: all
+	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-broker
+	$(INSTALL) -t $(DESTDIR)$(PREFIX)/bin $(OUT)/bin/qvm-device
+	ln -sf qvm-device $(DESTDIR)$(PREFIX)/bin/qvm-usb
+	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-broker.service
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man1 man/qvm-device.1
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-broker.8
+	$(INSTALL) -m 644 packaging/completions/qvm-device.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/qvm-device
+	$(INSTALL) -m 644 packaging/sysusers/device-broker.conf $(DESTDIR)/usr/lib/sysusers.d/device-broker.conf
+
+install-qube: all
+	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-agent
+	$(INSTALL) -t $(DESTDIR)$(LIBEXEC) $(OUT)/bin/usb-proxy
+	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-agent.service
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-agent.8 man/usb-proxy.8
+	$(INSTALL) -m 644 packaging/sysusers/device-agent.conf $(DESTDIR)/usr/lib/sysusers.d/device-agent.conf
+
+deb: all
+	@BUILD=$(BUILD) VERSION=$(VERSION) packaging/make-debs
 
 .PHONY: clean
 clean:
 	rm -rf $(BUILD)/gcc $(BUILD)/gcc-san $(BUILD)/clang $(BUILD)/clang-san $(BUILD)/fuzz
+
+.PHONY: distclean
+distclean: clean
+	rm -rf $(BUILD)
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)

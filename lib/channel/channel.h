@@ -75,13 +75,14 @@ struct channel_backend *channel_backend_free(struct channel_backend *backend);
 int channel_listen(struct channel_backend *backend, const struct channel_address *address,
 		   const struct channel_rings *rings, struct channel **ret_channel);
 
-/* Connects as client_domid, without blocking. 0 and an OPEN channel, CHANNEL_NOT_YET, CHANNEL_REFUSED, or a negative errno. */
+/* Connects as client_domid, without blocking. 0 and an OPEN channel, CHANNEL_NOT_YET, CHANNEL_REFUSED, or a negative
+ * errno. */
 int channel_connect(struct channel_backend *backend, const struct channel_address *address,
 		    struct channel **ret_channel);
 
 /* The same, retrying for at most `timeout_usec`; CHANNEL_TIMED_OUT when nobody came. */
-int channel_connect_wait(struct channel_backend *backend, const struct channel_address *address,
-			 uint64_t timeout_usec, struct channel **ret_channel);
+int channel_connect_wait(struct channel_backend *backend, const struct channel_address *address, uint64_t timeout_usec,
+			 struct channel **ret_channel);
 
 /* The fd to poll. Valid and constant for the life of the channel. */
 int channel_fd(const struct channel *channel);
@@ -116,7 +117,8 @@ size_t channel_space(const struct channel *channel);
  */
 int channel_finish(struct channel *channel);
 
-/* Blocks until the fd is ready for channel_poll_events(want_write), then dispatches. 0, CHANNEL_TIMED_OUT or a negative errno. */
+/* Blocks until the fd is ready for channel_poll_events(want_write), then dispatches. 0, CHANNEL_TIMED_OUT or a negative
+ * errno. */
 int channel_wait(struct channel *channel, bool want_write, uint64_t timeout_usec);
 
 /* Closes and frees. Without a channel_finish() before, the peer sees DEAD. NULL is allowed. */

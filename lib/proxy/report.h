@@ -37,5 +37,6 @@ struct proxy_report {
 /* Sends one report without blocking. 0 or a negative errno (-EPIPE: the agent is gone). */
 int proxy_report_send(int fd, const struct proxy_report *report);
 
-/* Receives one. 0: *ret_report is set and valid; 1: nothing there; -EPROTO: not a valid report; -EPIPE: the proxy closed. */
+/* Receives one. 0: *ret_report is set and valid; 1: nothing there; -EPROTO: not a valid report; -EPIPE: the proxy
+ * closed. */
 int proxy_report_receive(int fd, struct proxy_report *ret_report);

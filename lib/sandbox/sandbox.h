@@ -10,7 +10,8 @@ enum sandbox_profile { SANDBOX_USB_EXPORT, SANDBOX_USB_IMPORT };
 
 /*
  * Call before any byte of a peer is read. `user` is the account to become (by name, "qdb-proxy"; when it does not
- * exist, uid and gid 65534). Started as a non-root user (host tests) it does all that needs no privilege. 0 or a negative errno: then exit.
+ * exist, uid and gid 65534). Started as a non-root user (host tests) it does all that needs no privilege. 0 or a
+ * negative errno: then exit.
  */
 int sandbox_enter(enum sandbox_profile profile, const char *user);
 

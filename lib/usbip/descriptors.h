@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * USB descriptors from raw bytes: a total parser. Any input gives either a bounded tree or a reason; nothing is
- * read past `len`, nothing is allocated. USB 3.2 specification, chapter 9.6; CDC and class descriptors are stepped over.
+ * read past `len`, nothing is allocated. USB 3.2 specification, chapter 9.6; CDC and class descriptors are stepped
+ * over.
  *
  * The input is what Linux gives in sysfs `descriptors` and in a read of a usbfs node: the 18-byte device descriptor,
  * then each configuration with all that belongs to it (wTotalLength bytes).
@@ -14,8 +15,9 @@
 
 #include "lib/base/limits.h"
 
-#define USB_MAX_ALTSETTINGS 128u /* per configuration, over all interfaces: real cameras and sound cards stay far below */
-#define USB_MAX_ENDPOINTS 512u   /* per device, over all configurations and alternate settings */
+#define USB_MAX_ALTSETTINGS \
+	128u                   /* per configuration, over all interfaces: real cameras and sound cards stay far below */
+#define USB_MAX_ENDPOINTS 512u /* per device, over all configurations and alternate settings */
 
 struct usb_endpoint {
 	uint8_t address;    /* bEndpointAddress: number | 0x80 for IN */
@@ -54,22 +56,24 @@ struct usb_descriptors {
 	struct usb_altsetting altsettings[LIMIT_CONFIGS * USB_MAX_ALTSETTINGS];
 	uint16_t n_endpoints;
 	struct usb_endpoint endpoints[USB_MAX_ENDPOINTS];
-	/* Distinct {class, subclass, protocol} in order of first appearance, over all configurations and alternate settings */
+	/* Distinct {class, subclass, protocol} in order of first appearance, over all configurations and alternate
+	 * settings */
 	uint8_t n_interface_codes;
 	uint8_t interface_codes[LIMIT_INTERFACES][3];
 };
 
 /* Why an input is refused; positive. */
 enum usb_descriptor_fault {
-	USB_FAULT_SHORT = 1,        /* ends inside a descriptor */
-	USB_FAULT_LENGTH,           /* bLength 0, 1, or too small for its type, or past its parent */
-	USB_FAULT_TYPE,             /* not a device or configuration descriptor where one must be */
-	USB_FAULT_TOTAL_LENGTH,     /* wTotalLength below 9 or past the input */
-	USB_FAULT_CONFIGURATIONS,   /* 0, more than LIMIT_CONFIGS, or fewer in the input than bNumConfigurations; value 0 or twice */
-	USB_FAULT_TOO_MANY,         /* alternate settings, endpoints or interface codes beyond the limits */
-	USB_FAULT_ORDER,            /* an endpoint before any interface; an alternate setting twice */
-	USB_FAULT_ENDPOINT,         /* number 0, or twice in one alternate setting; more than bNumEndpoints says */
-	USB_FAULT_TRAILING,         /* bytes after the last configuration */
+	USB_FAULT_SHORT = 1,      /* ends inside a descriptor */
+	USB_FAULT_LENGTH,         /* bLength 0, 1, or too small for its type, or past its parent */
+	USB_FAULT_TYPE,           /* not a device or configuration descriptor where one must be */
+	USB_FAULT_TOTAL_LENGTH,   /* wTotalLength below 9 or past the input */
+	USB_FAULT_CONFIGURATIONS, /* 0, more than LIMIT_CONFIGS, or fewer in the input than bNumConfigurations; value 0
+				     or twice */
+	USB_FAULT_TOO_MANY,       /* alternate settings, endpoints or interface codes beyond the limits */
+	USB_FAULT_ORDER,          /* an endpoint before any interface; an alternate setting twice */
+	USB_FAULT_ENDPOINT,       /* number 0, or twice in one alternate setting; more than bNumEndpoints says */
+	USB_FAULT_TRAILING,       /* bytes after the last configuration */
 	USB_FAULT_COUNT,
 };
 

@@ -43,5 +43,6 @@ struct usb_snapshot {
 size_t usb_snapshot_build(uint8_t speed, const char *serial, const uint8_t *raw, size_t raw_len,
 			  uint8_t *bytes /* LIMIT_SNAPSHOT */);
 
-/* Pure and total. 0, a usb_descriptor_fault, or USB_FAULT_COUNT for a bad head (speed, serial). `bytes` must outlive the snapshot. */
+/* Pure and total. 0, a usb_descriptor_fault, or USB_FAULT_COUNT for a bad head (speed, serial). `bytes` must outlive
+ * the snapshot. */
 int usb_snapshot_parse(const uint8_t *untrusted_bytes, size_t len, struct usb_snapshot *ret_snapshot);

@@ -34,6 +34,7 @@
 #define WIRE_INTERFACES (3u * LIMIT_INTERFACES)
 #define WIRE_TEXT (LIMIT_TEXT + 2u)
 
+/* clang-format off */
 /* Fields: U8(name) U16 U32 U64, BYTES(name, n), TEXT(name, n with its NUL), ENUM8(name, first, last) */
 #define WIRE_FIELDS_HELLO(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U16(version)                                             \
@@ -149,6 +150,8 @@
 	O(AUDIT_FAILED, "the audit record could not be written, so nothing was attached; free disk space")  \
 	O(INTERNAL, "an internal error; look at the journal")
 
+/* clang-format on */
+
 enum wire_direction { WIRE_TO_BROKER, WIRE_TO_AGENT };
 enum wire_kind { WIRE_EVENT, WIRE_REQUEST, WIRE_ANSWER };
 enum wire_states {
@@ -192,9 +195,10 @@ enum wire_type { WIRE_MESSAGES(WIRE_TYPE_ENUM) };
 #define WIRE_C_BYTES(n, len) uint8_t n[len];
 #define WIRE_C_TEXT(n, len) char n[len];
 #define WIRE_C_ENUM8(n, first, last) uint8_t n;
-#define WIRE_STRUCT(name, number, direction, kind, states) \
-	struct wire_##name {                               \
-		WIRE_FIELDS_##name(WIRE_C_U8, WIRE_C_U16, WIRE_C_U32, WIRE_C_U64, WIRE_C_BYTES, WIRE_C_TEXT, WIRE_C_ENUM8) \
+#define WIRE_STRUCT(name, number, direction, kind, states)                                                   \
+	struct wire_##name {                                                                                 \
+		WIRE_FIELDS_##name(WIRE_C_U8, WIRE_C_U16, WIRE_C_U32, WIRE_C_U64, WIRE_C_BYTES, WIRE_C_TEXT, \
+				   WIRE_C_ENUM8)                                                             \
 	};
 WIRE_MESSAGES(WIRE_STRUCT)
 #undef WIRE_STRUCT

@@ -406,7 +406,8 @@ static void session_frame(enum frame_type type, uint32_t id, const uint8_t *data
 		return;
 	}
 	if (type == FRAME_SIGNAL && n == 4) {
-		kill(-s->pid, (int)get_u32(data));
+		if (kill(-s->pid, (int)get_u32(data)) < 0)
+			kill(s->pid, (int)get_u32(data)); /* it has no group of its own yet */
 	} else if (type == FRAME_STDIN) {
 		if (!n)
 			s->eof = true;
@@ -501,10 +502,8 @@ static int frames_take(struct stream *s, bool from_guest) {
 }
 
 static void links_prune(struct xs_handle *xs) {
-	unsigned int n;
 	char **event = xs_check_watch(xs);
 
-	(void)n;
 	if (!event)
 		return;
 	free(event);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The server of the Qubes Admin API: a UNIX socket on which people's tools list, attach and detach devices and
+ * listen to events. It reads qubes and devices from the core and never changes it: what changes something is handed
+ * to the broker through the hooks, with a token, and the answer comes back through admin_answer().
+ *
+ * A client can cost at most its share: LIMIT_ADMIN_CONNECTIONS in all and LIMIT_ADMIN_PER_UID for one user, a request
+ * of LIMIT_ADMIN_REQUEST bytes within TIMEOUT_ADMIN_REQUEST_USEC, a queue of LIMIT_ADMIN_QUEUE for a listener. When a
+ * share is used up, the oldest connection of that user that has not yet sent its request is closed for the new one.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "broker/core/core.h"
+
+struct admin;
+
+struct admin_hooks {
+	/*
+	 * The broker raises CORE_ATTACH / CORE_DETACH with this token (never 0, never used twice). The answer may come
+	 * during the call or any time later. `caller` is the user at the other end of the socket, for the audit log.
+	 */
+	void (*attach)(void *userdata, uint64_t token, uid_t caller, struct core_device_ref device,
+		       struct core_qube_ref target);
+	void (*detach)(void *userdata, uint64_t token, uid_t caller, struct core_device_ref device,
+		       struct core_qube_ref target);
+};
+
+/*
+ * Listens at `socket_path`, mode 0660, owner: us, group: `group` (NULL: our own). Its directory is made, 0750 with the
+ * same group, if it is missing; 0 or a negative errno: -ELOOP or -EPERM when the directory or what lies at the path is
+ * a symbolic link, not ours, or writable by others; -EADDRINUSE when a living server is there; -ESRCH: no such group.
+ * `core` and `userdata` must outlive the server; `hooks` is copied.
+ */
+int admin_new(sd_event *event, const char *socket_path, const char *group, const struct core *core,
+	      const struct admin_hooks *hooks, void *userdata, struct admin **ret_admin);
+struct admin *admin_free(struct admin *admin); /* closes every connection, removes the socket; NULL is fine */
+
+/* A CORE_DO_ANSWER action: finishes the waiting request of action->token. A token that nobody waits for is fine. */
+void admin_answer(struct admin *admin, const struct core_action *action);
+
+/*
+ * A CORE_DO_DEVICE_ADDED, CORE_DO_DEVICE_REMOVED, CORE_DO_ATTACHED or CORE_DO_DETACHED action: tells the listeners.
+ * action->device->ref.qube and ->target_name must still be as they were when the action was emitted, so call it from
+ * the core's emit() or with a copy of the device. Every other action is ignored.
+ */
+void admin_event(struct admin *admin, const struct core_action *action);
+
+/* A qube came or went: compares with what the listeners know and tells them. */
+void admin_qubes_changed(struct admin *admin);
+
+/*
+ * For tests: serves one connected stream socket as if it had been accepted from user `caller`. Takes fd over, always.
+ */
+void admin_serve(struct admin *admin, int fd, uid_t caller);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See client.h. The socket is never blocking: the only waits are in poll() and in the pause before another try when
+ * the server's backlog is full, and both end at the caller's deadline.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "lib/admin/client.h"
+
+#define RETRY_USEC (10 * USEC_PER_MSEC) /* connect() of a UNIX socket cannot be waited for by poll() */
+
+enum call_state { CALL_CONNECTING, CALL_SENDING, CALL_READING };
+
+struct admin_call {
+	int fd;
+	enum call_state state;
+	struct sockaddr_un address;
+	size_t sent, request_len, reply_len;
+	char request[LIMIT_ADMIN_REQUEST];
+	char reply[LIMIT_ADMIN_REPLY + 1];
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}
+
+int admin_call_new(const char *socket_path, const char *method, const char *argument, const char *dest,
+		   const char *payload, struct admin_call **ret_call)
+{
+	_cleanup_admin_call_ struct admin_call *call = malloc(sizeof(*call));
+	int len;
+
+	if (!call)
+		return -ENOMEM;
+	call->fd = -1;
+	call->state = CALL_CONNECTING;
+	call->sent = call->reply_len = 0;
+	call->address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (strlen(socket_path) >= sizeof(call->address.sun_path))
+		return -ENAMETOOLONG;
+	(void)strcpy(call->address.sun_path, socket_path);
+	len = snprintf(call->request, sizeof(call->request), "%s+%s dom0 name %s", method, argument, dest);
+	if (len < 0 || (size_t)len + 1 + strlen(payload) > sizeof(call->request))
+		return -EMSGSIZE;
+	memcpy(call->request + len + 1, payload, strlen(payload));
+	call->request_len = (size_t)len + 1 + strlen(payload);
+	call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (call->fd < 0)
+		return -errno;
+	*ret_call = TAKE_PTR(call);
+	return 0;
+}
+
+struct admin_call *admin_call_free(struct admin_call *call)
+{
+	if (call) {
+		if (call->fd >= 0)
+			(void)close(call->fd);
+		free(call);
+	}
+	return NULL;
+}
+
+/* The steps: 0 went on, ADMIN_CALL_PENDING must wait, another outcome or a negative errno is the end of the call. */
+static int step_connect(struct admin_call *call)
+{
+	if (connect(call->fd, (const struct sockaddr *)&call->address, sizeof(call->address)) == 0) {
+		call->state = CALL_SENDING;
+		return 0;
+	}
+	if (errno == EAGAIN || errno == EINTR)
+		return ADMIN_CALL_PENDING;
+	if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR)
+		return ADMIN_CALL_NO_SERVER;
+	if (errno == EACCES || errno == EPERM)
+		return ADMIN_CALL_NO_ACCESS;
+	return -errno;
+}
+
+static int step_send(struct admin_call *call)
+{
+	ssize_t n = send(call->fd, call->request + call->sent, call->request_len - call->sent, MSG_NOSIGNAL);
+
+	if (n < 0) {
+		if (errno == EAGAIN || errno == EINTR)
+			return ADMIN_CALL_PENDING;
+		if (errno != EPIPE && errno != ECONNRESET)
+			return -errno;
+		call->state = CALL_READING; /* it may have said why before it closed */
+		return 0;
+	}
+	call->sent += (size_t)n;
+	if (call->sent == call->request_len) {
+		(void)shutdown(call->fd, SHUT_WR);
+		call->state = CALL_READING;
+	}
+	return 0;
+}
+
+/* *ret_end: the reply is whole, as far as the server says. */
+static int step_read(struct admin_call *call, bool *ret_end)
+{
+	ssize_t n = recv(call->fd, call->reply + call->reply_len, sizeof(call->reply) - call->reply_len, 0);
+
+	if (n < 0) {
+		if (errno == EAGAIN || errno == EINTR)
+			return ADMIN_CALL_PENDING;
+		return errno == ECONNRESET ? ADMIN_CALL_CUT : -errno;
+	}
+	call->reply_len += (size_t)n;
+	if (call->reply_len > LIMIT_ADMIN_REPLY)
+		return ADMIN_CALL_BAD_REPLY;
+	*ret_end = n == 0;
+	return 0;
+}
+
+static int step(struct admin_call *call, bool *ret_end)
+{
+	switch (call->state) {
+	case CALL_CONNECTING:
+		return step_connect(call);
+	case CALL_SENDING:
+		return step_send(call);
+	case CALL_READING:
+		return step_read(call, ret_end);
+	}
+	return -EINVAL;
+}
+
+/* Until the socket can go on, at most `usec`. */
+static void pause_until_ready(const struct admin_call *call, uint64_t usec)
+{
+	struct pollfd ready = {.fd = call->fd, .events = call->state == CALL_SENDING ? POLLOUT : POLLIN};
+	struct timespec time;
+
+	if (call->state == CALL_CONNECTING && usec > RETRY_USEC)
+		usec = RETRY_USEC;
+	time = (struct timespec){.tv_sec = (time_t)(usec / USEC_PER_SEC),
+				 .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
+	(void)ppoll(&ready, call->state == CALL_CONNECTING ? 0 : 1, &time, NULL);
+}
+
+int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin_reply *ret_reply)
+{
+	uint64_t deadline = now_usec() + timeout_usec;
+	bool end = false;
+
+	while (!end) {
+		uint64_t now;
+		int r = step(call, &end);
+
+		if (r && r != ADMIN_CALL_PENDING)
+			return r;
+		now = now_usec();
+		if (now >= deadline && !end)
+			return ADMIN_CALL_PENDING;
+		if (r == ADMIN_CALL_PENDING)
+			pause_until_ready(call, deadline - now);
+	}
+	if (!call->reply_len)
+		return ADMIN_CALL_CUT;
+	return admin_reply_parse(call->reply, call->reply_len, ret_reply) ? ADMIN_CALL_BAD_REPLY : 0;
+}

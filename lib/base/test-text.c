@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The escape corpus (CL11, CL12, CL16, CF12): whatever bytes come in, only printable ASCII comes out, and one '_'
+ * stands for one thing.
+ */
+#include "tests/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/base.h"
+#include "lib/base/limits.h"
+#include "lib/base/log.h"
+#include "lib/base/text.h"
+
+/* An exact copy on the heap, so that a sanitizer sees each byte read beyond the end. */
+static void *exact_copy(const void *bytes, size_t len)
+{
+	void *copy = malloc(len ? len : 1);
+
+	assert_non_null(copy);
+	memcpy(copy, bytes, len);
+	return copy;
+}
+
+#define CASE(in, out)                   \
+	{                               \
+		in, sizeof(in) - 1, out \
+	}
+static const struct {
+	const char *in;
+	size_t len;
+	const char *out;
+} corpus[] = {
+	CASE("", ""),
+	CASE("Rig Stick", "Rig Stick"),
+	CASE("  padded \t ", "padded _"),
+	CASE("     ", ""),
+	CASE("a  b", "a  b"),
+	CASE("\x1b[2J\x1b[31mred", "_[2J_[31mred"),
+	CASE("\x1b]52;c;cm0gLXJm\x07", "_]52;c;cm0gLXJm_"),
+	CASE("\x1bPq\x1b\\", "_Pq_\\"),
+	CASE("safe\rEVIL\b\b\x7f", "safe_EVIL___"),
+	CASE("two\nlines<3>", "two_lines<3>"),
+	CASE("nul\0nul", "nul_nul"),
+	CASE("\xc2\x9b"
+	     "31m",
+	     "_31m"), /* C1 CSI as UTF-8 */
+	CASE("\x9b"
+	     "31m",
+	     "_31m"), /* C1 CSI as a byte */
+	CASE("\xe2\x80\xae"
+	     "gpj.exe",
+	     "_gpj.exe"),                         /* U+202E right-to-left override */
+	CASE("\xe2\x81\xa6x\xe2\x81\xa9", "_x_"), /* U+2066, U+2069 isolates */
+	CASE("wo\xe2\x80\x8brk", "wo_rk"),        /* U+200B zero width space */
+	CASE("\xef\xbb\xbf"
+	     "bom",
+	     "_bom"), /* U+FEFF */
+	CASE("\xd0\xb0"
+	     "dmin",
+	     "_dmin"),                              /* Cyrillic a */
+	CASE("\xf0\x9f\x98\x80", "_"),              /* U+1F600 */
+	CASE("\xc0\xaf\xc1\xbf", "____"),           /* overlong '/' and DEL */
+	CASE("\xe0\x80\xaf", "___"),                /* overlong, three bytes */
+	CASE("\xf0\x80\x80\xaf", "____"),           /* overlong, four bytes */
+	CASE("\xed\xa0\x80\xed\xb0\x80", "______"), /* surrogates */
+	CASE("\xf4\x90\x80\x80", "____"),           /* above U+10FFFF */
+	CASE("\xf8\x88\x80\x80\x80", "_____"),      /* five-byte form */
+	CASE("\x80\xbf", "__"),                     /* lone continuation bytes */
+	CASE("end\xe2\x80", "end__"),               /* truncated at the end */
+	CASE("end\xf0\x9f\x98", "end___"),
+	CASE("\xe2\x28\xa1", "_(_"), /* a sequence that breaks off */
+	CASE("\xff\xfe", "__"),
+	CASE("<b>&amp;%n%s$(rm)", "<b>&amp;%n%s$(rm)"), /* markup is the sinks' business */
+};
+#undef CASE
+
+static void test_corpus(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(corpus); i++) {
+		_cleanup_free_ void *in = exact_copy(corpus[i].in, corpus[i].len);
+		char out[64];
+		size_t n = text_make_safe(in, corpus[i].len, out, sizeof(out));
+
+		assert_string_equal(out, corpus[i].out);
+		assert_int_equal(n, strlen(out));
+	}
+}
+
+static void test_cut(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t size;
+		const char *out;
+	} cases[] = {
+		{"abc", 1, ""},    {"abc", 2, "a"}, {"abc", 4, "abc"}, {"ab  c", 4, "ab"}, {"\xc2\x9b\xc2\x9b", 2, "_"},
+		{"  abc", 3, "ab"}};
+	char guard[2] = "#";
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *out = malloc(cases[i].size);
+
+		assert_non_null(out);
+		(void)text_make_safe(cases[i].in, strlen(cases[i].in), out, cases[i].size);
+		assert_string_equal(out, cases[i].out);
+	}
+	assert_int_equal(text_make_safe("abc", 3, guard, 0), 0);
+	assert_int_equal(guard[0], '#');
+}
+
+static void test_long(void **state)
+{
+	enum { LONG = 65536 };
+	_cleanup_free_ uint8_t *in = malloc(LONG);
+	_cleanup_free_ char *out = malloc(LONG + 1);
+	uint32_t x = 2463534242u;
+
+	(void)state;
+	assert_non_null(in);
+	assert_non_null(out);
+	for (int round = 0; round < 8; round++) {
+		for (size_t i = 0; i < LONG; i++) {
+			x ^= x << 13;
+			x ^= x >> 17;
+			x ^= x << 5;
+			in[i] = (uint8_t)(round & 1 ? x : x | 0x80);
+		}
+		assert_true(text_make_safe(in, LONG, out, LONG + 1) <= LONG);
+		assert_true(text_is_printable(out));
+		assert_int_equal(text_make_safe(in, LONG, out, LIMIT_TEXT + 1), LIMIT_TEXT);
+	}
+}
+
+static void test_names(void **state)
+{
+	static const struct {
+		const char *text;
+		bool qube, port;
+	} cases[] = {
+		{"work", true, false},
+		{"sys-usb", true, false},
+		{"a.b_c-9", true, false},
+		{"", false, false},
+		{"9work", false, false},
+		{"-work", false, false},
+		{"../etc", false, false},
+		{"a/b", false, false},
+		{"a b", false, false},
+		{"a\n", false, false},
+		{"a\xc3\xa9", false, false},
+		{"abcdefghijklmnopqrstuvwxyz01234", true, false},
+		{"abcdefghijklmnopqrstuvwxyz012345", false, false},
+		{"1-2", false, true},
+		{"12-2.4.1", false, true},
+		{"1", false, false},
+		{"1-", false, false},
+		{"-1", false, false},
+		{"1-2.", false, false},
+		{"1-.2", false, false},
+		{"1-2..3", false, false},
+		{"1.2-3", false, false},
+		{"1-2-3", false, false},
+		{"1-2:1.0", false, false},
+		{"1-2/..", false, false},
+		{"1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.1", false, true},
+		{"1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.12", false, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = exact_copy(cases[i].text, strlen(cases[i].text) + 1);
+
+		assert_int_equal(text_is_qube_name(text), cases[i].qube);
+		assert_int_equal(text_is_usb_port(text), cases[i].port);
+	}
+}
+
+static void test_numbers(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t max;
+		int r;
+		uint64_t value;
+	} cases[] = {
+		{"0", 10, 0, 0},
+		{"10", 10, 0, 10},
+		{"11", 10, -EINVAL, 0},
+		{"05", 10, -EINVAL, 0}, /* DI04 */
+		{" 5", 10, -EINVAL, 0},
+		{"5 ", 10, -EINVAL, 0},
+		{"+5", 10, -EINVAL, 0},
+		{"-1", 10, -EINVAL, 0},
+		{"", 10, -EINVAL, 0},
+		{"0x1", 10, -EINVAL, 0},
+		{"18446744073709551615", UINT64_MAX, 0, UINT64_MAX},
+		{"18446744073709551616", UINT64_MAX, -EINVAL, 0},
+		{"99999999999999999999999", UINT64_MAX, -EINVAL, 0},
+		{"65536", UINT16_MAX, -EINVAL, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t value = 77;
+
+		assert_int_equal(text_to_u64(cases[i].text, cases[i].max, &value), cases[i].r);
+		assert_true(value == (cases[i].r ? 77 : cases[i].value));
+	}
+}
+
+static void test_interface_code(void **state)
+{
+	static const uint8_t code[3] = {0x08, 0x06, 0xff};
+	char text[8];
+
+	(void)state;
+	text_interface_code(code, text);
+	assert_string_equal(text, "u0806ff");
+}
+
+/* One call is one line of printable ASCII, whatever the arguments hold (CL12). */
+static void test_log(void **state)
+{
+	static const char hostile[] = "a\nb\x1b[2J\xc2\x9b<0>x\r";
+	char line[2048];
+	int pair[2], saved;
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair), 0);
+	saved = dup(STDERR_FILENO);
+	assert_true(saved >= 0);
+	assert_true(dup2(pair[0], STDERR_FILENO) >= 0);
+	errno = ENOSPC;
+	log_error("x %s: %m", hostile);
+	assert_int_equal(errno, ENOSPC);
+	log_notice("%01000d", 7);
+	log_debug("not shown");
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	(void)close(saved);
+	(void)close(pair[0]);
+	n = recv(pair[1], line, sizeof(line) - 1, 0);
+	assert_true(n > 0);
+	line[n] = '\0';
+	assert_string_equal(line, "<3>qdb: x a_b_[2J_<0>x_: No space left on device\n");
+	n = recv(pair[1], line, sizeof(line) - 1, 0);
+	assert_int_equal(n, 512);
+	assert_int_equal(line[511], '\n');
+	assert_true(recv(pair[1], line, sizeof(line), MSG_DONTWAIT) < 0); /* the debug line did not come */
+	(void)close(pair[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_corpus), cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
+		cmocka_unit_test(test_names),  cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
+		cmocka_unit_test(test_log),
+	};
+
+	(void)unsetenv("QDB_DEBUG");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

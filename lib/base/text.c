@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What a qube or a device calls itself goes to terminals, logs, menus and notifications: only printable ASCII leaves
+ * this file. Everything else becomes '_' rather than an escape, so that no sink needs rules of its own, a shown name
+ * never grows, and bidi overrides, zero-width characters and look-alikes are visible as what they are: not ASCII.
+ *
+ * Invariants: total functions over any bytes, no allocation; nothing past `len` is read, nothing past `size` written.
+ */
+#include "lib/base/text.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/base.h"
+#include "lib/base/limits.h"
+
+static bool is_printable(char c)
+{
+	return c >= 0x20 && c <= 0x7e;
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Well-formed sequences by their first byte (Unicode, table 3-7): the ranges leave out overlong forms and surrogates. */
+static const struct {
+	uint8_t lead_first, lead_last;
+	uint8_t n_bytes;
+	uint8_t second_first, second_last;
+} utf8_forms[] = {
+	{0xc2, 0xdf, 2, 0x80, 0xbf}, {0xe0, 0xe0, 3, 0xa0, 0xbf}, {0xe1, 0xec, 3, 0x80, 0xbf},
+	{0xed, 0xed, 3, 0x80, 0x9f}, {0xee, 0xef, 3, 0x80, 0xbf}, {0xf0, 0xf0, 4, 0x90, 0xbf},
+	{0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
+};
+
+/* The length of the well-formed sequence at the start of `bytes`; 1 for anything else. `len` is at least 1. */
+static size_t utf8_length(const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(utf8_forms); i++) {
+		size_t n = utf8_forms[i].n_bytes;
+
+		if (bytes[0] < utf8_forms[i].lead_first || bytes[0] > utf8_forms[i].lead_last)
+			continue;
+		if (len < n || bytes[1] < utf8_forms[i].second_first || bytes[1] > utf8_forms[i].second_last)
+			return 1;
+		for (size_t k = 2; k < n; k++)
+			if ((bytes[k] & 0xc0) != 0x80)
+				return 1;
+		return n;
+	}
+	return 1;
+}
+
+size_t text_make_safe(const void *untrusted_bytes, size_t len, char *safe, size_t size)
+{
+	const uint8_t *bytes = untrusted_bytes;
+	size_t n = 0;
+
+	if (size == 0)
+		return 0;
+	for (size_t i = 0; i < len && n < size - 1;) {
+		size_t step = utf8_length(bytes + i, len - i);
+		char c = (char)bytes[i];
+
+		if (n > 0 || c != ' ')
+			safe[n++] = step == 1 && is_printable(c) ? c : '_';
+		i += step;
+	}
+	while (n > 0 && safe[n - 1] == ' ')
+		n--;
+	safe[n] = '\0';
+	return n;
+}
+
+bool text_is_printable(const char *text)
+{
+	for (; *text; text++)
+		if (!is_printable(*text))
+			return false;
+	return true;
+}
+
+bool text_is_qube_name(const char *text)
+{
+	size_t len = strnlen(text, LIMIT_QUBE_NAME + 1);
+
+	if (len == 0 || len > LIMIT_QUBE_NAME || !is_letter(text[0]))
+		return false;
+	for (size_t i = 1; i < len; i++)
+		if (!is_letter(text[i]) && !is_digit(text[i]) && !strchr("_-.", text[i]))
+			return false;
+	return true;
+}
+
+bool text_is_usb_port(const char *text)
+{
+	size_t len = strnlen(text, LIMIT_PORT_TEXT);
+	char separator = '-';
+	size_t n_digits = 0, n_numbers = 0;
+
+	if (len >= LIMIT_PORT_TEXT)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (is_digit(text[i])) {
+			n_numbers += n_digits++ == 0;
+			continue;
+		}
+		if (text[i] != separator || n_digits == 0)
+			return false;
+		n_digits = 0;
+		separator = '.';
+	}
+	return n_digits > 0 && n_numbers >= 2;
+}
+
+int text_to_u64(const char *text, uint64_t max, uint64_t *ret_value)
+{
+	uint64_t value = 0;
+
+	if (!is_digit(text[0]) || (text[0] == '0' && text[1] != '\0'))
+		return -EINVAL;
+	for (; *text; text++) {
+		if (!is_digit(*text) || __builtin_mul_overflow(value, 10u, &value) ||
+		    __builtin_add_overflow(value, (uint64_t)(*text - '0'), &value))
+			return -EINVAL;
+	}
+	if (value > max)
+		return -EINVAL;
+	*ret_value = value;
+	return 0;
+}
+
+void text_interface_code(const uint8_t code[3], char ret_text[8])
+{
+	static const char digits[] = "0123456789abcdef";
+	char *out = ret_text;
+
+	*out++ = 'u';
+	for (size_t i = 0; i < 3; i++) {
+		*out++ = digits[code[i] >> 4];
+		*out++ = digits[code[i] & 15];
+	}
+	*out = '\0';
+}

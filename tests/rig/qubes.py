@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Our programs in the rig's domains: started, kept running as systemd would, asked through the real command line.
+
+    qubes = Qubes.of(rig)
+    port = qubes.wait_listed(serial="STICK1")["port"]
+    qubes.attach("work", port)
+"""
+import json
+import re
+import time
+
+from rig import RigTimeout
+
+SERVICES = {
+    "dom0": ("device-broker", "/usr/sbin/device-broker"),
+    "guest": ("device-agent", "/usr/sbin/device-agent"),
+}
+# Restarts what ended, like Restart=always with RestartSec=500ms; /run/NAME.stop ends it.
+SUPERVISE = """#!/bin/sh
+name=$1; shift
+while [ ! -e /run/$name.stop ]; do
+	"$@" >>/var/log/$name.log 2>&1 &
+	echo $! >/run/$name.pid
+	wait $!
+	echo "supervise: $name ended with $?" >>/var/log/$name.log
+	usleep 500000
+done
+"""
+USERS = "qdb-broker:x:901:901::/:/bin/false\\nqdb-proxy:x:902:902::/:/bin/false"
+GROUPS = "qubes:x:98:\\nqdb-broker:x:901:\\nqdb-proxy:x:902:"
+
+
+class Qubes:
+    def __init__(self, rig, start=True):
+        self.rig = rig
+        self.dom0 = rig.dom0
+        if start:
+            self.start_service("dom0")
+            self.dom0.wait_for("[ -S /run/device-broker/admin.sock ]")
+            for name in rig.guest_names:
+                self.start_service(name)
+
+    @classmethod
+    def of(cls, rig):
+        """One per rig, started at the first call."""
+        if not hasattr(rig, "qubes"):
+            rig.qubes = cls(rig)
+        return rig.qubes
+
+    # ---- services
+
+    def service(self, domain):
+        return SERVICES["dom0" if domain == "dom0" else "guest"]
+
+    def start_service(self, domain):
+        name, program = self.service(domain)
+        d = self.rig[domain]
+        d.put("/run/supervise", SUPERVISE, mode=0o755)
+        d.run(f"grep -q qdb-proxy /etc/passwd || {{ printf '{USERS}\\n' >>/etc/passwd; printf '{GROUPS}\\n' >>/etc/group; }}; "
+              f"rm -f /run/{name}.stop; mkdir -p /var/log; setsid /run/supervise {name} {program} </dev/null >/dev/null 2>&1 &")
+
+    def stop_service(self, domain):
+        name, _ = self.service(domain)
+        d = self.rig[domain]
+        d.run(f"touch /run/{name}.stop; kill $(cat /run/{name}.pid)")
+        d.wait_for(f"! pidof {name}")
+
+    def log(self, domain):
+        name, _ = self.service(domain)
+        return self.rig[domain].run(f"cat /var/log/{name}.log", check=False).out
+
+    def restart_guest(self, name):
+        """A new life of a qube, with its agent."""
+        self.rig[name].restart()
+        self.start_service(name)
+
+    def logs(self):
+        """The ends of all logs, for a failure's report."""
+        text = []
+        for name, domain in self.rig.domains.items():
+            try:
+                text.append(f"--- {name}\n" + "\n".join(self.log(name).splitlines()[-25:]))
+            except Exception as e:
+                text.append(f"--- {name}: no log: {e}")
+        return "\n".join(text)
+
+    # ---- the command line
+
+    def usb(self, *words, check=True, timeout=60):
+        return self.dom0.run(["qvm-usb", *words], check=check, timeout=timeout)
+
+    def list(self):
+        """[{backend, port, device_id, description, state…, attached: qube or None}], from `qvm-usb list --json`."""
+        return json.loads(self.usb("list", "--json").out)
+
+    def find(self, **wanted):
+        for d in self.list():
+            if all(str(d.get(k)) == str(v) for k, v in wanted.items()):
+                return d
+        return None
+
+    def wait_listed(self, timeout=60, **wanted):
+        """Waits until a device with these fields is listed; serial="X" looks at the device id."""
+        serial = wanted.pop("serial", None)
+        deadline = time.monotonic() + timeout
+        while True:
+            for d in self.list():
+                if serial is not None and d["device_id"].split(":")[2] != serial:
+                    continue
+                if all(str(d.get(k)) == str(v) for k, v in wanted.items()):
+                    return d
+            if time.monotonic() > deadline:
+                raise RigTimeout(f"not listed within {timeout} s: {serial or ''} {wanted}; there is {self.list()}\n{self.logs()}")
+            time.sleep(0.2)
+
+    def wait_unlisted(self, serial, timeout=60):
+        deadline = time.monotonic() + timeout
+        while any(d["device_id"].split(":")[2] == serial for d in self.list()):
+            if time.monotonic() > deadline:
+                raise RigTimeout(f"{serial} is still listed after {timeout} s")
+            time.sleep(0.2)
+
+    def device(self, d):
+        return f"{d['backend']}:{d['port']}"
+
+    def attach(self, target, d, timeout=60):
+        try:
+            return self.usb("attach", target, self.device(d), timeout=timeout)
+        except Exception as e:
+            raise AssertionError(f"{e}\n{self.logs()}") from e
+
+    def detach(self, target, d, timeout=60):
+        return self.usb("detach", target, self.device(d), timeout=timeout)
+
+    # ---- what a session leaves behind
+
+    def traces(self, domain):
+        """Everything that an attachment makes in a domain, for people to read; empty when nothing is there."""
+        d = self.rig[domain]
+        found = []
+        status = d.run("cat /sys/devices/platform/vhci_hcd.0/status* 2>/dev/null", check=False).out
+        for line in status.splitlines():
+            fields = line.split()
+            if len(fields) >= 3 and fields[0] in ("hs", "ss") and fields[2] != "004":
+                found.append(f"vhci port {fields[1]} in state {fields[2]}")
+        for pid in d.run("pidof usb-proxy", check=False).out.split():
+            found.append(f"process usb-proxy {pid}")
+        fds = d.run("ls -l /proc/[0-9]*/fd/ 2>/dev/null | grep -E '/dev/bus/usb/'", check=False).out
+        found += ["open " + line.split("->")[-1].strip() for line in fds.splitlines()]
+        nodes = d.run(f"xenstore-ls /local/domain/{d.domid}/data/qdb 2>/dev/null", check=False).out
+        found += ["xenstore node " + line.strip() for line in nodes.splitlines()]
+        imported = d.run("for d in /sys/devices/platform/vhci_hcd.*/usb*/[0-9]*-[0-9]*; do "
+                         "case $d in *:*) ;; *) [ -e $d/serial ] && echo $d;; esac; done; true", check=False).out
+        found += ["imported device " + line for line in imported.splitlines()]
+        blocks = d.run("for b in /sys/block/sd*; do readlink -f $b; done | grep vhci_hcd", check=False).out
+        found += ["block device " + line for line in blocks.splitlines()]
+        return found
+
+    def grants(self, owner, to):
+        """How many grant entries of one domain are for another one, as the hypervisor counts them."""
+        self.dom0.run("xl dmesg -c >/dev/null; xl debug-keys g")
+        text = self.dom0.run("xl dmesg").out
+        owner_id, to_id = self.rig[owner].domid, self.rig[to].domid
+        part = re.search(rf"grant-table for remote d{owner_id}\b(.*?)(?=grant-table for remote|\Z)", text, re.S)
+        if not part:
+            return 0
+        return len(re.findall(rf"\[0x[0-9a-f]+\]\s+{to_id}\s", part.group(1)))
+
+    def wait_clean(self, *domains, timeout=20):
+        """Waits until traces() is empty in each domain; returns the seconds that it took."""
+        start = time.monotonic()
+        while True:
+            left = {d: t for d in domains if (t := self.traces(d))}
+            took = time.monotonic() - start
+            if not left:
+                return took
+            if took > timeout:
+                raise AssertionError(f"left behind after {took:.1f} s: {left}\n{self.logs()}")
+            time.sleep(0.3)
