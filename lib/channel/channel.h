@@ -28,7 +28,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#define CHANNEL_SERVICE_MAX 28 /* with NUL: keeps libxenvchan's base path within its 49 characters */
+#define CHANNEL_SERVICE_MAX 25 /* with NUL: "/local/domain/32751/data/" and this fit libxenvchan's 49 characters */
 
 enum channel_state {
 	CHANNEL_WAITING, /* server only: the client has not come yet */
@@ -55,7 +55,7 @@ struct channel_address {
 	char service[CHANNEL_SERVICE_MAX]; /* [a-z0-9-]+(/[a-z0-9-]+)?, e.g. "qdb/1f" */
 };
 
-/* Bytes of the two rings as the *server* sees them; a power of two from 1 KiB to 1 MiB. */
+/* Bytes of the two rings as the *server* sees them; a power of two from 4 KiB to 1 MiB. */
 struct channel_rings {
 	uint32_t read;
 	uint32_t write;
@@ -71,7 +71,10 @@ int channel_backend_new_xen(struct channel_backend **ret_backend);
 int channel_backend_new_from_text(const char *text, struct channel_backend **ret_backend);
 struct channel_backend *channel_backend_free(struct channel_backend *backend);
 
-/* Serves `address` (the caller must be in server_domid). Returns 0 and a channel in WAITING, or a negative errno. */
+/*
+ * Serves `address` (the caller must be in server_domid). Returns 0 and a channel in WAITING, or a negative errno;
+ * -EADDRINUSE: this service has a server, or what a killed one left behind (channel_remove_leftovers()).
+ */
 int channel_listen(struct channel_backend *backend, const struct channel_address *address,
 		   const struct channel_rings *rings, struct channel **ret_channel);
 
@@ -97,13 +100,14 @@ enum channel_state channel_state(const struct channel *channel);
 
 /*
  * Reads up to `len` bytes. > 0: bytes; 0: nothing now (look at channel_state()).
- * After the peer died, what had arrived before is still delivered. -EPROTO: the peer broke the framing (then DEAD).
+ * After the peer died, what had arrived before is still delivered, in state OPEN. -EPROTO: the peer broke the framing (then DEAD).
  */
 ssize_t channel_read(struct channel *channel, void *buffer, size_t len);
 
 /*
  * Writes as much of the vector as fits. Returns the bytes taken (0: full), -EPIPE when not OPEN.
- * Everything taken is seen by the peer in order; one wake-up at most per call.
+ * Everything taken is seen by the peer in order; one wake-up at most per call, or per 64 KiB of a larger one.
+ * -EPIPE also when the peer is known to be gone while its last bytes are still to be read (state OPEN).
  */
 ssize_t channel_writev(struct channel *channel, const struct iovec *iov, int n_iov);
 ssize_t channel_write(struct channel *channel, const void *buffer, size_t len);
@@ -112,7 +116,7 @@ ssize_t channel_write(struct channel *channel, const void *buffer, size_t len);
 size_t channel_space(const struct channel *channel);
 
 /*
- * Says end-of-stream. Returns 0 when the message is in the ring, CHANNEL_NOT_YET when the ring is
+ * Says end-of-stream. Returns 0 when the message is in the ring (also if it was before), CHANNEL_NOT_YET when the ring is
  * full (wait for writability and call again), -EPIPE when not OPEN. No write after it.
  */
 int channel_finish(struct channel *channel);

@@ -316,8 +316,11 @@ const char *outcome_text(enum outcome outcome)
 }
 
 /* The macro's name in lower case with dashes; written once, at start, so that it stands in one place only. */
+#define OUTCOME_NAME_MAX 16u
+#define OUTCOME_NAME_ASSERT(name, sentence) _Static_assert(sizeof(#name) <= OUTCOME_NAME_MAX, "make room for " #name);
 #define OUTCOME_NAME(name, sentence) [OUTCOME_##name] = #name,
-static char outcome_names[][16] = {WIRE_OUTCOMES(OUTCOME_NAME)};
+WIRE_OUTCOMES(OUTCOME_NAME_ASSERT)
+static char outcome_names[][OUTCOME_NAME_MAX] = {WIRE_OUTCOMES(OUTCOME_NAME)};
 
 __attribute__((constructor)) static void outcome_names_init(void)
 {

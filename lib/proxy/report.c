@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The reports of report.h. The receiver runs as root and the sender has read hostile data, so a report is taken
+ * only when every byte of it is one that a well-behaved proxy could have sent; passed descriptors are dropped by the
+ * kernel, since no room is given for them.
+ */
+#include "lib/proxy/report.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "lib/base/base.h"
+#include "lib/wire/messages.h"
+
+static bool report_is_valid(const struct proxy_report *report)
+{
+	bool is_end = report->type == PROXY_ENDED;
+	bool has_speed = report->speed != 0;
+
+	if (report->type < PROXY_LISTENING || report->type > PROXY_ENDED || report->zero[0] != 0)
+		return false;
+	if (!is_end && (report->outcome != 0 || report->bytes_to_target != 0 || report->bytes_from_target != 0))
+		return false;
+	if (report->type != PROXY_READY && (has_speed || report->devid != 0))
+		return false;
+	return report->outcome <= OUTCOME_LAST && report->speed <= WIRE_SPEED_SUPER_PLUS &&
+	       (has_speed || report->devid == 0);
+}
+
+int proxy_report_send(int fd, const struct proxy_report *report)
+{
+	ssize_t n;
+
+	do {
+		n = send(fd, report, sizeof(*report), MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ECONNRESET || errno == ENOTCONN ? -EPIPE : -errno;
+	return n == (ssize_t)sizeof(*report) ? 0 : -EIO;
+}
+
+int proxy_report_receive(int fd, struct proxy_report *ret_report)
+{
+	struct proxy_report untrusted_report;
+	ssize_t n;
+
+	do {
+		n = recv(fd, &untrusted_report, sizeof(untrusted_report), MSG_DONTWAIT | MSG_TRUNC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return 1;
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		return -EPIPE;
+	if (n < 0)
+		return -errno;
+	if (n != (ssize_t)sizeof(untrusted_report) || !report_is_valid(&untrusted_report))
+		return -EPROTO;
+	*ret_report = untrusted_report;
+	return 0;
+}

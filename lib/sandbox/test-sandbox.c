@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A child enters the sandbox and does what it is told; the parent looks at it from outside, through /proc. Covers
+ * SI07 and SI09. Under a sanitizer there is no filter, and without root no namespace: those cases say skip.
+ */
+#include "tests/unit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/base/base.h"
+#include "lib/base/log.h"
+#include "lib/sandbox/sandbox.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_FILTER 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_FILTER 0
+#endif
+#endif
+#ifndef HAS_FILTER
+#define HAS_FILTER 1
+#endif
+
+/* Deeds of the child; each returns 0 when it went as an innocent proxy wants it. */
+
+static int act_live(void)
+{
+	struct pollfd pollfd = {.fd = 0, .events = POLLIN};
+	_cleanup_free_ char *big = malloc(1u << 22);
+
+	if (!big || poll(&pollfd, 1, 1) < 0)
+		return 1;
+	memset(big, 1, 1u << 22);
+	log_notice("the sandboxed child can log %d", 1);
+	return 0;
+}
+
+static int act_open(void)
+{
+	return open("/proc/self/status", O_RDONLY | O_CLOEXEC) < 0 && access("/etc/passwd", R_OK) < 0 ? 0 : 1;
+}
+
+static int act_abort(void)
+{
+	abort();
+}
+
+static int act_socket(void)
+{
+	return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0;
+}
+
+static int act_fork(void)
+{
+	return fork() < 0;
+}
+
+static int act_exec(void)
+{
+	return execl("/bin/true", "true", NULL);
+}
+
+static int act_map_executable(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+}
+
+static int act_protect_executable(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return page == MAP_FAILED || mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0;
+}
+
+static int act_kill(void)
+{
+	return kill(getppid(), 0) == 0;
+}
+
+static int act_ptrace(void)
+{
+	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0;
+}
+
+static int act_ioctl(void)
+{
+	return ioctl(0, TIOCSTI, "x") == 0;
+}
+
+static int act_unshare(void)
+{
+	return unshare(CLONE_NEWUSER) == 0;
+}
+
+static int act_usb_ioctl(void)
+{
+	unsigned int setting = 0;
+
+	return ioctl(0, _IOR('U', 21, unsigned int), &setting) == 0; /* CLEAR_HALT on what is no usbfs node: ENOTTY */
+}
+
+struct child {
+	pid_t pid;
+	int command;
+};
+
+/* A child in the sandbox, waiting for its command. */
+static struct child spawn(enum sandbox_profile profile, int (*act)(void))
+{
+	int ready[2], command[2];
+	struct child child;
+	char byte = 0;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(command, O_CLOEXEC), 0);
+	child.pid = fork();
+	assert_true(child.pid >= 0);
+	if (child.pid == 0) {
+		(void)dup2(command[0], 0);
+		(void)dup2(ready[1], 3);
+		if (sandbox_close_fds(3) < 0 || fcntl(4, F_GETFD) >= 0 || fcntl(command[1], F_GETFD) >= 0)
+			_exit(98);
+		if (geteuid() == 0 && setgroups(1, &(gid_t){4}) < 0)
+			_exit(96);
+		if (sandbox_enter(profile, "no-such-account") != 0)
+			_exit(99);
+		if (write(3, "r", 1) != 1 || read(0, &byte, 1) != 1)
+			_exit(97);
+		_exit(act());
+	}
+	(void)close(ready[1]);
+	(void)close(command[0]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	(void)close(ready[0]);
+	child.command = command[1];
+	return child;
+}
+
+static int finish(struct child *child)
+{
+	int status;
+
+	assert_int_equal(write(child->command, "g", 1), 1);
+	(void)close(child->command);
+	assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
+	return status;
+}
+
+/* One line of /proc/<pid>/status, without its name. */
+static void status_line(pid_t pid, const char *name, char ret_value[64])
+{
+	char path[64], line[256];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	ret_value[0] = '\0';
+	while (fgets(line, sizeof(line), file))
+		if (strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+			(void)snprintf(ret_value, 64, "%.63s", line + strlen(name) + 1);
+	(void)fclose(file);
+}
+
+static void test_seen_from_outside(void **state)
+{
+	static const struct {
+		const char *name, *value;
+		bool root_only;
+	} lines[] = {
+		{"Uid", "\t65534\t65534\t65534\t65534\n", true},
+		{"Gid", "\t65534\t65534\t65534\t65534\n", true},
+		{"Groups", "\t \n", true},
+		{"CapInh", "\t0000000000000000\n", false},
+		{"CapPrm", "\t0000000000000000\n", false},
+		{"CapEff", "\t0000000000000000\n", false},
+		{"CapBnd", "\t0000000000000000\n", true},
+		{"CapAmb", "\t0000000000000000\n", false},
+		{"NoNewPrivs", "\t1\n", false},
+		{"Seccomp", HAS_FILTER ? "\t2\n" : "\t0\n", false},
+	};
+	struct child child = spawn(SANDBOX_USB_EXPORT, act_live);
+	int status;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		char value[64];
+
+		if (lines[i].root_only && geteuid() != 0)
+			continue;
+		status_line(child.pid, lines[i].name, value);
+		if (strcmp(value, lines[i].value) != 0)
+			fail_msg("%s:%s", lines[i].name, value);
+	}
+	status = finish(&child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_empty_world(void **state)
+{
+	static const char *const namespaces[] = {"mnt", "net", "ipc"};
+	char path[64], ours[64], theirs[64];
+	struct child child;
+	DIR *root;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	child = spawn(SANDBOX_USB_IMPORT, act_open);
+	(void)snprintf(path, sizeof(path), "/proc/%d/root/", (int)child.pid);
+	root = opendir(path);
+	assert_non_null(root);
+	for (const struct dirent *entry; (entry = readdir(root));)
+		assert_true(strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+	(void)closedir(root);
+	(void)strcat(path, "x");
+	assert_true(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600) < 0); /* not even by us */
+	assert_int_equal(errno, EROFS);
+	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
+		memset(ours, 0, sizeof(ours));
+		memset(theirs, 0, sizeof(theirs));
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", namespaces[i]);
+		assert_true(readlink(path, ours, sizeof(ours) - 1) > 0);
+		(void)snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)child.pid, namespaces[i]);
+		assert_true(readlink(path, theirs, sizeof(theirs) - 1) > 0);
+		assert_string_not_equal(ours, theirs);
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%d/mounts", (int)child.pid);
+	{
+		FILE *mounts = fopen(path, "re");
+		char line[256];
+
+		assert_non_null(mounts);
+		assert_non_null(fgets(line, sizeof(line), mounts));
+		assert_int_equal(strncmp(line, "none / tmpfs ro,", 16), 0);
+		assert_null(fgets(line, sizeof(line), mounts));
+		(void)fclose(mounts);
+	}
+	assert_int_equal(finish(&child), 0);
+}
+
+static const struct {
+	const char *name;
+	enum sandbox_profile profile;
+	int (*act)(void);
+	int signal; /* 0: lives and returns 0 */
+} deeds[] = {
+	{"live", SANDBOX_USB_EXPORT, act_live, 0},
+	{"live", SANDBOX_USB_IMPORT, act_live, 0},
+	{"open", SANDBOX_USB_EXPORT, act_open, 0},
+	{"open", SANDBOX_USB_IMPORT, act_open, 0},
+	{"abort", SANDBOX_USB_EXPORT, act_abort, SIGABRT},
+	{"socket", SANDBOX_USB_EXPORT, act_socket, SIGSYS},
+	{"socket", SANDBOX_USB_IMPORT, act_socket, SIGSYS},
+	{"fork", SANDBOX_USB_EXPORT, act_fork, SIGSYS},
+	{"exec", SANDBOX_USB_EXPORT, act_exec, SIGSYS},
+	{"executable memory", SANDBOX_USB_EXPORT, act_map_executable, SIGSYS},
+	{"executable memory later", SANDBOX_USB_IMPORT, act_protect_executable, SIGSYS},
+	{"kill", SANDBOX_USB_IMPORT, act_kill, SIGSYS},
+	{"ptrace", SANDBOX_USB_EXPORT, act_ptrace, SIGSYS},
+	{"ioctl", SANDBOX_USB_EXPORT, act_ioctl, SIGSYS},
+	{"unshare", SANDBOX_USB_EXPORT, act_unshare, SIGSYS},
+	{"usbfs", SANDBOX_USB_EXPORT, act_usb_ioctl, 0},
+	{"usbfs", SANDBOX_USB_IMPORT, act_usb_ioctl, SIGSYS},
+};
+
+static void test_deeds(void **state)
+{
+	(void)state;
+	if (!HAS_FILTER)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(deeds); i++) {
+		struct child child = spawn(deeds[i].profile, deeds[i].act);
+		int status = finish(&child);
+
+		if (deeds[i].signal ? !WIFSIGNALED(status) || WTERMSIG(status) != deeds[i].signal : status != 0)
+			fail_msg("%s, profile %d: status %#x", deeds[i].name, (int)deeds[i].profile,
+				 (unsigned int)status);
+	}
+}
+
+/* Without privilege it does what it can: limits, no new privileges, the filter. */
+static void test_unprivileged(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (setresuid(65534, 65534, 65534) < 0 || sandbox_enter(SANDBOX_USB_IMPORT, "root") != 0)
+			_exit(99);
+		_exit(act_live());
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* An account that is root is no sandbox. */
+static void test_refuses_root(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(sandbox_enter(SANDBOX_USB_IMPORT, "root"), -EPERM);
+	assert_int_equal(access("/proc/self/status", R_OK), 0); /* and nothing was done */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_seen_from_outside),
+		cmocka_unit_test(test_empty_world),
+		cmocka_unit_test(test_deeds),
+		cmocka_unit_test(test_unprivileged),
+		cmocka_unit_test(test_refuses_root),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
