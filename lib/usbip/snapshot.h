@@ -30,6 +30,10 @@
 #define SNAPSHOT_GO 8u
 #define SNAPSHOT_SPEED_AT 0u
 #define SNAPSHOT_HEAD 2u
+#define SNAPSHOT_SPEED_FIRST 1u /* WIRE_SPEED_LOW */
+#define SNAPSHOT_SPEED_LAST 6u  /* WIRE_SPEED_SUPER_PLUS */
+#define SNAPSHOT_SPEED_HIGH 3u
+#define SNAPSHOT_SPEED_SUPER 5u
 
 struct usb_snapshot {
 	uint8_t speed;
@@ -39,7 +43,7 @@ struct usb_snapshot {
 	struct usb_descriptors descriptors;
 };
 
-/* Builds the bytes. Returns their length, or 0 when they would not fit in LIMIT_SNAPSHOT or the serial is too long. */
+/* Builds the bytes. Returns their length, or 0 when they would not fit in LIMIT_SNAPSHOT or speed or serial is not valid. */
 size_t usb_snapshot_build(uint8_t speed, const char *serial, const uint8_t *raw, size_t raw_len,
 			  uint8_t *bytes /* LIMIT_SNAPSHOT */);
 
