@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The target's end of a session: connect, give up all rights, check the snapshot against the digest that the broker
+ * gave, and then move bytes between the channel and vhci_hcd's socket, each past the filter. Two buffers, in place.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/base/base.h"
+#include "lib/base/log.h"
+#include "lib/sandbox/sandbox.h"
+#include "proxies/usb/import_filter.h"
+#include "proxies/usb/session.h"
+
+#define COMMANDS_SIZE (256u * 1024u)
+#define REPLIES_SIZE (IMPORT_HOLD_MAX + 256u * 1024u)
+#define INSERT_ROOM ((IMPORT_EARLY_UNLINKS + IMPORT_REFUSALS) * USBIP_HEADER)
+#define SOCKET_BUFFER (4 * 1024 * 1024)
+
+/* [at, passed) may be sent on, [passed, end) has not gone past the filter. */
+struct flow {
+	uint8_t *bytes;
+	size_t size;
+	size_t at, passed, end;
+};
+
+struct import_session {
+	struct session session;
+	struct flow commands, replies;
+	bool kernel_closed;
+	uint32_t devid;
+	struct usb_snapshot snapshot;
+	uint8_t snapshot_bytes[LIMIT_SNAPSHOT];
+	uint8_t command_bytes[COMMANDS_SIZE + INSERT_ROOM];
+	uint8_t reply_bytes[REPLIES_SIZE + INSERT_ROOM];
+	struct import_filter filter;
+};
+
+static size_t flow_room(struct flow *flow)
+{
+	if (flow->at == flow->end) {
+		flow->at = flow->passed = flow->end = 0;
+	} else if (flow->at > 0 && flow->size - flow->end < flow->size / 4) {
+		memmove(flow->bytes, flow->bytes + flow->at, flow->end - flow->at);
+		flow->passed -= flow->at;
+		flow->end -= flow->at;
+		flow->at = 0;
+	}
+	return flow->size > flow->end ? flow->size - flow->end : 0;
+}
+
+/* Puts a PDU behind what was passed. There is INSERT_ROOM beyond the size for it. */
+static void flow_insert(struct flow *flow, const uint8_t pdu[USBIP_HEADER])
+{
+	memmove(flow->bytes + flow->passed + USBIP_HEADER, flow->bytes + flow->passed, flow->end - flow->passed);
+	memcpy(flow->bytes + flow->passed, pdu, USBIP_HEADER);
+	flow->passed += USBIP_HEADER;
+	flow->end += USBIP_HEADER;
+}
+
+static void flow_drop(struct flow *flow, size_t n)
+{
+	memmove(flow->bytes + flow->passed, flow->bytes + flow->passed + n, flow->end - flow->passed - n);
+	flow->end -= n;
+}
+
+/* 0, an outcome or a negative errno. */
+static int set_up(struct import_session *s)
+{
+	const struct session_options *o = s->session.options;
+	struct channel_address address = { .server_domid = o->peer, .client_domid = o->own };
+	struct channel_backend *backend = NULL;
+	int size = SOCKET_BUFFER;
+	int r = channel_backend_new_from_text(o->channel, &backend);
+
+	if (r) {
+		log_error("cannot use the channel: %s", strerror(-r));
+		return r;
+	}
+	memcpy(address.service, o->service, strlen(o->service) + 1);
+	r = channel_connect_wait(backend, &address, TIMEOUT_CONNECT_USEC, &s->session.channel);
+	if (r) {
+		log_error("cannot connect to the device qube: %s", r < 0 ? strerror(-r) : "it does not serve us");
+		return r < 0 ? r : (int)OUTCOME_NO_PEER;
+	}
+	/* a whole large reply in one go; the second needs no right but may be clamped */
+	if (setsockopt(PROXY_FD_DATA, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+		(void)setsockopt(PROXY_FD_DATA, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	r = sandbox_enter(SANDBOX_USB_IMPORT, o->user);
+	if (r)
+		log_error("cannot enter the sandbox: %s", strerror(-r));
+	return r;
+}
+
+/* Exactly `len` bytes of the preamble. OUTCOME_COUNT: there they are. */
+static enum outcome read_exactly(struct import_session *s, uint8_t *bytes, size_t len, uint64_t deadline_usec)
+{
+	struct pollfd fds[SESSION_POLLFDS];
+	size_t got = 0;
+
+	while (got < len) {
+		ssize_t n = channel_read(s->session.channel, bytes + got, len - got);
+		enum outcome outcome;
+
+		if (n > 0) {
+			got += (size_t)n;
+			continue;
+		}
+		outcome = session_channel_outcome(&s->session);
+		if (outcome != OUTCOME_COUNT)
+			return outcome == OUTCOME_OK ? OUTCOME_PEER_LOST : outcome;
+		if (session_wait(&s->session, fds, 0, true, false, deadline_usec) < 0)
+			return OUTCOME_INTERNAL;
+		if (s->session.stopped)
+			return OUTCOME_STOPPED;
+		if (session_now() >= deadline_usec)
+			return OUTCOME_TIMED_OUT;
+	}
+	return OUTCOME_COUNT;
+}
+
+/* The snapshot is the one that the broker named: only then is anything in it looked at. OUTCOME_COUNT: it is. */
+static enum outcome check_snapshot(struct import_session *s, size_t len)
+{
+	uint8_t digest[DIGEST_SIZE];
+	int fault;
+
+	digest_sha256(s->snapshot_bytes, len, digest);
+	if (memcmp(digest, s->session.options->digest, sizeof(digest)) != 0)
+		return OUTCOME_CHANGED;
+	fault = usb_snapshot_parse(s->snapshot_bytes, len, &s->snapshot);
+	if (fault) {
+		log_error("the snapshot is not valid: %s", usb_descriptor_fault_text(fault));
+		return OUTCOME_UNSUPPORTED;
+	}
+	return OUTCOME_COUNT;
+}
+
+static enum outcome greet(struct import_session *s)
+{
+	uint64_t deadline = session_now() + TIMEOUT_HEADER_USEC;
+	uint8_t head[SNAPSHOT_PREAMBLE], go[SNAPSHOT_GO] = { 0 };
+	uint32_t untrusted_len;
+	enum outcome outcome;
+
+	outcome = read_exactly(s, head, sizeof(head), deadline);
+	if (outcome != OUTCOME_COUNT)
+		return outcome;
+	untrusted_len = get_le32(head + 12);
+	if (get_le32(head) != SNAPSHOT_MAGIC || get_le16(head + 4) != SNAPSHOT_VERSION || get_le16(head + 6) != 0 ||
+	    untrusted_len == 0 || untrusted_len > LIMIT_SNAPSHOT)
+		return OUTCOME_PEER_CHEATED;
+	s->devid = get_le32(head + 8);
+	outcome = read_exactly(s, s->snapshot_bytes, untrusted_len, deadline);
+	if (outcome == OUTCOME_COUNT)
+		outcome = check_snapshot(s, untrusted_len);
+	if (outcome != OUTCOME_COUNT)
+		return outcome;
+	put_le32(go, SNAPSHOT_MAGIC_GO);
+	put_le16(go + 4, SNAPSHOT_VERSION);
+	if (channel_write(s->session.channel, go, sizeof(go)) != (ssize_t)sizeof(go))
+		return OUTCOME_PEER_LOST;
+	return OUTCOME_COUNT;
+}
+
+static enum outcome cut(int fault)
+{
+	log_warning("the session is cut: %s", import_fault_text(fault));
+	switch ((enum import_fault)fault) {
+	case IMPORT_FAULT_DESCRIPTOR:
+		return OUTCOME_CHANGED;
+	case IMPORT_FAULT_STALLED:
+	case IMPORT_FAULT_UNLINK_LATE:
+		return OUTCOME_TIMED_OUT;
+	case IMPORT_FAULT_KERNEL:
+		return OUTCOME_UNSUPPORTED;
+	case IMPORT_FAULT_COMMAND:
+	case IMPORT_FAULT_SEQNUM:
+	case IMPORT_FAULT_STATUS:
+	case IMPORT_FAULT_LENGTH:
+	case IMPORT_FAULT_PACKETS:
+	case IMPORT_FAULT_UNLINK:
+	case IMPORT_FAULT_COUNT:
+		break;
+	}
+	return OUTCOME_PEER_CHEATED;
+}
+
+/* Shows the filter what has not passed yet. 0 or a fault. */
+static int filter_commands(struct import_session *s, uint64_t now)
+{
+	struct flow *c = &s->commands;
+	uint8_t pdu[USBIP_HEADER];
+	struct import_step step;
+
+	do {
+		int fault = import_filter_commands(&s->filter, c->bytes + c->passed, c->end - c->passed, now, &step);
+
+		if (fault)
+			return fault;
+		c->passed += step.pass;
+		flow_drop(c, step.skip);
+		while (import_filter_insert_command(&s->filter, now, pdu)) {
+			flow_insert(c, pdu);
+			step.pass++;
+		}
+	} while (step.pass + step.skip > 0);
+	return 0;
+}
+
+/* The kernel's requests to the exporter. True if bytes moved; *ret_fault as the filter says. */
+static bool move_commands(struct import_session *s, uint64_t now, int *ret_fault)
+{
+	struct flow *c = &s->commands;
+	size_t room = flow_room(c);
+	bool moved = false;
+	ssize_t n;
+
+	if (room > 0 && !s->kernel_closed) {
+		n = recv(PROXY_FD_DATA, c->bytes + c->end, room, MSG_DONTWAIT);
+		if (n > 0) {
+			c->end += (size_t)n;
+			moved = true;
+		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			s->kernel_closed = true;
+		}
+	}
+	*ret_fault = filter_commands(s, now);
+	if (*ret_fault || c->at == c->passed)
+		return moved;
+	n = channel_write(s->session.channel, c->bytes + c->at, c->passed - c->at);
+	if (n <= 0)
+		return moved;
+	c->at += (size_t)n;
+	s->session.bytes_from_target += (uint64_t)n;
+	return true;
+}
+
+static int filter_replies(struct import_session *s, uint64_t now)
+{
+	struct flow *r = &s->replies;
+	uint8_t pdu[USBIP_HEADER];
+	size_t pass = 0;
+	int fault;
+
+	do {
+		bool inserted = false;
+
+		while (import_filter_insert_reply(&s->filter, pdu)) {
+			flow_insert(r, pdu);
+			inserted = true;
+		}
+		fault = import_filter_replies(&s->filter, r->bytes + r->passed, r->end - r->passed, now, &pass);
+		if (fault)
+			return fault;
+		r->passed += pass;
+		if (!inserted && pass == 0)
+			return 0;
+	} while (s->filter.n_refused > 0);
+	return 0;
+}
+
+/* The exporter's answers to the kernel. */
+static bool move_replies(struct import_session *s, uint64_t now, int *ret_fault)
+{
+	struct flow *r = &s->replies;
+	size_t room = flow_room(r);
+	bool moved = false;
+	ssize_t n;
+
+	if (room > 0) {
+		n = channel_read(s->session.channel, r->bytes + r->end, room);
+		if (n > 0) {
+			r->end += (size_t)n;
+			s->session.bytes_to_target += (uint64_t)n;
+			moved = true;
+		}
+	}
+	*ret_fault = filter_replies(s, now);
+	if (*ret_fault || r->at == r->passed)
+		return moved;
+	n = send(PROXY_FD_DATA, r->bytes + r->at, r->passed - r->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n > 0) {
+		r->at += (size_t)n;
+		return true;
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		s->kernel_closed = true;
+	else
+		import_filter_defer(&s->filter, now);
+	return moved;
+}
+
+/* Moves everything that can be moved. OUTCOME_COUNT: the session goes on. */
+static enum outcome pump(struct import_session *s)
+{
+	bool moved;
+
+	do {
+		uint64_t now = session_now();
+		int fault = 0;
+
+		moved = move_replies(s, now, &fault);
+		if (fault)
+			return cut(fault);
+		moved |= move_commands(s, now, &fault);
+		if (fault)
+			return cut(fault);
+		if (s->kernel_closed)
+			return OUTCOME_OK;
+	} while (moved);
+	return session_channel_outcome(&s->session);
+}
+
+static enum outcome serve(struct import_session *s)
+{
+	struct pollfd fds[SESSION_POLLFDS];
+
+	for (;;) {
+		enum outcome outcome = pump(s);
+		short events = 0;
+		int r;
+
+		if (outcome != OUTCOME_COUNT)
+			return outcome;
+		if (flow_room(&s->commands) > 0)
+			events |= POLLIN;
+		if (s->replies.at < s->replies.passed)
+			events |= POLLOUT;
+		fds[0] = (struct pollfd){ .fd = PROXY_FD_DATA, .events = events };
+		r = session_wait(&s->session, fds, 1, flow_room(&s->replies) > 0,
+				 s->commands.at < s->commands.passed, import_filter_deadline(&s->filter));
+		if (r < 0) {
+			log_error("waiting failed: %s", strerror(-r));
+			return OUTCOME_INTERNAL;
+		}
+		if (s->session.stopped)
+			return OUTCOME_STOPPED;
+		r = import_filter_expire(&s->filter, session_now());
+		if (r)
+			return cut(r);
+	}
+}
+
+int import_run(const struct session_options *options)
+{
+	static struct import_session s;
+	enum outcome outcome;
+	int r;
+
+	s.session.options = options;
+	s.commands = (struct flow){ .bytes = s.command_bytes, .size = COMMANDS_SIZE };
+	s.replies = (struct flow){ .bytes = s.reply_bytes, .size = REPLIES_SIZE };
+	r = set_up(&s);
+	if (r) {
+		session_end(&s.session, r > 0 ? (enum outcome)r : OUTCOME_INTERNAL);
+		return EXIT_FAILURE;
+	}
+	outcome = greet(&s);
+	if (outcome == OUTCOME_COUNT) {
+		import_filter_init(&s.filter, &s.snapshot);
+		outcome = session_report(&s.session, PROXY_READY, s.snapshot.speed, s.devid) ? OUTCOME_STOPPED :
+											     serve(&s);
+	}
+	session_end(&s.session, outcome);
+	return EXIT_SUCCESS;
+}

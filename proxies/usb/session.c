@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See the header. Every wait of a session is session_wait(), so that the agent's STOP is heard in each state. */
+#include <errno.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "lib/base/base.h"
+#include "lib/base/limits.h"
+#include "lib/base/log.h"
+#include "proxies/usb/session.h"
+
+#define FINISH_USEC (200 * USEC_PER_MSEC) /* a peer that does not read gets no longer to hear the end */
+
+uint64_t session_now(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+int session_report(const struct session *session, enum proxy_report_type type, uint8_t speed, uint32_t devid)
+{
+	const struct proxy_report report = { .type = (uint8_t)type, .speed = speed, .devid = devid };
+
+	(void)session;
+	return proxy_report_send(PROXY_FD_REPORT, &report);
+}
+
+/* The agent's end has something: its word, or its death. Anything else is ignored. */
+static bool stop_was_said(void)
+{
+	char word[2];
+	ssize_t n = recv(PROXY_FD_REPORT, word, sizeof(word), MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno != EAGAIN && errno != EINTR;
+	return n == 0 || (n == 1 && word[0] == PROXY_STOP);
+}
+
+static int timeout_of(uint64_t deadline_usec)
+{
+	uint64_t now = session_now();
+	uint64_t msec;
+
+	if (deadline_usec == UINT64_MAX)
+		return -1;
+	if (deadline_usec <= now)
+		return 0;
+	msec = (deadline_usec - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC;
+	return msec < 60000 ? (int)msec : 60000;
+}
+
+int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool want_read, bool want_write,
+		 uint64_t deadline_usec)
+{
+	bool with_channel = want_read || want_write;
+	int n = n_fds;
+
+	fds[n++] = (struct pollfd){ .fd = PROXY_FD_REPORT, .events = POLLIN };
+	if (with_channel)
+		fds[n++] = (struct pollfd){
+			.fd = channel_fd(session->channel),
+			.events = channel_poll_events(session->channel, want_write),
+		};
+	if (poll(fds, (nfds_t)n, timeout_of(deadline_usec)) < 0) {
+		for (int i = 0; i < n; i++)
+			fds[i].revents = 0;
+		return errno == EINTR ? 0 : -errno;
+	}
+	if (fds[n_fds].revents)
+		session->stopped |= stop_was_said();
+	if (with_channel && fds[n_fds + 1].revents)
+		return channel_dispatch(session->channel);
+	return 0;
+}
+
+enum outcome session_channel_outcome(const struct session *session)
+{
+	switch (channel_state(session->channel)) {
+	case CHANNEL_WAITING:
+	case CHANNEL_OPEN:
+		return OUTCOME_COUNT;
+	case CHANNEL_ENDED:
+		return OUTCOME_OK;
+	case CHANNEL_DEAD:
+		return OUTCOME_PEER_LOST;
+	}
+	return OUTCOME_INTERNAL;
+}
+
+void session_end(struct session *session, enum outcome outcome)
+{
+	const struct proxy_report report = {
+		.type = PROXY_ENDED,
+		.outcome = (uint8_t)outcome,
+		.bytes_to_target = session->bytes_to_target,
+		.bytes_from_target = session->bytes_from_target,
+	};
+	uint64_t give_up = session_now() + FINISH_USEC;
+
+	while (session->channel && channel_state(session->channel) == CHANNEL_OPEN) {
+		uint64_t now = session_now();
+
+		if (channel_finish(session->channel) != CHANNEL_NOT_YET || now >= give_up ||
+		    channel_wait(session->channel, true, give_up - now) != 0)
+			break;
+	}
+	if (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED)
+		log_debug("session ended: %s", outcome_text(outcome));
+	else
+		log_notice("session ended: %s", outcome_text(outcome));
+	(void)proxy_report_send(PROXY_FD_REPORT, &report);
+	session->channel = channel_free(session->channel);
+}

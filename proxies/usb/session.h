@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What both ends of a USB session share: their settings, the one poll(2), the agent's word, the orderly end. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <poll.h>
+
+#include "lib/channel/channel.h"
+#include "lib/digest/digest.h"
+#include "lib/proxy/report.h"
+#include "lib/wire/messages.h"
+
+#define SESSION_POLLFDS 16
+
+struct session_options {
+	const char *channel; /* "xen" or "socket:DIRECTORY" */
+	const char *service;
+	const char *user;
+	uint16_t own, peer;            /* domain ids */
+	uint32_t devid;                /* export */
+	uint8_t digest[DIGEST_SIZE];   /* import */
+};
+
+struct session {
+	const struct session_options *options;
+	struct channel *channel;
+	bool stopped; /* by the agent, or because it is gone */
+	uint64_t bytes_to_target, bytes_from_target;
+};
+
+/* Microseconds of a clock that only goes forward. */
+uint64_t session_now(void);
+
+/* 0 or a negative errno. */
+int session_report(const struct session *session, enum proxy_report_type type, uint8_t speed, uint32_t devid);
+
+/*
+ * Waits for the first `n_fds` of `fds` (room for two more must follow), for the channel (unless neither reading nor
+ * writing is wanted), for the agent and until `deadline_usec` (UINT64_MAX: none). Then the channel is dispatched and
+ * `stopped` is set if it must be. 0 or a negative errno.
+ */
+int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool want_read, bool want_write,
+		 uint64_t deadline_usec);
+
+/* Says end-of-stream as far as the peer lets it, and the last word to the agent. */
+void session_end(struct session *session, enum outcome outcome);
+
+/* The outcome of a channel that is no longer open; OUTCOME_COUNT while it is. */
+enum outcome session_channel_outcome(const struct session *session);
+
+/* Whole sessions, from the opened fds to the last report. The exit status. */
+int export_run(const struct session_options *options);
+int import_run(const struct session_options *options);
