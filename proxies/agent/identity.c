@@ -82,8 +82,8 @@ static uint8_t read_speed(int folder)
 		const char *text;
 		uint8_t speed;
 	} speeds[] = {
-		{ "1.5", WIRE_SPEED_LOW },    { "12", WIRE_SPEED_FULL },         { "480", WIRE_SPEED_HIGH },
-		{ "5000", WIRE_SPEED_SUPER }, { "10000", WIRE_SPEED_SUPER_PLUS }, { "20000", WIRE_SPEED_SUPER_PLUS },
+		{"1.5", WIRE_SPEED_LOW},    {"12", WIRE_SPEED_FULL},          {"480", WIRE_SPEED_HIGH},
+		{"5000", WIRE_SPEED_SUPER}, {"10000", WIRE_SPEED_SUPER_PLUS}, {"20000", WIRE_SPEED_SUPER_PLUS},
 	};
 	char line[16];
 
@@ -124,7 +124,7 @@ int identity_read(const char *syspath, const char *port, struct identity *ret_id
 {
 	static uint8_t untrusted_raw[LIMIT_SNAPSHOT];
 	_cleanup_close_ int folder = open(syspath, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct identity identity = { 0 };
+	struct identity identity = {0};
 	ssize_t raw_len;
 	int r;
 

@@ -64,7 +64,7 @@ static bool remember_left_out(struct track *track, const char *port, uint16_t de
 	news = left_out == NULL || left_out->dev != dev || left_out->full != full;
 	if (left_out == NULL)
 		left_out = &track->left_out[track->n_left_out++];
-	*left_out = (struct track_left_out){ .dev = dev, .full = full, .seen = true };
+	*left_out = (struct track_left_out){.dev = dev, .full = full, .seen = true};
 	(void)strncpy(left_out->port, port, sizeof(left_out->port) - 1);
 	return news;
 }
@@ -72,7 +72,7 @@ static bool remember_left_out(struct track *track, const char *port, uint16_t de
 bool track_put(struct track *track, const struct identity *identity, struct track_change *ret_change)
 {
 	struct track_device *device = find_port(track, identity->port);
-	struct track_change change = { 0 };
+	struct track_change change = {0};
 
 	if (device != NULL && identity_equal(&device->identity, identity)) {
 		device->seen = true;
@@ -103,7 +103,7 @@ bool track_put(struct track *track, const struct identity *identity, struct trac
 
 bool track_leave_out(struct track *track, const char *port, uint16_t dev, struct track_change *ret_change)
 {
-	struct track_change change = { 0 };
+	struct track_change change = {0};
 
 	forget_device(find_port(track, port), &change);
 	*ret_change = change;
@@ -114,7 +114,7 @@ void track_remove(struct track *track, const char *port, uint16_t dev, struct tr
 {
 	struct track_device *device = find_port(track, port);
 	struct track_left_out *left_out = find_left_out(track, port);
-	struct track_change change = { 0 };
+	struct track_change change = {0};
 
 	if (device != NULL && (dev == 0 || device->identity.dev == dev))
 		forget_device(device, &change);
@@ -134,7 +134,7 @@ void track_scan_begin(struct track *track)
 
 bool track_sweep(struct track *track, struct track_change *ret_change)
 {
-	struct track_change change = { 0 };
+	struct track_change change = {0};
 
 	for (size_t i = track->n_left_out; i > 0; i--)
 		if (!track->left_out[i - 1].seen)

@@ -73,7 +73,7 @@ void vhci_parse(struct vhci_status *status, uint8_t controller, const char *text
 		size_t line_len = newline == NULL ? len : (size_t)(newline - text);
 		size_t used = newline == NULL ? len : line_len + 1;
 		struct vhci_port port;
-		char line[128] = { 0 };
+		char line[128] = {0};
 
 		if (line_len < sizeof(line)) {
 			memcpy(line, text, line_len);
@@ -98,7 +98,7 @@ const struct vhci_port *vhci_find(const struct vhci_status *status, uint16_t num
 const struct vhci_port *vhci_choose(const struct vhci_status *status, uint8_t speed,
 				    const bool reserved[VHCI_MAX_PORTS])
 {
-	size_t n_used[VHCI_MAX_CONTROLLERS] = { 0 };
+	size_t n_used[VHCI_MAX_CONTROLLERS] = {0};
 	const struct vhci_port *best = NULL;
 	bool super = speed >= WIRE_SPEED_SUPER;
 
@@ -237,9 +237,14 @@ size_t vhci_detach_all(void)
 
 	if (vhci_read(&status) != 0)
 		return 0;
-	for (size_t i = 0; i < status.n_ports; i++)
-		if (status.ports[i].state == VHCI_PORT_CONNECTING || status.ports[i].state == VHCI_PORT_USED)
-			n += vhci_detach(status.ports[i].number) == 0;
+	for (size_t i = 0; i < status.n_ports; i++) {
+		const struct vhci_port *port = &status.ports[i];
+		/* A controller that is not ready shows its ports as connecting, with no device. */
+		bool attached =
+			port->state == VHCI_PORT_USED || (port->state == VHCI_PORT_CONNECTING && port->devid != 0);
+
+		n += attached && vhci_detach(port->number) == 0;
+	}
 	return n;
 }
 

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Carrying out what the table in machine.c says. Invariants: a port of vhci_hcd belongs to one session from the attach
+ * until it was seen to be free, even if the kernel frees it earlier by itself, so that no session ever detaches
+ * another one's device; the first reason why a session ends is the one that is reported; a slot of the table is used
+ * again only after its end was reported. Nothing here gives an exported device back to this qube's own drivers.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/base/base.h"
+#include "lib/base/log.h"
+#include "lib/digest/digest.h"
+#include "proxies/agent/machine.h"
+#include "proxies/agent/session.h"
+#include "proxies/agent/vhci.h"
+
+#define POLL_ATTACH_USEC (50 * USEC_PER_MSEC)
+#define POLL_FREE_MIN_USEC (2 * USEC_PER_MSEC) /* measured: a detached port is free after 1 to 3 ms */
+#define POLL_FREE_MAX_USEC (50 * USEC_PER_MSEC)
+#define SOCKET_BUFFER (4 * 1024 * 1024) /* bytes: with the default a 1 MiB transfer takes many wake-ups */
+
+struct session {
+	struct sessions *owner;
+	bool used;
+	enum session_state state;
+	enum wire_side side;
+	uint64_t id;
+	uint16_t peer;
+	uint8_t digest[WIRE_DIGEST];
+	uint16_t bus, dev; /* export: the device */
+
+	uint32_t request; /* to be answered; 0: none, or answered */
+	uint32_t stops[LIMIT_PEER_REQUESTS];
+	size_t n_stops;
+	bool has_outcome;
+	enum outcome outcome;
+	uint64_t bytes_to_target, bytes_from_target;
+
+	sd_event_source *child, *report, *timer;
+	int report_fd;
+	uint64_t deadline_usec; /* of the attach */
+	uint64_t poll_usec;
+	bool killed;
+
+	int vhci_fd; /* import: the kernel's end of the socket pair, until it is given away */
+	uint8_t speed;
+	uint32_t devid;
+	bool has_port, detached;
+	uint16_t port;
+	char busid[LIMIT_PORT_TEXT];
+};
+
+struct sessions {
+	struct sessions_settings settings;
+	struct session table[LIMIT_SESSIONS];
+	bool reserved_ports[VHCI_MAX_PORTS];
+	struct vhci_status status; /* scratch */
+};
+
+static void step(struct session *session, enum session_event event);
+
+static uint64_t now_usec(const struct session *session)
+{
+	uint64_t now = 0;
+
+	(void)sd_event_now(session->owner->settings.event, CLOCK_MONOTONIC, &now);
+	return now;
+}
+
+static void set_timer(struct session *session, uint64_t usec)
+{
+	(void)sd_event_source_set_time_relative(session->timer, usec);
+	(void)sd_event_source_set_enabled(session->timer, SD_EVENT_ONESHOT);
+}
+
+static void stop_timer(struct session *session)
+{
+	(void)sd_event_source_set_enabled(session->timer, SD_EVENT_OFF);
+}
+
+/* Why it ends: the first reason counts, all others follow from it. */
+static void blame(struct session *session, enum outcome outcome)
+{
+	if (!session->has_outcome) {
+		session->has_outcome = true;
+		session->outcome = outcome;
+	}
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd);
+	*fd = -1;
+}
+
+static void close_report(struct session *session)
+{
+	session->report = sd_event_source_disable_unref(session->report);
+	close_fd(&session->report_fd);
+}
+
+static void send_message(struct session *session, const struct wire_message *message)
+{
+	session->owner->settings.send(session->owner->settings.userdata, message);
+}
+
+static void log_session(const struct session *session, const char *what)
+{
+	log_notice("session %" PRIx64 " (%s, domain %" PRIu16 "): %s", session->id,
+		   session->side == WIRE_SIDE_EXPORT ? "export" : "import", session->peer, what);
+}
+
+/* Actions, one per enum session_action */
+
+static void do_nothing(_unused_ struct session *session)
+{
+}
+
+static void do_answer(struct session *session)
+{
+	struct wire_message message = {.id = session->request};
+
+	stop_timer(session);
+	log_session(session, "runs");
+	if (session->side == WIRE_SIDE_EXPORT) {
+		message.type = WIRE_EXPORTED;
+		message.EXPORTED.session = session->id;
+	} else {
+		message.type = WIRE_IMPORTED;
+		message.IMPORTED.session = session->id;
+	}
+	if (session->request != 0)
+		send_message(session, &message);
+	session->request = 0;
+}
+
+static void do_attach(struct session *session)
+{
+	struct sessions *sessions = session->owner;
+	int r = vhci_attach(session->vhci_fd, session->speed, session->devid, sessions->reserved_ports, &session->port);
+
+	close_fd(&session->vhci_fd);
+	if (r == 0) {
+		session->has_port = true;
+		set_timer(session, POLL_ATTACH_USEC);
+		return;
+	}
+	if (r < 0 || r == VHCI_REFUSED)
+		log_error("vhci_hcd does not take a device: %s", strerror(r < 0 ? -r : EINVAL));
+	blame(session, r == VHCI_ABSENT ? OUTCOME_NO_DRIVER : r == VHCI_NO_PORT ? OUTCOME_NO_PORT : OUTCOME_INTERNAL);
+	step(session, SESSION_PORT_LOST);
+}
+
+static void do_await(struct session *session)
+{
+	set_timer(session, TIMEOUT_PROXY_EXIT_USEC);
+}
+
+static void do_ask(struct session *session)
+{
+	const char word = PROXY_STOP;
+
+	if (session->report_fd >= 0)
+		(void)send(session->report_fd, &word, sizeof(word), MSG_DONTWAIT | MSG_NOSIGNAL);
+	do_await(session);
+}
+
+static void do_kill(struct session *session)
+{
+	if (!session->killed)
+		log_session(session, "its proxy does not stop and is killed");
+	session->killed = true;
+	(void)sd_event_source_send_child_signal(session->child, SIGKILL, NULL, 0);
+	set_timer(session, TIMEOUT_PROXY_EXIT_USEC);
+}
+
+/* True when the kernel has nothing of this session any more. Detaches its port if that is still attached. */
+static bool is_free(struct session *session)
+{
+	struct vhci_status *status = &session->owner->status;
+	const struct vhci_port *port;
+	int r;
+
+	if (!session->has_port)
+		return true;
+	r = vhci_read(status);
+	if (r == VHCI_ABSENT)
+		return true;
+	port = r == 0 ? vhci_find(status, session->port) : NULL;
+	if (port == NULL)
+		return false;
+	if (port->busid[0] != '\0')
+		(void)snprintf(session->busid, sizeof(session->busid), "%s", port->busid);
+	if (port->state == VHCI_PORT_CONNECTING || port->state == VHCI_PORT_USED) {
+		/* Only then: detaching a free port is an error in the kernel's log. */
+		r = session->detached ? 0 : vhci_detach(session->port);
+		if (r < 0)
+			log_error("cannot detach port %" PRIu16 " of vhci_hcd: %s", session->port, strerror(-r));
+		session->detached = true;
+		return false;
+	}
+	/* The port is free a moment before its device is gone. */
+	return !vhci_device_exists(session->busid);
+}
+
+static void poll_free(struct session *session)
+{
+	if (is_free(session)) {
+		step(session, SESSION_FREED);
+		return;
+	}
+	set_timer(session, session->poll_usec);
+	session->poll_usec *= 2;
+	if (session->poll_usec > POLL_FREE_MAX_USEC)
+		session->poll_usec = POLL_FREE_MAX_USEC;
+}
+
+static void do_free(struct session *session)
+{
+	struct channel_address served = {
+		.server_domid = session->owner->settings.launch->own,
+		.client_domid = session->peer,
+	};
+
+	session->child = sd_event_source_disable_unref(session->child);
+	close_report(session);
+	close_fd(&session->vhci_fd);
+	if (session->side == WIRE_SIDE_EXPORT) {
+		(void)snprintf(served.service, sizeof(served.service), "qdb/%" PRIx64, session->id);
+		(void)channel_remove_leftovers(session->owner->settings.backend, &served);
+	}
+	session->poll_usec = POLL_FREE_MIN_USEC;
+	poll_free(session);
+}
+
+static void report_failure(struct session *session)
+{
+	bool failure = session->has_outcome && session->outcome != OUTCOME_OK;
+	const struct wire_message message = {
+		.type = WIRE_FAILED,
+		.id = session->request,
+		.FAILED =
+			{
+				.session = session->id,
+				.outcome = (uint8_t)(failure ? session->outcome : OUTCOME_PEER_LOST),
+			},
+	};
+
+	send_message(session, &message);
+}
+
+static void report_end(struct session *session)
+{
+	const struct wire_message message = {
+		.type = WIRE_ENDED,
+		.ENDED =
+			{
+				.session = session->id,
+				.side = (uint8_t)session->side,
+				.outcome = (uint8_t)(session->has_outcome ? session->outcome : OUTCOME_CRASHED),
+				.bytes_to_target = session->bytes_to_target,
+				.bytes_from_target = session->bytes_from_target,
+			},
+	};
+
+	send_message(session, &message);
+}
+
+static void do_report(struct session *session)
+{
+	log_session(session, session->has_outcome ? outcome_text(session->outcome) : "it ended");
+	if (session->side == WIRE_SIDE_EXPORT) /* HP13: quarantine */
+		log_session(session, "no driver of this qube takes the device back until it is plugged in again");
+	if (session->has_port)
+		session->owner->reserved_ports[session->port] = false;
+	session->timer = sd_event_source_disable_unref(session->timer);
+	session->used = false;
+	if (session->request == 0 && session->n_stops == 0)
+		report_end(session);
+	if (session->request != 0)
+		report_failure(session);
+	for (size_t i = 0; i < session->n_stops; i++) {
+		const struct wire_message message = {
+			.type = WIRE_STOPPED,
+			.id = session->stops[i],
+			.STOPPED = {.session = session->id},
+		};
+
+		send_message(session, &message);
+	}
+}
+
+static void step(struct session *session, enum session_event event)
+{
+	static void (*const actions[])(struct session * session) = {
+		[SESSION_DO_NOTHING] = do_nothing, [SESSION_DO_ANSWER] = do_answer, [SESSION_DO_ATTACH] = do_attach,
+		[SESSION_DO_ASK] = do_ask,         [SESSION_DO_AWAIT] = do_await,   [SESSION_DO_KILL] = do_kill,
+		[SESSION_DO_FREE] = do_free,       [SESSION_DO_REPORT] = do_report,
+	};
+	struct session_step next = session_step(session->state, event);
+
+	if (next.next != session->state)
+		log_debug("session %" PRIx64 ": %s -> %s", session->id, session_state_name(session->state),
+			  session_state_name(next.next));
+	session->state = next.next;
+	actions[next.action](session);
+}
+
+/* What the proxy says */
+
+static void handle_report(struct session *session, const struct proxy_report *report)
+{
+	switch ((enum proxy_report_type)report->type) {
+	case PROXY_LISTENING:
+		step(session, SESSION_SAID_LISTENING);
+		break;
+	case PROXY_READY:
+		if ((report->speed != 0) != (session->side == WIRE_SIDE_IMPORT)) {
+			blame(session, OUTCOME_CRASHED);
+			step(session, SESSION_SAID_NONSENSE);
+			break;
+		}
+		session->speed = report->speed;
+		session->devid = report->devid;
+		step(session, SESSION_SAID_READY);
+		break;
+	case PROXY_ENDED:
+		session->bytes_to_target = report->bytes_to_target;
+		session->bytes_from_target = report->bytes_from_target;
+		blame(session, (enum outcome)report->outcome);
+		step(session, SESSION_SAID_ENDED);
+		break;
+	}
+}
+
+/* Everything that the proxy has said so far. */
+static void take_reports(struct session *session)
+{
+	while (session->used && session->report_fd >= 0) {
+		struct proxy_report report;
+		int r = proxy_report_receive(session->report_fd, &report);
+
+		if (r == 0) {
+			handle_report(session, &report);
+			continue;
+		}
+		if (r > 0)
+			break;
+		close_report(session);
+		blame(session, OUTCOME_CRASHED); /* ENDED did not come before */
+		step(session, r == -EPIPE ? SESSION_HUNG_UP : SESSION_SAID_NONSENSE);
+	}
+}
+
+static int on_report(_unused_ sd_event_source *source, _unused_ int fd, _unused_ uint32_t revents, void *userdata)
+{
+	take_reports(userdata);
+	return 0;
+}
+
+static int on_child(_unused_ sd_event_source *source, _unused_ const siginfo_t *info, void *userdata)
+{
+	struct session *session = userdata;
+
+	take_reports(session);
+	blame(session, OUTCOME_CRASHED);
+	step(session, SESSION_EXITED);
+	return 0;
+}
+
+/* What the time brings */
+
+static void time_out(struct session *session)
+{
+	blame(session, OUTCOME_TIMED_OUT);
+	step(session, SESSION_TIMEOUT);
+}
+
+static void poll_attach(struct session *session)
+{
+	struct vhci_status *status = &session->owner->status;
+	const struct vhci_port *port = vhci_read(status) == 0 ? vhci_find(status, session->port) : NULL;
+
+	if (port != NULL && port->state == VHCI_PORT_USED) {
+		(void)snprintf(session->busid, sizeof(session->busid), "%s", port->busid);
+		step(session, SESSION_ENUMERATED);
+		return;
+	}
+	if (port == NULL || port->state != VHCI_PORT_CONNECTING) {
+		take_reports(session); /* the proxy may have said why */
+		if (session->used && session->state == SESSION_ATTACHING) {
+			blame(session, OUTCOME_PEER_LOST);
+			step(session, SESSION_PORT_LOST);
+		}
+		return;
+	}
+	if (now_usec(session) >= session->deadline_usec)
+		time_out(session);
+	else
+		set_timer(session, POLL_ATTACH_USEC);
+}
+
+static int on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+{
+	static void (*const handlers[SESSION_STATE_COUNT])(struct session * session) = {
+		[SESSION_LISTENING] = time_out, [SESSION_CONNECTING] = time_out, [SESSION_ATTACHING] = poll_attach,
+		[SESSION_RUNNING] = do_nothing, [SESSION_STOPPING] = time_out,   [SESSION_FREEING] = poll_free,
+		[SESSION_OVER] = do_nothing,
+	};
+	struct session *session = userdata;
+
+	handlers[session->state](session);
+	return 0;
+}
+
+/* Beginning */
+
+static struct session *find(const struct sessions *sessions, uint64_t id)
+{
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
+		if (sessions->table[i].used && sessions->table[i].id == id)
+			return (struct session *)(uintptr_t)&sessions->table[i];
+	return NULL;
+}
+
+static struct session *find_unused(struct sessions *sessions)
+{
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
+		if (!sessions->table[i].used)
+			return &sessions->table[i];
+	return NULL;
+}
+
+enum outcome sessions_may_begin(const struct sessions *sessions, uint64_t session, const struct identity *identity)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
+		const struct session *other = &sessions->table[i];
+
+		n += other->used;
+		if (other->used &&
+		    (other->id == session || (identity != NULL && other->side == WIRE_SIDE_EXPORT &&
+					      other->bus == identity->bus && other->dev == identity->dev)))
+			return OUTCOME_BUSY;
+	}
+	return n == LIMIT_SESSIONS ? OUTCOME_BUSY : OUTCOME_OK;
+}
+
+/* Starts the proxy and watches it. Everything is undone on failure. 0 or a negative errno. */
+static int start(struct session *session, struct launch_proxy *proxy)
+{
+	sd_event *event = session->owner->settings.event;
+	int pair[2], r;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return -errno;
+	session->report_fd = pair[0];
+	_cleanup_close_ int proxy_end = pair[1];
+
+	proxy->report_fd = proxy_end;
+	r = sd_event_add_time_relative(event, &session->timer, CLOCK_MONOTONIC, TIMEOUT_ATTACH_STEP_USEC, 1, on_timer,
+				       session);
+	if (r >= 0)
+		r = sd_event_add_io(event, &session->report, session->report_fd, EPOLLIN, on_report, session);
+	if (r >= 0)
+		r = launch_proxy(session->owner->settings.launch, proxy, &pid);
+	if (r < 0)
+		return r;
+	r = sd_event_add_child(event, &session->child, pid, WEXITED, on_child, session);
+	if (r < 0) {
+		(void)kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			continue;
+	}
+	return r;
+}
+
+/* The common part of both: a session in the table, or FAILED said. */
+static void begin(struct sessions *sessions, const struct session *wanted, struct launch_proxy *proxy)
+{
+	struct session *session = find_unused(sessions);
+	int r;
+
+	*session = *wanted;
+	session->owner = sessions;
+	session->used = true;
+	session->report_fd = -1;
+	session->deadline_usec = now_usec(session) + TIMEOUT_ATTACH_STEP_USEC;
+	proxy->peer = wanted->peer;
+	proxy->session = wanted->id;
+	r = start(session, proxy);
+	if (r >= 0)
+		return;
+	log_error("cannot start a proxy: %s", strerror(-r));
+	blame(session, OUTCOME_SPAWN_FAILED);
+	session->state = SESSION_FREEING;
+	do_free(session);
+}
+
+void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
+		     const struct identity *identity, const struct snapshot_bytes *snapshot, int fd)
+{
+	struct session wanted = {
+		.state = SESSION_LISTENING,
+		.side = WIRE_SIDE_EXPORT,
+		.id = request->session,
+		.peer = request->target,
+		.request = id,
+		.bus = identity->bus,
+		.dev = identity->dev,
+		.vhci_fd = -1,
+	};
+	_cleanup_close_ int snapshot_fd = -1;
+	char devid[16];
+	int r = launch_sealed_file(snapshot->bytes, snapshot->len, &snapshot_fd);
+
+	if (r < 0) {
+		const struct wire_message message = {
+			.type = WIRE_FAILED,
+			.id = id,
+			.FAILED = {.session = request->session, .outcome = OUTCOME_SPAWN_FAILED},
+		};
+
+		log_error("cannot make a file in memory: %s", strerror(-r));
+		sessions->settings.send(sessions->settings.userdata, &message);
+		return;
+	}
+	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
+	(void)snprintf(devid, sizeof(devid), "%u", (unsigned int)identity->bus << 16 | identity->dev);
+	begin(sessions, &wanted,
+	      &(struct launch_proxy){
+		      .side = "export",
+		      .extra_name = "--devid",
+		      .extra_value = devid,
+		      .data_fd = fd,
+		      .snapshot_fd = snapshot_fd,
+	      });
+}
+
+void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request)
+{
+	struct session wanted = {
+		.state = SESSION_CONNECTING,
+		.side = WIRE_SIDE_IMPORT,
+		.id = request->session,
+		.peer = request->source,
+		.request = id,
+		.vhci_fd = -1,
+	};
+	const int size = SOCKET_BUFFER;
+	char digest[2 * DIGEST_SIZE + 1];
+	int pair[2] = {-1, -1};
+
+	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
+	digest_to_hex(request->digest, digest);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		log_error("cannot make a socket pair: %s", strerror(errno)); /* launch_proxy() refuses -1 */
+	_cleanup_close_ int proxy_end = pair[0];
+
+	wanted.vhci_fd = pair[1];
+	for (size_t i = 0; i < ARRAY_SIZE(pair); i++)
+		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	begin(sessions, &wanted,
+	      &(struct launch_proxy){
+		      .side = "import",
+		      .extra_name = "--digest",
+		      .extra_value = digest,
+		      .data_fd = proxy_end,
+		      .snapshot_fd = -1,
+	      });
+}
+
+/* Ending */
+
+bool sessions_stop(struct sessions *sessions, uint32_t id, uint64_t session_id)
+{
+	struct session *session = find(sessions, session_id);
+	const struct wire_message message = {
+		.type = WIRE_STOPPED,
+		.id = id,
+		.STOPPED = {.session = session_id},
+	};
+
+	if (session == NULL) {
+		sessions->settings.send(sessions->settings.userdata, &message);
+		return true;
+	}
+	if (session->n_stops == ARRAY_SIZE(session->stops))
+		return false;
+	session->stops[session->n_stops++] = id;
+	blame(session, OUTCOME_STOPPED);
+	step(session, SESSION_STOP);
+	return true;
+}
+
+void sessions_stop_all(struct sessions *sessions)
+{
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
+		if (sessions->table[i].used) {
+			blame(&sessions->table[i], OUTCOME_STOPPED);
+			step(&sessions->table[i], SESSION_STOP);
+		}
+}
+
+void sessions_forget_requests(struct sessions *sessions)
+{
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
+		sessions->table[i].request = 0;
+		sessions->table[i].n_stops = 0;
+	}
+}
+
+bool sessions_knows_request(const struct sessions *sessions, uint32_t id)
+{
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
+		const struct session *session = &sessions->table[i];
+
+		if (session->used && session->request == id)
+			return true;
+		for (size_t j = 0; session->used && j < session->n_stops; j++)
+			if (session->stops[j] == id)
+				return true;
+	}
+	return false;
+}
+
+bool sessions_next(const struct sessions *sessions, size_t *cursor, struct session_view *ret_view)
+{
+	while (*cursor < LIMIT_SESSIONS) {
+		const struct session *session = &sessions->table[(*cursor)++];
+
+		if (!session->used)
+			continue;
+		*ret_view = (struct session_view){
+			.session = session->id,
+			.side = session->side,
+			.peer = session->peer,
+			.digest = session->digest,
+		};
+		return true;
+	}
+	return false;
+}
+
+int sessions_new(const struct sessions_settings *settings, struct sessions **ret_sessions)
+{
+	struct sessions *sessions = calloc(1, sizeof(*sessions));
+
+	if (sessions == NULL)
+		return -ENOMEM;
+	sessions->settings = *settings;
+	*ret_sessions = sessions;
+	return 0;
+}
+
+struct sessions *sessions_free(struct sessions *sessions)
+{
+	if (sessions == NULL)
+		return NULL;
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
+		struct session *session = &sessions->table[i];
+
+		if (!session->used)
+			continue;
+		if (session->child != NULL)
+			(void)sd_event_source_send_child_signal(session->child, SIGKILL, NULL, 0);
+		session->child = sd_event_source_disable_unref(session->child);
+		session->timer = sd_event_source_disable_unref(session->timer);
+		close_report(session);
+		close_fd(&session->vhci_fd);
+		if (session->has_port)
+			(void)vhci_detach(session->port);
+	}
+	free(sessions);
+	return NULL;
+}
