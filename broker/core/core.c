@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The core's front: events come in here, are checked against who is there, and go to the inventory or to one
+ * attachment; and the reading side. The state machine itself is in attachment.c.
+ */
+#include "broker/core/core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/core/internal.h"
+#include "lib/base/base.h"
+#include "lib/base/text.h"
+
+struct core *core_new(uint64_t session_epoch, void (*emit)(void *userdata, const struct core_action *action),
+		      void *userdata)
+{
+	struct core *core = calloc(1, sizeof(*core));
+
+	if (!core)
+		return NULL;
+	core->session_epoch = session_epoch & UINT32_MAX;
+	core->emit = emit;
+	core->userdata = userdata;
+	return core;
+}
+
+struct core *core_free(struct core *core)
+{
+	free(core);
+	return NULL;
+}
+
+static struct core_device *find_device(struct core *core, struct core_device_ref ref)
+{
+	struct core_qube *qube = inventory_qube(core, ref.qube);
+
+	for (unsigned int i = 0; qube && i < LIMIT_DEVICES; i++) {
+		struct core_device *device = &qube->devices[i];
+
+		if (device->used && device->present && device->ref.agent_life == ref.agent_life &&
+		    device->ref.slot == ref.slot && device->ref.generation == ref.generation)
+			return device;
+	}
+	return NULL;
+}
+
+/* What forbids an attach before the attachment's own state is asked; DONE: nothing. */
+static enum core_answer check_attach(const struct core_device *device, const struct core_qube *source,
+				     const struct core_qube *target)
+{
+	if (!device)
+		return CORE_ANSWER_NO_DEVICE;
+	if (!target)
+		return CORE_ANSWER_NO_QUBE;
+	if (source == target)
+		return CORE_ANSWER_SELF;
+	if (device->state != CORE_FREE)
+		return CORE_ANSWER_DONE; /* the table refuses, with its reason */
+	if (!source->synced || !(source->roles & WIRE_ROLE_EXPORT))
+		return CORE_ANSWER_NO_SOURCE_AGENT;
+	if (!target->synced || !(target->roles & WIRE_ROLE_IMPORT))
+		return CORE_ANSWER_NO_TARGET_AGENT;
+	if (source->n_strays > 0)
+		return CORE_ANSWER_LOCKED;
+	return CORE_ANSWER_DONE;
+}
+
+static int handle_attach(struct core *core, const struct core_event *event)
+{
+	struct core_device *device = find_device(core, event->request.device);
+	const struct core_qube *source = inventory_qube(core, event->request.device.qube);
+	const struct core_qube *target = inventory_qube(core, event->request.target);
+	enum core_answer refusal = check_attach(device, source, target);
+	struct input input = {.type = IN_ATTACH, .token = event->request.token, .target = event->request.target};
+
+	if (event->request.token == 0)
+		return CORE_EVENT_IGNORED;
+	if (refusal != CORE_ANSWER_DONE) {
+		attachment_answer(core, device, event->request.token, refusal);
+		return 0;
+	}
+	return attachment_handle(core, device, &input);
+}
+
+static int handle_detach(struct core *core, const struct core_event *event)
+{
+	struct core_device *device = find_device(core, event->request.device);
+	struct input input = {.type = IN_DETACH, .token = event->request.token, .target = event->request.target};
+
+	if (event->request.token == 0)
+		return CORE_EVENT_IGNORED;
+	if (!device) {
+		attachment_answer(core, NULL, event->request.token, CORE_ANSWER_NO_DEVICE);
+		return 0;
+	}
+	return attachment_handle(core, device, &input);
+}
+
+static int handle_audit(struct core *core, const struct core_event *event)
+{
+	struct core_device *device = attachment_find(core, event->session.session);
+	bool done = event->type == CORE_AUDITED;
+	struct input input = {.type = done ? IN_AUDITED : IN_AUDIT_FAILED, .outcome = OUTCOME_AUDIT_FAILED};
+
+	return device ? attachment_handle(core, device, &input) : CORE_EVENT_IGNORED;
+}
+
+/* EXPORTED and IMPORTED: only from the side that was asked. */
+static int handle_progress(struct core *core, struct core_qube *qube, const struct core_event *event)
+{
+	struct core_device *device = attachment_find(core, event->session.session);
+	bool exported = event->type == CORE_EXPORTED;
+	struct input input = {.type = exported ? IN_EXPORTED : IN_IMPORTED};
+
+	if (!device || !same_qube(exported ? device->ref.qube : device->target, qube->ref))
+		return CORE_EVENT_IGNORED;
+	return attachment_handle(core, device, &input);
+}
+
+/* STOPPED, FAILED, ENDED: this qube's side has nothing of the session left. */
+static int handle_closed(struct core *core, struct core_qube *qube, const struct core_event *event)
+{
+	uint64_t session = event->session.session;
+	bool stray = inventory_stray_closed(qube, session);
+	struct core_device *device = attachment_find(core, session);
+	struct input input = {.outcome = event->session.outcome};
+
+	if (event->type == CORE_STOPPED)
+		input.outcome = OUTCOME_STOPPED;
+	if (device && device->source_open && same_qube(device->ref.qube, qube->ref))
+		input.type = IN_SOURCE_CLOSED;
+	else if (device && device->target_open && same_qube(device->target, qube->ref))
+		input.type = IN_TARGET_CLOSED;
+	else
+		return stray ? 0 : CORE_EVENT_IGNORED;
+	return attachment_handle(core, device, &input);
+}
+
+static int handle_tick(struct core *core, const struct core_event *event)
+{
+	for (unsigned int i = core->n_active; i-- > 0;) {
+		struct core_device *device = core->active[i];
+		struct input input = {.type = IN_TIMEOUT, .outcome = OUTCOME_TIMED_OUT};
+
+		if (device->state == CORE_AUDITING)
+			input.outcome = OUTCOME_AUDIT_FAILED;
+		if (device->deadline_usec != 0 && device->deadline_usec <= event->now_usec)
+			(void)attachment_handle(core, device, &input);
+	}
+	return 0;
+}
+
+/* Each event goes to one of the two; those with `of_qube` concern a living qube, else they are stale. */
+static const struct {
+	int (*handle)(struct core *core, const struct core_event *event);
+	int (*of_qube)(struct core *core, struct core_qube *qube, const struct core_event *event);
+} events[CORE_EVENT_COUNT] = {
+	[CORE_QUBE_GONE] = {.of_qube = inventory_qube_gone},
+	[CORE_AGENT_READY] = {.of_qube = inventory_agent_ready},
+	[CORE_AGENT_SESSION] = {.of_qube = inventory_agent_session},
+	[CORE_AGENT_LOST] = {.of_qube = inventory_agent_lost},
+	[CORE_LIST_BEGIN] = {.of_qube = inventory_list_begin},
+	[CORE_DEVICE] = {.of_qube = inventory_device},
+	[CORE_DEVICE_GONE] = {.of_qube = inventory_device_gone},
+	[CORE_LIST_END] = {.of_qube = inventory_list_end},
+	[CORE_EXPORTED] = {.of_qube = handle_progress},
+	[CORE_IMPORTED] = {.of_qube = handle_progress},
+	[CORE_STOPPED] = {.of_qube = handle_closed},
+	[CORE_FAILED] = {.of_qube = handle_closed},
+	[CORE_ENDED] = {.of_qube = handle_closed},
+	[CORE_AUDITED] = {.handle = handle_audit},
+	[CORE_AUDIT_FAILED] = {.handle = handle_audit},
+	[CORE_ATTACH] = {.handle = handle_attach},
+	[CORE_DETACH] = {.handle = handle_detach},
+	[CORE_TICK] = {.handle = handle_tick},
+};
+
+int core_handle(struct core *core, const struct core_event *event, struct core_qube_ref *ret_qube)
+{
+	struct core_qube *qube;
+
+	core->now_usec = event->now_usec;
+	if (event->type == CORE_QUBE_STARTED)
+		return inventory_qube_started(core, event, ret_qube);
+	if (events[event->type].handle)
+		return events[event->type].handle(core, event);
+	qube = inventory_qube(core, event->qube);
+	return qube ? events[event->type].of_qube(core, qube, event) : CORE_EVENT_IGNORED;
+}
+
+uint64_t core_next_deadline(const struct core *core)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (unsigned int i = 0; i < core->n_active; i++) {
+		uint64_t deadline = core->active[i]->deadline_usec;
+
+		if (deadline != 0 && deadline < next)
+			next = deadline;
+	}
+	return next;
+}
+
+const struct core_qube *core_find_qube(const struct core *core, struct core_qube_ref ref)
+{
+	const struct core_qube *qube = ref.index < LIMIT_QUBES ? &core->qubes[ref.index] : NULL;
+
+	return qube && qube->used && same_qube(qube->ref, ref) ? qube : NULL;
+}
+
+/* While a qube restarts two may have one name: the younger one is meant. */
+const struct core_qube *core_find_qube_by_name(const struct core *core, const char *name)
+{
+	const struct core_qube *found = NULL;
+
+	for (unsigned int i = 0; i < LIMIT_QUBES; i++) {
+		const struct core_qube *qube = &core->qubes[i];
+
+		if (qube->used && strcmp(qube->name, name) == 0 &&
+		    (!found || qube->ref.incarnation > found->ref.incarnation))
+			found = qube;
+	}
+	return found;
+}
+
+const struct core_qube *core_find_qube_by_domid(const struct core *core, uint16_t domid)
+{
+	for (unsigned int i = 0; i < LIMIT_QUBES; i++)
+		if (core->qubes[i].used && core->qubes[i].domid == domid)
+			return &core->qubes[i];
+	return NULL;
+}
+
+const struct core_device *core_find_device(const struct core *core, struct core_device_ref ref)
+{
+	const struct core_qube *qube = core_find_qube(core, ref.qube);
+	unsigned int cursor = 0;
+
+	for (const struct core_device *d = NULL; qube && (d = core_next_device(qube, &cursor));)
+		if (d->ref.agent_life == ref.agent_life && d->ref.slot == ref.slot &&
+		    d->ref.generation == ref.generation)
+			return d;
+	return NULL;
+}
+
+const struct core_device *core_find_device_by_port(const struct core *core _unused_, const struct core_qube *qube,
+						   const char *port)
+{
+	unsigned int cursor = 0;
+
+	for (const struct core_device *d = NULL; (d = core_next_device(qube, &cursor));)
+		if (strcmp(d->port, port) == 0)
+			return d;
+	return NULL;
+}
+
+const struct core_qube *core_next_qube(const struct core *core, unsigned int *cursor)
+{
+	while (*cursor < LIMIT_QUBES) {
+		const struct core_qube *qube = &core->qubes[(*cursor)++];
+
+		if (qube->used)
+			return qube;
+	}
+	return NULL;
+}
+
+const struct core_device *core_next_device(const struct core_qube *qube, unsigned int *cursor)
+{
+	while (*cursor < LIMIT_DEVICES) {
+		const struct core_device *device = &qube->devices[(*cursor)++];
+
+		if (device->used && device->present)
+			return device;
+	}
+	return NULL;
+}
+
+size_t core_device_id(const struct core_device *device, char ret_text[CORE_DEVICE_ID_MAX])
+{
+	size_t len = (size_t)snprintf(ret_text, CORE_DEVICE_ID_MAX, "%04x:%04x:%.*s:", device->vendor, device->product,
+				      (int)LIMIT_TEXT, device->serial);
+
+	if (device->n_interfaces == 0)
+		return len + (size_t)snprintf(ret_text + len, CORE_DEVICE_ID_MAX - len, "?******");
+	for (unsigned int i = 0; i < device->n_interfaces; i++) {
+		text_interface_code(device->interfaces[i], ret_text + len);
+		len += 7;
+	}
+	return len;
+}
+
+const char *core_state_name(enum core_state state)
+{
+	static const char *const names[CORE_STATE_COUNT] = {
+		[CORE_FREE] = "free",           [CORE_AUDITING] = "auditing", [CORE_EXPORTING] = "exporting",
+		[CORE_IMPORTING] = "importing", [CORE_ATTACHED] = "attached", [CORE_DETACHING] = "detaching",
+		[CORE_LOCKED] = "locked",
+	};
+
+	return state < CORE_STATE_COUNT ? names[state] : "unknown";
+}
+
+const char *core_answer_text(enum core_answer answer)
+{
+	static const char *const texts[CORE_ANSWER_COUNT] = {
+		[CORE_ANSWER_DONE] = "done",
+		[CORE_ANSWER_FAILED] = "failed, everything was undone",
+		[CORE_ANSWER_NO_DEVICE] = "there is no such device; look at the list again",
+		[CORE_ANSWER_NO_QUBE] = "the target qube is not running; start it first",
+		[CORE_ANSWER_SELF] = "the device is in that qube already: source and target are the same",
+		[CORE_ANSWER_IN_USE] = "the device is in use by another qube; detach it there first",
+		[CORE_ANSWER_ALREADY] = "the device is attached to that qube already",
+		[CORE_ANSWER_LOCKED] = "an earlier detach of it is not confirmed yet; wait, or restart the device qube",
+		[CORE_ANSWER_NO_SOURCE_AGENT] =
+			"no device agent answers in the device's qube; start device-agent there",
+		[CORE_ANSWER_NO_TARGET_AGENT] = "no device agent answers in the target qube; start device-agent there",
+		[CORE_ANSWER_NOT_ATTACHED] = "the device is not attached to that qube",
+		[CORE_ANSWER_NOT_CONFIRMED] =
+			"the device's qube did not confirm the detach in time; the device stays locked until it does",
+	};
+
+	return answer < CORE_ANSWER_COUNT ? texts[answer] : "unknown";
+}

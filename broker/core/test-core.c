@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The core's transitions, each pair of state and event in one table, and what happens with references that are stale.
+ * The random schedules are in test-schedules.c.
+ */
+#include "tests/unit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/core/core.h"
+#include "broker/core/internal.h"
+#include "lib/base/base.h"
+
+#define SECOND USEC_PER_SEC
+
+/* Three qubes with agents; the device is in `source`. */
+struct fixture {
+	struct core *core;
+	struct core_qube_ref source, target, other;
+	struct core_device_ref device;
+	uint64_t session;
+	uint64_t now_usec;
+	char actions[64]; /* one letter per action since the last look */
+	enum core_answer answer;
+	enum outcome outcome;
+	bool confirmed;
+};
+
+static void on_action(void *userdata, const struct core_action *action)
+{
+	static const char letters[] = {
+		[CORE_DO_AUDIT] = 'A',          [CORE_DO_NOTE] = 'n',        [CORE_DO_EXPORT] = 'X',
+		[CORE_DO_IMPORT] = 'I',         [CORE_DO_STOP_SOURCE] = 's', [CORE_DO_STOP_TARGET] = 't',
+		[CORE_DO_STOP_STRAY] = 'y',     [CORE_DO_ANSWER] = '!',      [CORE_DO_DEVICE_ADDED] = '+',
+		[CORE_DO_DEVICE_REMOVED] = '-', [CORE_DO_ATTACHED] = 'a',    [CORE_DO_DETACHED] = 'd',
+	};
+	struct fixture *f = userdata;
+	size_t len = strlen(f->actions);
+
+	assert_true(len + 1 < sizeof(f->actions));
+	f->actions[len] = letters[action->type];
+	f->actions[len + 1] = '\0';
+	if (action->type == CORE_DO_AUDIT)
+		f->session = action->session;
+	if (action->type == CORE_DO_ANSWER) {
+		f->answer = action->answer;
+		f->outcome = action->outcome;
+		f->confirmed = action->confirmed;
+	}
+}
+
+static int handle(struct fixture *f, struct core_event event)
+{
+	event.now_usec = f->now_usec;
+	return core_handle(f->core, &event, NULL);
+}
+
+static struct core_qube_ref start_qube(struct fixture *f, uint16_t domid, const char *name)
+{
+	struct core_event event = {.type = CORE_QUBE_STARTED, .qube_started.domid = domid};
+	struct core_qube_ref ref;
+
+	(void)snprintf(event.qube_started.name, sizeof(event.qube_started.name), "%s", name);
+	assert_int_equal(core_handle(f->core, &event, &ref), 0);
+	return ref;
+}
+
+static void agent_ready(struct fixture *f, struct core_qube_ref qube, uint64_t incarnation)
+{
+	struct core_event event = {.type = CORE_AGENT_READY, .qube = qube};
+
+	event.agent_ready.roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT;
+	event.agent_ready.incarnation = incarnation;
+	assert_int_equal(handle(f, event), 0);
+}
+
+static void agent_up(struct fixture *f, struct core_qube_ref qube)
+{
+	agent_ready(f, qube, 7);
+	(void)handle(f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = qube});
+	(void)handle(f, (struct core_event){.type = CORE_LIST_END, .qube = qube});
+}
+
+static struct core_event device_event(struct core_qube_ref qube, uint16_t slot, uint32_t generation, const char *port)
+{
+	struct core_event event = {.type = CORE_DEVICE, .qube = qube};
+
+	event.device.class_id = WIRE_CLASS_USB;
+	event.device.speed = WIRE_SPEED_HIGH;
+	event.device.vendor = 0x0781;
+	event.device.product = 0x5581;
+	event.device.n_interfaces = 1;
+	memcpy(event.device.interfaces[0], "\x08\x06\x50", 3);
+	event.device.ref.slot = slot;
+	event.device.ref.generation = generation;
+	(void)snprintf(event.device.port, sizeof(event.device.port), "%s", port);
+	(void)snprintf(event.device.serial, sizeof(event.device.serial), "AB12");
+	return event;
+}
+
+static struct core_event of_session(enum core_event_type type, struct core_qube_ref qube, uint64_t session)
+{
+	struct core_event event = {.type = type, .qube = qube};
+
+	event.session.session = session;
+	event.session.outcome = OUTCOME_OPEN_FAILED;
+	return event;
+}
+
+static struct core_event request(enum core_event_type type, uint64_t token, struct core_device_ref device,
+				 struct core_qube_ref target)
+{
+	struct core_event event = {.type = type};
+
+	event.request.token = token;
+	event.request.device = device;
+	event.request.target = target;
+	return event;
+}
+
+static enum core_state state_of(const struct fixture *f)
+{
+	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
+		const struct core_device *device = &f->core->qubes[f->device.qube.index].devices[i];
+
+		if (device->used && device->ref.slot == f->device.slot &&
+		    device->ref.generation == f->device.generation)
+			return device->state;
+	}
+	return CORE_FREE;
+}
+
+static void setup(struct fixture *f)
+{
+	const struct core_qube *qube;
+	unsigned int cursor = 0;
+
+	*f = (struct fixture){.now_usec = 1000 * SECOND};
+	f->core = core_new(0xabcd, on_action, f);
+	f->source = start_qube(f, 3, "sys-usb");
+	f->target = start_qube(f, 4, "work");
+	f->other = start_qube(f, 5, "personal");
+	agent_up(f, f->source);
+	agent_up(f, f->target);
+	agent_up(f, f->other);
+	assert_int_equal(handle(f, device_event(f->source, 2, 9, "1-2")), 0);
+	qube = core_find_qube(f->core, f->source);
+	f->device = core_next_device(qube, &cursor)->ref;
+}
+
+/* The honest way to each state. */
+static void walk_to(struct fixture *f, enum core_state state)
+{
+	if (state >= CORE_AUDITING)
+		(void)handle(f, request(CORE_ATTACH, 100, f->device, f->target));
+	if (state >= CORE_EXPORTING)
+		(void)handle(f, of_session(CORE_AUDITED, f->source, f->session));
+	if (state >= CORE_IMPORTING)
+		(void)handle(f, of_session(CORE_EXPORTED, f->source, f->session));
+	if (state >= CORE_ATTACHED)
+		(void)handle(f, of_session(CORE_IMPORTED, f->target, f->session));
+	if (state >= CORE_DETACHING)
+		(void)handle(f, request(CORE_DETACH, 101, f->device, f->target));
+	if (state >= CORE_LOCKED) {
+		f->now_usec += TIMEOUT_STOP_USEC;
+		(void)handle(f, (struct core_event){.type = CORE_TICK});
+	}
+	assert_int_equal(state_of(f), state);
+	f->actions[0] = '\0';
+}
+
+/* Who or what an event of the table is about. */
+enum about { FROM_SOURCE, FROM_TARGET, FROM_OTHER, TO_TARGET, TO_OTHER, NOW, LATER };
+
+struct pair {
+	const char *name;
+	enum core_event_type type;
+	enum about about;
+	/*
+	 * What each state makes of it: the state after it (F free, A auditing, E exporting, I importing, T attached,
+	 * D detaching, L locked), then the actions (letters of on_action()); "=": ignored, nothing changed.
+	 */
+	const char *expected[CORE_STATE_COUNT];
+};
+
+/* clang-format off */
+static const struct pair pairs[] = {
+	/*                                                       FREE    AUDITING  EXPORTING IMPORTING ATTACHED  DETACHING LOCKED */
+	{"attach here",       CORE_ATTACH,       TO_TARGET,   {"A A",  "A !",    "E !",    "I !",    "T !",    "D !",    "L !"}},
+	{"attach elsewhere",  CORE_ATTACH,       TO_OTHER,    {"A A",  "A !",    "E !",    "I !",    "T !",    "D !",    "L !"}},
+	{"detach here",       CORE_DETACH,       TO_TARGET,   {"F !",  "F n!!",  "D ns",   "D nst",  "D nst",  "D !",    "L s!"}},
+	{"detach elsewhere",  CORE_DETACH,       TO_OTHER,    {"F !",  "A !",    "E !",    "I !",    "T !",    "D !",    "L !"}},
+	{"audited",           CORE_AUDITED,      FROM_SOURCE, {"=",    "E X",    "=",      "=",      "=",      "=",      "="}},
+	{"audit failed",      CORE_AUDIT_FAILED, FROM_SOURCE, {"=",    "F n!",   "=",      "=",      "=",      "=",      "="}},
+	{"exported",          CORE_EXPORTED,     FROM_SOURCE, {"=",    "=",      "I I",    "=",      "=",      "=",      "="}},
+	{"exported, target",  CORE_EXPORTED,     FROM_TARGET, {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"exported, other",   CORE_EXPORTED,     FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"imported",          CORE_IMPORTED,     FROM_TARGET, {"=",    "=",      "=",      "T na!",  "=",      "=",      "="}},
+	{"imported, source",  CORE_IMPORTED,     FROM_SOURCE, {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"stopped, source",   CORE_STOPPED,      FROM_SOURCE, {"=",    "=",      "F n!",   "D nt",   "D nt",   "D",      "F nd"}},
+	{"stopped, target",   CORE_STOPPED,      FROM_TARGET, {"=",    "=",      "=",      "D ns",   "D ns",   "D",      "L"}},
+	{"stopped, other",    CORE_STOPPED,      FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"failed, source",    CORE_FAILED,       FROM_SOURCE, {"=",    "=",      "F n!",   "D nt",   "D nt",   "D",      "F nd"}},
+	{"failed, target",    CORE_FAILED,       FROM_TARGET, {"=",    "=",      "=",      "D ns",   "D ns",   "D",      "L"}},
+	{"failed, other",     CORE_FAILED,       FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"ended, source",     CORE_ENDED,        FROM_SOURCE, {"=",    "=",      "F n!",   "D nt",   "D nt",   "D",      "F nd"}},
+	{"ended, target",     CORE_ENDED,        FROM_TARGET, {"=",    "=",      "=",      "D ns",   "D ns",   "D",      "L"}},
+	{"ended, other",      CORE_ENDED,        FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"source agent lost", CORE_AGENT_LOST,   FROM_SOURCE, {"F",    "F n!",   "D n",    "D nt",   "D nt",   "D",      "L"}},
+	{"target agent lost", CORE_AGENT_LOST,   FROM_TARGET, {"F",    "F n!",   "D ns",   "D ns",   "D ns",   "D",      "L"}},
+	{"other agent lost",  CORE_AGENT_LOST,   FROM_OTHER,  {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
+	{"source qube gone",  CORE_QUBE_GONE,    FROM_SOURCE, {"F -",  "F n!-",  "F n!-",  "F tn!-", "F tnd-", "F nd!-", "F nd-"}},
+	{"target qube gone",  CORE_QUBE_GONE,    FROM_TARGET, {"F",    "F n!",   "D ns",   "D ns",   "D ns",   "D",      "L"}},
+	{"other qube gone",   CORE_QUBE_GONE,    FROM_OTHER,  {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
+	{"unplugged",         CORE_DEVICE_GONE,  FROM_SOURCE, {"F -",  "F -n!",  "D -ns",  "D -nst", "D -nst", "D -",    "L -"}},
+	{"unplugged, other",  CORE_DEVICE_GONE,  FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"time, too early",   CORE_TICK,         NOW,         {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
+	{"time is out",       CORE_TICK,         LATER,       {"F",    "F n!",   "D ns",   "D nst",  "T",      "L n!",   "L"}},
+	{"session reported",  CORE_AGENT_SESSION, FROM_SOURCE, {"=",   "=",      "=",      "=",      "=",      "=",      "="}},
+	{"list begins",       CORE_LIST_BEGIN,   FROM_SOURCE, {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
+	{"list ends",         CORE_LIST_END,     FROM_SOURCE, {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
+	{"device again",      CORE_DEVICE,       FROM_SOURCE, {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
+	{"agent is back",     CORE_AGENT_READY,  FROM_SOURCE, {"F",    "F n!",   "D n",    "D nt",   "D nt",   "D",      "L"}},
+	{"agent is back, t",  CORE_AGENT_READY,  FROM_TARGET, {"F",    "F n!",   "D ns",   "D ns",   "D ns",   "D",      "L"}},
+};
+/* clang-format on */
+
+static struct core_event make_event(struct fixture *f, const struct pair *pair)
+{
+	struct core_qube_ref qubes[] = {[FROM_SOURCE] = f->source, [FROM_TARGET] = f->target, [FROM_OTHER] = f->other,
+					[TO_TARGET] = f->target,   [TO_OTHER] = f->other,     [LATER] = f->source};
+	struct core_event event = {.type = pair->type, .qube = qubes[pair->about]};
+
+	if (pair->about == LATER)
+		f->now_usec += TIMEOUT_ATTACH_STEP_USEC;
+	if (pair->type == CORE_ATTACH || pair->type == CORE_DETACH)
+		return request(pair->type, 200, f->device, event.qube);
+	if (pair->type == CORE_DEVICE_GONE) {
+		event.gone.slot = f->device.slot;
+		event.gone.generation = f->device.generation;
+	} else if (pair->type == CORE_DEVICE) {
+		return device_event(f->source, f->device.slot, f->device.generation, "1-2");
+	} else if (pair->type == CORE_AGENT_READY) {
+		event.agent_ready.roles = WIRE_ROLE_EXPORT;
+		event.agent_ready.incarnation = 7;
+	} else if (pair->type == CORE_AGENT_SESSION) {
+		event.agent_session.session = f->session;
+		event.agent_session.side = WIRE_SIDE_EXPORT;
+	} else {
+		event.session.session = f->session;
+		event.session.outcome = OUTCOME_OPEN_FAILED;
+	}
+	return event;
+}
+
+static void test_every_state_and_event(void **unused _unused_)
+{
+	static const char letters[CORE_STATE_COUNT + 1] = "FAEITDL";
+
+	for (size_t p = 0; p < ARRAY_SIZE(pairs); p++)
+		for (unsigned int state = 0; state < CORE_STATE_COUNT; state++) {
+			const char *expected = pairs[p].expected[state];
+			struct fixture f;
+			char got[80];
+			int r;
+
+			setup(&f);
+			walk_to(&f, (enum core_state)state);
+			r = handle(&f, make_event(&f, &pairs[p]));
+			if (r == CORE_EVENT_IGNORED && state_of(&f) == (enum core_state)state && f.actions[0] == '\0')
+				(void)snprintf(got, sizeof(got), "=");
+			else
+				(void)snprintf(got, sizeof(got), "%c%s%s", letters[state_of(&f)],
+					       f.actions[0] ? " " : "", f.actions);
+			if (strcmp(got, expected) != 0)
+				fail_msg("%s in %s: expected \"%s\", got \"%s\"", pairs[p].name,
+					 core_state_name((enum core_state)state), expected, got);
+			f.core = core_free(f.core);
+		}
+}
+
+/* HP02, DI01: what names a former qube, a former plug, a former agent's device or a former session changes nothing. */
+static void test_stale_references(void **unused _unused_)
+{
+	for (unsigned int state = 0; state < CORE_STATE_COUNT; state++) {
+		struct core *before = malloc(sizeof(*before));
+		struct core_qube_ref former;
+		struct fixture f;
+
+		setup(&f);
+		former = f.other;
+		f.other = start_qube(&f, 5, "reborn"); /* the same domain id: the former one is gone */
+		assert_true(former.incarnation != f.other.incarnation);
+		walk_to(&f, (enum core_state)state);
+		for (unsigned int type = CORE_QUBE_STARTED + 1; type < CORE_EVENT_COUNT; type++) {
+			struct core_event event = {.type = (enum core_event_type)type, .qube = former};
+
+			if (type == CORE_ATTACH || type == CORE_DETACH || type == CORE_TICK)
+				continue;
+			event.session.session = f.session ^ (1ull << 32);
+			if (type != CORE_AUDITED && type != CORE_AUDIT_FAILED)
+				event.session.session = f.session;
+			f.core->now_usec = f.now_usec;
+			memcpy(before, f.core, sizeof(*before));
+			assert_int_equal(handle(&f, event), CORE_EVENT_IGNORED);
+			assert_memory_equal(before, f.core, sizeof(*before));
+			assert_string_equal(f.actions, "");
+		}
+		for (unsigned int i = 0; i < 4; i++) {
+			struct core_device_ref stale[4] = {f.device, f.device, f.device, f.device};
+
+			stale[0].generation++;
+			stale[1].slot++;
+			stale[2].agent_life++;
+			stale[3].qube.incarnation++;
+			memcpy(before, f.core, sizeof(*before));
+			(void)handle(&f, request(CORE_ATTACH, 300, stale[i], f.target));
+			assert_int_equal(f.answer, CORE_ANSWER_NO_DEVICE);
+			(void)handle(&f, request(CORE_DETACH, 301, stale[i], f.target));
+			assert_int_equal(f.answer, CORE_ANSWER_NO_DEVICE);
+			assert_memory_equal(before, f.core, sizeof(*before));
+		}
+		f.core = core_free(f.core);
+		free(before);
+	}
+}
+
+/* Why an attach is refused, in the order in which it is looked at. */
+static void test_refusals(void **unused _unused_)
+{
+	enum { NO_EXPORTER, NO_IMPORTER, NOT_SYNCED, TARGET_NOT_SYNCED, SELF, NO_QUBE, LOCKED, IN_USE, ALREADY, FINE };
+	static const enum core_answer expected[] = {
+		[NO_EXPORTER] = CORE_ANSWER_NO_SOURCE_AGENT,
+		[NO_IMPORTER] = CORE_ANSWER_NO_TARGET_AGENT,
+		[NOT_SYNCED] = CORE_ANSWER_NO_SOURCE_AGENT,
+		[TARGET_NOT_SYNCED] = CORE_ANSWER_NO_TARGET_AGENT,
+		[SELF] = CORE_ANSWER_SELF,
+		[NO_QUBE] = CORE_ANSWER_NO_QUBE,
+		[LOCKED] = CORE_ANSWER_LOCKED,
+		[IN_USE] = CORE_ANSWER_IN_USE,
+		[ALREADY] = CORE_ANSWER_ALREADY,
+	};
+
+	for (unsigned int i = 0; i <= FINE; i++) {
+		struct fixture f;
+		struct core_qube_ref target;
+
+		setup(&f);
+		target = f.target;
+		if (i == NO_EXPORTER)
+			f.core->qubes[f.source.index].roles = WIRE_ROLE_IMPORT;
+		if (i == NO_IMPORTER)
+			f.core->qubes[f.target.index].roles = WIRE_ROLE_EXPORT;
+		if (i == NOT_SYNCED)
+			agent_ready(&f, f.source, 7);
+		if (i == TARGET_NOT_SYNCED)
+			agent_ready(&f, f.target, 7);
+		if (i == SELF)
+			target = f.source;
+		if (i == NO_QUBE)
+			target.incarnation += 100;
+		if (i == LOCKED)
+			walk_to(&f, CORE_LOCKED);
+		if (i == IN_USE || i == ALREADY)
+			walk_to(&f, CORE_ATTACHED);
+		if (i == IN_USE)
+			target = f.other;
+		f.actions[0] = '\0';
+		(void)handle(&f, request(CORE_ATTACH, 5, f.device, target));
+		assert_string_equal(f.actions, i == FINE ? "A" : "!");
+		if (i != FINE)
+			assert_int_equal(f.answer, expected[i]);
+		f.core = core_free(f.core);
+	}
+}
+
+/* PD01, PD10: an agent that is lost leaves the device locked; what it says when it is back decides. */
+static void test_agent_returns(void **unused _unused_)
+{
+	static const struct {
+		uint64_t incarnation;
+		bool reports;
+		const char *on_list;
+		enum core_state state;
+	} cases[] = {
+		{7, false, "nd", CORE_FREE}, /* the proxy is dead */
+		{7, true, "s", CORE_LOCKED}, /* it still runs: STOP goes out again */
+		{8, false, "-nd", CORE_FREE},
+		{8, true, "-y", CORE_LOCKED}, /* a new agent that claims an old stream: a stray as well */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct core_event event = {.type = CORE_AGENT_SESSION};
+		struct fixture f;
+
+		setup(&f);
+		walk_to(&f, CORE_ATTACHED);
+		(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f.source});
+		assert_string_equal(f.actions, "nt");
+		(void)handle(&f, of_session(CORE_STOPPED, f.target, f.session));
+		f.now_usec += TIMEOUT_STOP_USEC;
+		(void)handle(&f, (struct core_event){.type = CORE_TICK});
+		assert_int_equal(state_of(&f), CORE_LOCKED);
+		(void)handle(&f, request(CORE_ATTACH, 9, f.device, f.other));
+		assert_int_equal(f.answer, CORE_ANSWER_LOCKED);
+
+		f.actions[0] = '\0';
+		agent_ready(&f, f.source, cases[i].incarnation);
+		event.qube = f.source;
+		event.agent_session.session = f.session;
+		event.agent_session.side = WIRE_SIDE_EXPORT;
+		if (cases[i].reports)
+			assert_int_equal(handle(&f, event), 0);
+		(void)handle(&f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f.source});
+		assert_string_equal(f.actions, cases[i].on_list);
+		assert_int_equal(state_of(&f), cases[i].state);
+		(void)handle(&f, of_session(CORE_STOPPED, f.source, f.session));
+		assert_int_equal(state_of(&f), CORE_FREE);
+		f.core = core_free(f.core);
+	}
+}
+
+/* After a restart of the broker: nothing of that qube can be attached before its stray exports are stopped. */
+static void test_strays(void **unused _unused_)
+{
+	struct core_event report = {.type = CORE_AGENT_SESSION};
+	struct fixture f;
+
+	setup(&f);
+	f.actions[0] = '\0';
+	agent_ready(&f, f.source, 7);
+	report.qube = f.source;
+	report.agent_session.side = WIRE_SIDE_IMPORT;
+	report.agent_session.session = 0x1111;
+	assert_int_equal(handle(&f, report), 0);
+	report.agent_session.side = WIRE_SIDE_EXPORT;
+	for (uint64_t session = 1; session <= LIMIT_DEVICES; session++) {
+		f.actions[0] = '\0';
+		report.agent_session.session = session;
+		assert_int_equal(handle(&f, report), 0);
+		assert_string_equal(f.actions, "y");
+	}
+	f.actions[0] = '\0';
+	assert_int_equal(handle(&f, report), CORE_EVENT_CHEATED); /* the same one twice */
+	report.agent_session.session = LIMIT_DEVICES + 1;
+	assert_int_equal(handle(&f, report), CORE_EVENT_CHEATED); /* more streams than devices */
+	assert_string_equal(f.actions, "");
+	(void)handle(&f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f.source});
+	for (uint64_t session = 1; session <= LIMIT_DEVICES; session++) {
+		f.actions[0] = '\0';
+		(void)handle(&f, request(CORE_ATTACH, session, f.device, f.target));
+		assert_int_equal(f.answer, CORE_ANSWER_LOCKED);
+		assert_int_equal(handle(&f, of_session(CORE_STOPPED, f.target, session)), CORE_EVENT_IGNORED);
+		assert_int_equal(handle(&f, of_session(session % 2 ? CORE_STOPPED : CORE_ENDED, f.source, session)), 0);
+	}
+	f.actions[0] = '\0';
+	(void)handle(&f, request(CORE_ATTACH, 999, f.device, f.target));
+	assert_string_equal(f.actions, "A");
+	f.core = core_free(f.core);
+}
+
+/* CF21, HP14, HP04: what an agent may say about devices, and what contradicts itself. */
+static void test_inventory(void **unused _unused_)
+{
+	struct core_event event;
+	unsigned int cursor = 0, n = 0;
+	struct fixture f;
+	char port[LIMIT_PORT_TEXT];
+
+	setup(&f);
+	f.actions[0] = '\0';
+	event = device_event(f.source, LIMIT_DEVICES, 1, "1-9");
+	assert_int_equal(handle(&f, event), CORE_EVENT_CHEATED);
+	event = device_event(f.source, 2, 9, "1-2");
+	event.device.vendor++;
+	assert_int_equal(handle(&f, event), CORE_EVENT_CHEATED); /* UD01: one plug, two identities */
+	event.device.vendor--;
+	event.device.digest[31] ^= 1;
+	assert_int_equal(handle(&f, event), CORE_EVENT_CHEATED);
+	assert_string_equal(f.actions, "");
+	assert_int_equal(handle(&f, device_event(f.source, 2, 10, "1-2")), 0); /* a re-plug, its end was not told */
+	assert_string_equal(f.actions, "-+");
+	assert_null(core_find_device(f.core, f.device));
+	assert_int_equal(handle(&f, device_event(f.source, 3, 1, "1-2")), 0); /* another slot, but that port */
+	assert_string_equal(f.actions, "-+-+");
+
+	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
+		(void)snprintf(port, sizeof(port), "2-%u", i + 1);
+		f.actions[0] = '\0';
+		assert_int_equal(handle(&f, device_event(f.source, (uint16_t)i, 100, port)), 0);
+	}
+	while (core_next_device(core_find_qube(f.core, f.source), &cursor))
+		n++;
+	assert_int_equal(n, LIMIT_DEVICES);
+
+	/* a list without them removes them, a list with one of them keeps it */
+	f.actions[0] = '\0';
+	(void)handle(&f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f.source});
+	(void)handle(&f, device_event(f.source, 5, 100, "2-6"));
+	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
+		event = (struct core_event){.type = CORE_DEVICE_GONE, .qube = f.source};
+		event.gone.slot = (uint16_t)i;
+		event.gone.generation = 100;
+		if (i % 2 == 0)
+			(void)handle(&f, event);
+	}
+	f.actions[0] = '\0';
+	(void)handle(&f, (struct core_event){.type = CORE_LIST_END, .qube = f.source});
+	assert_int_equal(strlen(f.actions), 31);
+	assert_non_null(core_find_device_by_port(f.core, core_find_qube(f.core, f.source), "2-6"));
+	f.core = core_free(f.core);
+}
+
+static void test_limits(void **unused _unused_)
+{
+	struct core_event event = {.type = CORE_QUBE_STARTED};
+	struct fixture f;
+	char id[CORE_DEVICE_ID_MAX];
+
+	setup(&f);
+	for (unsigned int i = 3; i < LIMIT_QUBES; i++)
+		(void)start_qube(&f, (uint16_t)(100 + i), "q");
+	event.qube_started.domid = 5000;
+	assert_int_equal(handle(&f, event), CORE_EVENT_FULL);
+	event.qube_started.domid = 5; /* re-used: makes its own room */
+	assert_int_equal(handle(&f, event), 0);
+	assert_null(core_find_qube(f.core, f.other));
+	assert_non_null(core_find_qube_by_domid(f.core, 5));
+	assert_null(core_find_qube_by_domid(f.core, 5000));
+	assert_int_equal(core_find_qube_by_name(f.core, "sys-usb")->domid, 3);
+	assert_int_equal(core_device_id(core_find_device(f.core, f.device), id), 22);
+	assert_string_equal(id, "0781:5581:AB12:u080650");
+	assert_true(core_next_deadline(f.core) == UINT64_MAX);
+	walk_to(&f, CORE_AUDITING);
+	assert_true(core_next_deadline(f.core) == f.now_usec + TIMEOUT_ATTACH_STEP_USEC);
+	for (unsigned int i = 0; i < CORE_STATE_COUNT; i++)
+		assert_true(strcmp(core_state_name((enum core_state)i), "unknown") != 0);
+	for (unsigned int i = 0; i < CORE_ANSWER_COUNT; i++)
+		assert_non_null(core_answer_text((enum core_answer)i));
+	f.core = core_free(f.core);
+}
+
+/* TO07: how a detach ends, and what is said about it. */
+static void test_detach_answers(void **unused _unused_)
+{
+	static const struct {
+		bool source, target;
+		enum core_answer answer;
+		bool confirmed;
+		enum core_state state;
+	} cases[] = {
+		{true, true, CORE_ANSWER_DONE, true, CORE_FREE},
+		{true, false, CORE_ANSWER_DONE, false, CORE_FREE},
+		{false, true, CORE_ANSWER_NOT_CONFIRMED, false, CORE_LOCKED},
+		{false, false, CORE_ANSWER_NOT_CONFIRMED, false, CORE_LOCKED},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct fixture f;
+
+		setup(&f);
+		walk_to(&f, CORE_DETACHING);
+		if (cases[i].source)
+			(void)handle(&f, of_session(CORE_STOPPED, f.source, f.session));
+		if (cases[i].target)
+			(void)handle(&f, of_session(CORE_STOPPED, f.target, f.session));
+		f.now_usec += TIMEOUT_STOP_USEC - 1;
+		(void)handle(&f, (struct core_event){.type = CORE_TICK});
+		assert_int_equal(state_of(&f), cases[i].source && cases[i].target ? CORE_FREE : CORE_DETACHING);
+		f.now_usec += 1;
+		(void)handle(&f, (struct core_event){.type = CORE_TICK});
+		assert_int_equal(state_of(&f), cases[i].state);
+		assert_int_equal(f.answer, cases[i].answer);
+		assert_int_equal(f.confirmed, cases[i].confirmed);
+		f.core = core_free(f.core);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_state_and_event),
+		cmocka_unit_test(test_stale_references),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_agent_returns),
+		cmocka_unit_test(test_strays),
+		cmocka_unit_test(test_inventory),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_detach_answers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
