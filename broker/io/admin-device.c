@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See admin-device.h. The order and the conditions of the properties are those of DeviceInfo.serialize() and
+ * DeviceAssignment.serialize() in Qubes' device_protocol.py (4.3).
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/io/admin-device.h"
+#include "lib/base/text.h"
+
+#define UNKNOWN_INTERFACES "?******"
+#define UNDERSCORES 6u /* as many in a row as no encoding changes */
+
+static const struct {
+	const char *name;
+	uint8_t class_id;
+} classes[] = {
+	{"block", 0},
+	{"mic", 0},
+	{"usb", WIRE_CLASS_USB},
+	{"webcam", 0},
+};
+
+static const struct {
+	bool attached;
+	const char *extra; /* what a tool should show beside */
+} states[CORE_STATE_COUNT] = {
+	[CORE_FREE] = {false, NULL},
+	[CORE_AUDITING] = {false, "attaching"},
+	[CORE_EXPORTING] = {false, "attaching"},
+	[CORE_IMPORTING] = {false, "attaching"},
+	[CORE_ATTACHED] = {true, NULL},
+	[CORE_DETACHING] = {true, "detaching"},
+	[CORE_LOCKED] = {true, "locked"},
+};
+
+int admin_class_id(struct admin_span name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		if (admin_span_is(name, classes[i].name))
+			return classes[i].class_id;
+	return -1;
+}
+
+const char *admin_class_name(uint8_t class_id)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		if (class_id && classes[i].class_id == class_id)
+			return classes[i].name;
+	return "peripheral";
+}
+
+void admin_write_classes(struct admin_writer *writer)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		admin_write_format(writer, "%s\n", classes[i].name);
+}
+
+bool admin_is_attached(const struct core_device *device)
+{
+	return states[device->state].attached;
+}
+
+static bool is_plain(char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
+}
+
+void admin_device_names(const char *backend, const struct core_device *device, struct admin_names *ret_names)
+{
+	size_t len = core_device_id(device, ret_names->id);
+	size_t serial = strlen("vvvv:pppp:"), underscores = 0;
+	const char *interfaces = strrchr(ret_names->id, ':');
+
+	assert(interfaces && len > serial);
+	for (char *at = ret_names->id + serial; at < interfaces; at++) {
+		if (!is_plain(*at))
+			*at = underscores == UNDERSCORES ? '-' : '_';
+		underscores = *at == '_' ? underscores + 1 : 0;
+	}
+	memcpy(ret_names->encoded_id, ret_names->id, len + 1);
+	admin_device_id_encode(ret_names->encoded_id);
+	ret_names->backend = backend;
+	(void)snprintf(ret_names->place, sizeof(ret_names->place), "%s:%s", backend, device->port);
+	(void)snprintf(ret_names->full, sizeof(ret_names->full), "%s:%s", ret_names->place, ret_names->id);
+}
+
+/* What the properties are made from. */
+struct view {
+	const struct core_device *device;
+	struct admin_names names;
+	char interfaces[7 * LIMIT_INTERFACES + 1];
+};
+
+static const char *get_id(const struct view *view)
+{
+	return view->names.id;
+}
+
+static const char *get_port(const struct view *view)
+{
+	return view->device->port;
+}
+
+static const char *get_class(const struct view *view)
+{
+	return admin_class_name(view->device->class_id);
+}
+
+static const char *get_backend(const struct view *view)
+{
+	return view->names.backend;
+}
+
+static const char *get_manufacturer(const struct view *view)
+{
+	return view->device->manufacturer[0] ? view->device->manufacturer : NULL;
+}
+
+static const char *get_name(const struct view *view)
+{
+	return view->device->product_name[0] ? view->device->product_name : NULL;
+}
+
+static const char *get_serial(const struct view *view)
+{
+	return view->device->serial[0] ? view->device->serial : NULL;
+}
+
+static const char *get_target(const struct view *view)
+{
+	return view->device->state != CORE_FREE ? view->device->target_name : NULL;
+}
+
+static const char *get_interfaces(const struct view *view)
+{
+	return view->interfaces;
+}
+
+static const char *get_state(const struct view *view)
+{
+	return states[view->device->state].extra;
+}
+
+static const char *get_mode(const struct view *view _unused_)
+{
+	return "manual";
+}
+
+enum { IN_AVAILABLE = 1, IN_ATTACHED = 2, IN_BOTH = IN_AVAILABLE | IN_ATTACHED };
+
+/* A NULL is left out. A key with '_' is data of ours: other clients show it as it is. */
+static const struct {
+	const char *key;
+	unsigned int where;
+	const char *(*get)(const struct view *view);
+} properties[] = {
+	{"device_id", IN_BOTH, get_id},
+	{"port_id", IN_BOTH, get_port},
+	{"devclass", IN_BOTH, get_class},
+	{"backend_domain", IN_BOTH, get_backend},
+	{"manufacturer", IN_AVAILABLE, get_manufacturer},
+	{"name", IN_AVAILABLE, get_name},
+	{"serial", IN_AVAILABLE, get_serial},
+	{"attachment", IN_AVAILABLE, get_target},
+	{"interfaces", IN_AVAILABLE, get_interfaces},
+	{"_state", IN_AVAILABLE, get_state},
+	{"mode", IN_ATTACHED, get_mode},
+	{"frontend_domain", IN_ATTACHED, get_target},
+};
+
+static void view_init(struct view *view, const char *backend, const struct core_device *device)
+{
+	char *at = view->interfaces;
+
+	view->device = device;
+	admin_device_names(backend, device, &view->names);
+	(void)strcpy(view->interfaces, device->n_interfaces ? "" : UNKNOWN_INTERFACES);
+	for (uint8_t i = 0; i < device->n_interfaces && i < LIMIT_INTERFACES; i++, at += 7)
+		text_interface_code(device->interfaces[i], at);
+}
+
+static void write_properties(struct admin_writer *writer, const struct view *view, unsigned int where)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(properties); i++) {
+		const char *value = properties[i].where & where ? properties[i].get(view) : NULL;
+
+		if (value)
+			admin_write_property(writer, properties[i].key, value);
+	}
+	admin_write_bytes(writer, "\n", 1);
+}
+
+void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device)
+{
+	struct view view;
+
+	view_init(&view, backend, device);
+	admin_write_format(writer, "%s:%s", device->port, view.names.id);
+	write_properties(writer, &view, IN_AVAILABLE);
+}
+
+void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device)
+{
+	struct view view;
+
+	view_init(&view, backend, device);
+	admin_write_format(writer, "%s+%s:%s", backend, device->port, view.names.id);
+	write_properties(writer, &view, IN_ATTACHED);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The core's devices as the Admin API shows and names them. Pure.
+ *
+ * A device id of the API is the core's id with each character of the serial number outside [A-Za-z0-9._-] shown as
+ * '_', and each seventh '_' in a row as '-'. So an id has no space (which ends a field of a request), and Qubes'
+ * encoding, which loses ':', '+', '*' and seven '_', leaves it readable: encoding and decoding it gives it back.
+ */
+#pragma once
+
+#include "broker/core/core.h"
+#include "lib/admin/reply.h"
+
+/* Qubes' name of a device: where it is, and what it shows. */
+struct admin_names {
+	const char *backend;
+	char id[CORE_DEVICE_ID_MAX];
+	char encoded_id[CORE_DEVICE_ID_MAX];
+	char place[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT];                         /* "sys-usb:1-2" */
+	char full[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT + 1 + CORE_DEVICE_ID_MAX]; /* "sys-usb:1-2:id" */
+};
+
+void admin_device_names(const char *backend, const struct core_device *device, struct admin_names *ret_names);
+
+/* One line of Available, or of Attached. */
+void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device);
+void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device);
+
+/* Whether the API says "attached": from ATTACHED until the source's export is proven gone. */
+bool admin_is_attached(const struct core_device *device);
+
+/* Of a class of devices: the core's number, 0 for a class of which there are none yet; -1: no such class. */
+int admin_class_id(struct admin_span name);
+const char *admin_class_name(uint8_t class_id);
+/* One name per line, in Qubes' order. */
+void admin_write_classes(struct admin_writer *writer);

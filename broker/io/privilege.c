@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Giving up root, with libcap-ng; see privilege.h. */
+#include "broker/io/privilege.h"
+
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "lib/base/base.h"
+#include "lib/base/log.h"
+
+#define GROUPS_MAX 64
+
+/* What vchan clients and xenstore need; all are root's alone as the kernel makes them. */
+static const char *const xen_devices[] = {"/dev/xen/evtchn", "/dev/xen/gntdev", "/dev/xen/xenbus"};
+static const char *const state_files[] = {"audit.log", "lock"};
+
+static int failed(const char *what)
+{
+	int r = -errno;
+
+	log_error("giving up root: %s: %s", what, strerror(-r));
+	return r;
+}
+
+static int give_xen_devices(gid_t gid)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(xen_devices); i++)
+		if (lchown(xen_devices[i], 0, gid) < 0 || chmod(xen_devices[i], 0660) < 0)
+			return failed(xen_devices[i]);
+	return 0;
+}
+
+static int give_state(int state_dir, uid_t uid, gid_t gid)
+{
+	if (fchown(state_dir, uid, gid) < 0)
+		return failed("the state directory");
+	for (size_t i = 0; i < ARRAY_SIZE(state_files); i++)
+		if (fchownat(state_dir, state_files[i], uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+			return failed(state_files[i]);
+	return 0;
+}
+
+/* The socket's directory, unless somebody made it: then its owner is that one's business. */
+static int give_socket_directory(const char *socket_path, uid_t uid, gid_t gid)
+{
+	char path[PATH_MAX];
+	const char *directory;
+
+	(void)snprintf(path, sizeof(path), "%s", socket_path);
+	directory = dirname(path);
+	if (mkdir(directory, 0750) < 0) {
+		struct stat st;
+
+		if (errno != EEXIST)
+			return failed(directory);
+		if (lstat(directory, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != 0 || st.st_mode & 022)
+			return 0;
+	}
+	return lchown(directory, uid, gid) < 0 ? failed(directory) : 0;
+}
+
+static int set_groups(const struct passwd *account, gid_t socket_group)
+{
+	gid_t groups[GROUPS_MAX];
+	int n = GROUPS_MAX - 1;
+
+	if (getgrouplist(account->pw_name, account->pw_gid, groups, &n) < 0) {
+		errno = E2BIG;
+		return failed("too many groups");
+	}
+	groups[n++] = socket_group;
+	return setgroups((size_t)n, groups) < 0 ? failed("groups") : 0;
+}
+
+int privilege_drop(const struct privilege_needs *needs)
+{
+	const struct passwd *account;
+	const struct group *group;
+	gid_t socket_group;
+	int r;
+
+	if (geteuid() != 0 || !needs->user)
+		return 0;
+	errno = 0;
+	account = getpwnam(needs->user);
+	if (!account && !needs->must_exist)
+		return 0;
+	if (!account) {
+		errno = errno ? errno : ESRCH;
+		return failed(needs->user);
+	}
+	if (account->pw_uid == 0)
+		return 0;
+	group = needs->group ? getgrnam(needs->group) : NULL;
+	socket_group = group ? group->gr_gid : account->pw_gid;
+	r = needs->xen ? give_xen_devices(account->pw_gid) : 0;
+	if (r == 0)
+		r = give_state(needs->state_dir, account->pw_uid, account->pw_gid);
+	if (r == 0)
+		r = give_socket_directory(needs->socket_path, account->pw_uid, socket_group);
+	if (r == 0)
+		r = set_groups(account, socket_group);
+	if (r < 0)
+		return r;
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (capng_change_id((int)account->pw_uid, (int)account->pw_gid, CAPNG_CLEAR_BOUNDING) != 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+		errno = EPERM;
+		return failed("changing to its account");
+	}
+	return 0;
+}
