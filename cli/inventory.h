@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the broker says about qubes and devices, read once and held for a command. Every text in here was made safe to
+ * show when it came in.
+ */
+#pragma once
+
+#include "cli/options.h"
+#include "cli/usb-ids.h"
+#include "lib/admin/client.h"
+
+#define DEVICE_TEXT (LIMIT_TEXT + 2u)
+#define DEVICE_ID_TEXT 512u
+
+struct device {
+	char backend[LIMIT_QUBE_NAME + 1];
+	char port[LIMIT_PORT_TEXT];
+	char id[DEVICE_ID_TEXT];
+	char manufacturer[DEVICE_TEXT], name[DEVICE_TEXT], serial[DEVICE_TEXT];
+	char interfaces[7 * LIMIT_INTERFACES + 1];
+	char used_by[LIMIT_QUBE_NAME + 1]; /* "": free */
+	char state[32];                    /* of the attachment, if it is neither done nor free: "attaching", ... */
+	char description[3 * DEVICE_TEXT + 64];
+};
+
+struct qube {
+	char name[LIMIT_QUBE_NAME + 1];
+};
+
+struct inventory {
+	struct qube *qubes;
+	size_t n_qubes, max_qubes;
+	struct device *devices;
+	size_t n_devices, max_devices;
+};
+
+/*
+ * One call to the broker within TIMEOUT_ADMIN_*; when it is slow and stderr is a terminal, `progress` (NULL: nothing)
+ * is shown there. -1: *ret_call holds the reply, which is DONE; otherwise the exit code, and the error went to stderr.
+ */
+int inventory_call(const struct options *options, const char *method, const char *argument, const char *dest,
+		   const char *payload, const char *progress, struct admin_call **ret_call,
+		   struct admin_reply *ret_reply);
+
+/* These add to the inventory; -1 or an exit code as above. */
+int inventory_read_qubes(const struct options *options, struct inventory *inventory);
+int inventory_read_devices(const struct options *options, const struct usb_ids *ids, const char *backend,
+			   struct inventory *inventory);
+void inventory_deinit(struct inventory *inventory);
+
+bool inventory_has_qube(const struct inventory *inventory, const char *name);
+/* The device at BACKEND:PORT; `id` NULL: whatever is there. */
+const struct device *inventory_find(const struct inventory *inventory, const char *backend, const char *port,
+				    const char *id);
+void inventory_sort(struct inventory *inventory); /* by BACKEND:PORT */

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The forms in which devices are shown: a table for eyes, as qvm-device of Qubes prints it, and JSON for programs. */
+#pragma once
+
+#include "cli/inventory.h"
+
+/* Marked devices only; `marked` has inventory->n_devices places. A header line only when stdout is a terminal. */
+void show_table(const struct inventory *inventory, const bool *marked);
+
+/* 0 or -ENOMEM. The schema is in qvm-device(1). */
+int show_json(const struct inventory *inventory, const bool *marked, const char *class);
+
+/* One device, and then the keys that the broker gives beyond what every device has. */
+void show_info(const struct device *device);
