@@ -9,7 +9,7 @@ or one of these names. One gadget holds one UDC while it is up; dummy_hcd has fo
 """
 import shlex
 
-from rig import RigError, RigTimeout, RUN_TIMEOUT
+from agent import RigError, RigTimeout, RUN_TIMEOUT
 
 ROOT = "/sys/kernel/config/usb_gadget"
 SPEEDS = {"full": "full-speed", "high": "high-speed", "super": "super-speed"}

@@ -15,16 +15,84 @@ hub        a full-speed hub
 All take port=n (1 to 7 for up to SuperSpeed, 8 to 15 for up to high speed) and usb_serial="…" where the kind has a serial
 number to set.
 """
+import json
 import os
 import shutil
+import threading
+import time
+
+from agent import RigError, RigTimeout
 
 AUDIO_DEVICES = 2
 SIMPLE = {"keyboard": "usb-kbd", "mouse": "usb-mouse", "tablet": "usb-tablet", "wacom": "usb-wacom-tablet",
           "ccid": "usb-ccid", "hub": "usb-hub"}
 
 
+class Qmp:
+    def __init__(self, sock):
+        self._sock = sock
+        self._file = sock.makefile("rwb")
+        self._lock = threading.Lock()
+        self._events = []
+        self._file.readline()
+        self("qmp_capabilities")
+
+    def __call__(self, command, **arguments):
+        with self._lock:
+            self._file.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+            self._file.flush()
+            while True:
+                answer = self._read(30, command)
+                if "event" in answer:
+                    self._events.append(answer)
+                elif "error" in answer:
+                    raise RigError(f"QEMU: {command} {arguments}: {answer['error']['desc']}")
+                elif "return" in answer:
+                    return answer["return"]
+
+    def _read(self, timeout, what):
+        self._sock.settimeout(timeout)
+        try:
+            line = self._file.readline()
+        except (TimeoutError, OSError):
+            raise RigTimeout(f"QEMU: no answer to {what} within {timeout} s") from None
+        if not line:
+            raise RigError("QEMU: has ended")
+        return json.loads(line)
+
+    def wait_event(self, name, match, timeout=30):
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            while True:
+                for e in self._events:
+                    if e["event"] == name and match(e.get("data", {})):
+                        self._events.remove(e)
+                        return e
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise RigTimeout(f"QEMU: no event {name} within {timeout} s")
+                answer = self._read(left, name)
+                if "event" in answer:
+                    self._events.append(answer)
+
+
+class Device:
+    """A USB device of QEMU's that is plugged in; made by Rig.plug()."""
+
+    def __init__(self, kind, name, qom, port):
+        self.kind, self.name, self.qom, self.port = kind, name, qom, port
+        self.image = None  # path of a stick's backing image
+        self.nodes = []  # names of block nodes, inner first
+        self.socket = None  # far end of a serial line
+        self.wav = None  # what an audio device played
+        self.chardev = self.audiodev = self.directory = None
+
+    def read_image(self):
+        with open(self.image, "rb") as f:
+            return f.read()
+
+
 def plug(rig, kind, name, options):
-    from rig import Device, RigError
     options = dict(options)
     superspeed = options.pop("superspeed", kind == "storage")
     device = Device(kind, name, f"usb-{name}", options.pop("port", None) or rig.free_port(superspeed))
@@ -46,7 +114,6 @@ def plug(rig, kind, name, options):
 
 
 def _simple(rig, device, properties, options):
-    from rig import RigError
     if device.kind not in SIMPLE:
         raise RigError(f"plug: no such kind {device.kind}")
     properties["driver"] = SIMPLE[device.kind]
@@ -82,7 +149,6 @@ def _serial(rig, device, properties, options):
 
 
 def _audio(rig, device, properties, options):
-    from rig import RigError
     used = {d.audiodev for d in rig.devices.values()}
     free = [n for n in range(AUDIO_DEVICES) if f"audio{n}" not in used]
     if not free:

@@ -57,7 +57,7 @@ class Qubes:
         d = self.rig[domain]
         d.put("/run/supervise", SUPERVISE, mode=0o755)
         d.run(f"grep -q qdb-proxy /etc/passwd || {{ printf '{USERS}\\n' >>/etc/passwd; printf '{GROUPS}\\n' >>/etc/group; }}; "
-              f"rm -f /run/{name}.stop; mkdir -p /var/log; setsid /run/supervise {name} {program} </dev/null >/dev/null 2>&1 &")
+              f"rm -f /run/{name}.stop; mkdir -p /var/log; [ {domain} != dom0 ] || mkdir -p -m 700 /var/lib/device-broker; setsid /run/supervise {name} {program} </dev/null >/dev/null 2>&1 &")
 
     def stop_service(self, domain):
         name, _ = self.service(domain)
@@ -90,7 +90,7 @@ class Qubes:
         return self.dom0.run(["qvm-usb", *words], check=check, timeout=timeout)
 
     def list(self):
-        """[{backend, port, device_id, description, state…, attached: qube or None}], from `qvm-usb list --json`."""
+        """[{backend, port, device_id, description, state…, used_by: qube or None}], from `qvm-usb list --json`."""
         return json.loads(self.usb("list", "--json").out)
 
     def find(self, **wanted):

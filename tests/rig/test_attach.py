@@ -33,12 +33,12 @@ def use(rig, qube, serial):
 def test_list_attach_use_detach(rig):
     qubes = Qubes.of(rig)
     d = plugged(rig, "stick1", superspeed=True)
-    assert d["backend"] == "sys-usb" and d["attached"] is None, d
+    assert d["backend"] == "sys-usb" and d["used_by"] is None, d
     qubes.attach("work", d)
-    assert qubes.find(port=d["port"])["attached"] == "work"
+    assert qubes.find(port=d["port"])["used_by"] == "work"
     use(rig, "work", "STICK1")
     qubes.detach("work", d)
-    assert qubes.find(port=d["port"])["attached"] is None
+    assert qubes.find(port=d["port"])["used_by"] is None
     image = rig.unplug("stick1").image
     assert stick.read_file(image, "written.bin") == READ_BACK, "what work wrote is not in the stick's image"
     qubes.wait_unlisted("STICK1")

@@ -40,7 +40,7 @@ def works_again(rig):
     assert got == stick.sha256(DATA)
     qubes.detach("work", d)
     qubes.wait_clean("work", "sys-usb")
-    assert qubes.find(port=d["port"])["attached"] is None
+    assert qubes.find(port=d["port"])["used_by"] is None
 
 
 def kill_process(rig, domain, program, busy):
@@ -98,7 +98,7 @@ def destroy(rig, name, busy):
     if name == "sys-usb":
         qubes.wait_unlisted(SERIAL)
     else:
-        assert qubes.find(backend="sys-usb", port=setup_stick(rig)["port"])["attached"] is None
+        assert qubes.find(backend="sys-usb", port=setup_stick(rig)["port"])["used_by"] is None
     rig[name].start()
     qubes.start_service(name)
     works_again(rig)

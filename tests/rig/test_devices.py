@@ -96,7 +96,7 @@ def test_two_devices_in_two_qubes_four_in_one(rig):
         qubes.attach("work", devices[n])
     for n in names:
         check("work", n)
-    assert [d["attached"] for d in qubes.list() if d["backend"] == "sys-usb"].count("work") == 4
+    assert [d["used_by"] for d in qubes.list() if d["backend"] == "sys-usb"].count("work") == 4
     r = qubes.usb("detach", "work")
     assert r.rc == 0
     qubes.wait_clean("work", "personal", "sys-usb")
@@ -120,7 +120,7 @@ def test_twins_without_serial(rig):
         time.sleep(0.3)
     assert found[0]["port"] != found[1]["port"] and found[0]["device_id"] == found[1]["device_id"]
     qubes.attach("work", found[0])
-    assert [d["attached"] for d in qubes.list() if d["port"] == found[1]["port"]] == [None]
+    assert [d["used_by"] for d in qubes.list() if d["port"] == found[1]["port"]] == [None]
     qubes.attach("personal", found[1])
     contents = set()
     for qube in ("work", "personal"):

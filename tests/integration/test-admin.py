@@ -1,0 +1,454 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""qvm-device against the real Admin API server and core (admin-server plays qubes, agents and audit log). Prints TAP.
+
+Needs BIN (where the programs are). Hostile cases: CL02, CL06, CL08, CL09, CL11, CL12, CL18.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import pty
+import re
+import resource
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+BIN = pathlib.Path(os.environ.get("BIN", "build/gcc/bin")).resolve()
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ESCAPES = [  # no byte of these may reach a terminal as it is
+    b"\x1b[2J", b"\x1b]52;c;QUFB\x07", b"\x1bP+q\x1b\\", b"\xc2\x9b31m", b"\x9b31m", b"\x07\x08\x08", b"\rover",
+    b"\xe2\x80\xaeevil", b"\xe2\x80\x8b\xe2\x80\x8b", b"a\nb", b"\t\x00x", b"\x7f", b"\xff\xfe", b"x" * 126,
+    b"'; rm -rf /; '", b"$(id)`id`", b"' attachment='dom0", b"a='", b"\\", b"%s%n%99999d", b"\xf0\x9f\x92\xa9",
+]
+
+
+def hexed(text):
+    return (text.encode() if isinstance(text, str) else text).hex() or "-"
+
+
+class Server:
+    """The program admin-server with the qubes and devices that most tests use."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.path = f"{directory}/run/admin.sock"
+        self.log = open(f"{directory}/log", "w+b")
+        self.process = subprocess.Popen([BIN / "admin-server", self.path], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=self.log, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+        for number, name in enumerate(["sys-usb", "work", "personal", "sys-usb2"], 1):
+            self.do(f"qube {name} {number}")
+        self.device("sys-usb", 0, "1-2", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])
+        self.device("sys-usb", 1, "1-2.4", "046d", "c31c", "", "", "", ["030101", "030000"])
+        self.device("sys-usb2", 0, "1-2", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])
+
+    def do(self, command, answer="ok"):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        said = self.process.stdout.readline().strip()
+        assert said == answer, f"{command}: {said}"
+
+    def device(self, qube, slot, port, vendor, product, serial, manufacturer, name, codes):
+        self.do(" ".join([f"device {qube} {slot} {port} {vendor} {product}", hexed(serial), hexed(manufacturer),
+                          hexed(name), *codes]))
+
+    def stop(self):
+        self.process.stdin.close()
+        status = self.process.wait(10)
+        self.log.seek(0)
+        said = self.log.read()
+        self.log.close()
+        self.process.stdout.close()
+        assert status == 0, f"admin-server ended with {status}: {said[-2000:]}"
+        return said
+
+
+def run(*words, path, program="qvm-usb", status=0, **more):
+    """Runs the tool by the name `program`; returns (stdout, stderr)."""
+    environment = {"QDB_SOCKET": str(path), "QDB_USB_IDS": "/nonexistent", "PATH": "/usr/bin:/bin"}
+    environment |= more.pop("environment", {})
+    done = subprocess.run([program, *words], executable=BIN / "qvm-device", env=environment, capture_output=True,
+                          timeout=more.pop("timeout", 20), **more)
+    assert done.returncode == status, f"{words}: {done.returncode} {done.stdout} {done.stderr}"
+    assert not re.search(rb"[^\x20-\x7e\n]", done.stdout + done.stderr), f"{words}: {done.stdout} {done.stderr}"
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def call(path, request, timeout=20):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(timeout)
+        client.connect(str(path))
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        reply = b""
+        while True:
+            data = client.recv(65536)
+            if not data:
+                return reply
+            reply += data
+
+
+# ---- tests --------------------------------------------------------------------------------------------------------
+
+
+def test_list(server):
+    out, _ = run("list", path=server.path)
+    assert out == ("sys-usb2:1-2   USB_Storage: SanDisk Ultra Fit\n"
+                   "sys-usb:1-2    USB_Storage: SanDisk Ultra Fit\n"
+                   "sys-usb:1-2.4  Keyboard: unknown vendor unknown usb device\n"), out
+    assert run(path=server.path)[0] == out and run("usb", path=server.path, program="qvm-device")[0] == out
+    assert run("usb", "ls", "--all", path=server.path, program="qvm-device")[0] == out
+    assert run("mic", "list", path=server.path, program="qvm-device") == ("", "")
+    assert run("l", "work", path=server.path) == ("", "")
+    assert run("list", "sys-usb[2]", path=server.path)[0] == out.splitlines(True)[0].replace("2   ", "2  ")
+    assert "sys-usb2:" not in run("list", "--all", "--exclude=*2", path=server.path)[0]
+    assert run("--list-device-classes", path=server.path)[0] == "block\nmic\nusb\nwebcam\n"
+
+
+def test_attach_and_detach(server):
+    assert run("attach", "work", "sys-usb:1-2", path=server.path) == ("", "")
+    rows = run("list", path=server.path)[0].splitlines()
+    column = len("sys-usb:1-2.4  Keyboard: unknown vendor unknown usb device  ")
+    assert rows[1] == "sys-usb:1-2    USB_Storage: SanDisk Ultra Fit".ljust(column) + "work (attached)", rows
+    _, said = run("attach", "personal", "sys-usb:1-2", path=server.path, status=1)
+    assert said == "Error: sys-usb:1-2 is in use by work: detach it there first (qvm-usb detach work sys-usb:1-2)\n"
+    _, said = run("at", "work", "sys-usb:1-2:0781:5581:AB12:u080650", path=server.path, status=1)
+    assert said == "Error: sys-usb:1-2 is already attached to work\n"
+    _, said = run("d", "work", "sys-usb2:1-2", path=server.path, status=1)
+    assert said == "Error: sys-usb2:1-2 is not attached to work\n"
+    assert run("detach", "work", "sys-usb:1-2", path=server.path) == ("", "")
+    assert run("a", "-v", "personal", "sys-usb:1-2", path=server.path)[0] == \
+        "Attaching sys-usb:1-2 to personal: done\n"
+    run("a", "personal", "sys-usb2:1-2", path=server.path)
+    assert run("dt", "personal", path=server.path) == ("", "")
+    assert "(" not in run(path=server.path)[0]
+    _, said = run("attach", "sys-usb", "sys-usb:1-2", path=server.path, status=1)
+    assert "choose another qube" in said
+
+
+def test_info_and_json(server):
+    out, _ = run("info", "sys-usb:1-2.4", path=server.path)
+    assert out == "Keyboard: unknown vendor unknown usb device\ndevice ID: 046d:c31c::u030101u030000\n", out
+    run("attach", "work", "sys-usb:1-2", path=server.path)
+    assert run("i", "sys-usb:1-2", path=server.path)[0].endswith("used by: work\n")
+    listed = json.loads(run("list", "--json", path=server.path)[0])
+    assert [d["port"] for d in listed] == ["1-2", "1-2", "1-2.4"]
+    assert listed[1] == {
+        "class": "usb", "backend": "sys-usb", "port": "1-2", "device_id": "0781:5581:AB12:u080650",
+        "description": "USB_Storage: SanDisk Ultra Fit", "manufacturer": "SanDisk", "product": "Ultra Fit",
+        "serial": "AB12", "interfaces": ["u080650"], "used_by": "work", "state": "attached"}, listed[1]
+    assert listed[2]["manufacturer"] is None and listed[2]["used_by"] is None and listed[2]["state"] == "free"
+    page = (ROOT / "man/qvm-device.1").read_text()
+    assert all(f"\n.It Cm {key}\n" in page for key in listed[0]), "a key of --json is not in the manual page"
+
+
+def test_names_from_usb_ids(server):
+    ids = server.directory + "/usb.ids"
+    pathlib.Path(ids).write_bytes(b"# x\n046d  Logi\xc3\xa9\n\tc31c  Keyboard \x1b[2J K120\n\n"
+                                  b"C ff  Vendor Specific Class\nC fe  Application\n\t01  Firmware Update\n")
+    server.device("sys-usb", 2, "2-1", "046d", "ffff", "", "", "", ["ff0000", "fe0101"])
+    out, _ = run("list", path=server.path, environment={"QDB_USB_IDS": ids})
+    assert "Keyboard: Logi_ Keyboard _[2J K120\n" in out, out
+    assert "Firmware Update: Logi_ unknown usb device\n" in out, out
+    assert "SanDisk Ultra Fit" in out
+
+
+def test_usage(server):  # CL06: exit 2, the usage on stderr, nothing sent
+    rows = [["--frob"], ["-x"], ["frob"], ["list", "--frob"], ["--verb", "list"], ["list", "--js"], ["list", "-s=x", "-z"],
+            ["attach"], ["attach", "work"], ["attach", "work", "sys-usb:1-2", "more"], ["detach"], ["info"],
+            ["info", "a:b", "c"], ["attach", "-o", "novalue", "work", "sys-usb:1-2"], ["attach", "-o"],
+            ["attach", "-o", "=v", "work", "sys-usb:1-2"], ["list", "--exclude", "work"], ["list", "--all", "work"],
+            ["attach", "--json", "work", "sys-usb:1-2"], ["list", "--", "--all"], [""], ["list", ""], ["--socket"],
+            ["attach", "-p", "work", "sys-usb:1-2"], ["info", "nocolon"], ["info", ":1-2"], ["info", "sys-usb:"],
+            ["info", "sys-usb:1-2:"], ["info", "sys-usb:_"], ["info", "sys-usb:1 2"], ["info", "x" * 32 + ":1-2"],
+            ["list", "nobody"], ["attach", "nobody", "sys-usb:1-2"], ["attach", "", "sys-usb:1-2"],
+            # CL09: names are taken literally or refused
+            ["attach", "work dom0", "sys-usb:1-2"], ["attach", "work\0"[:4] + "\n", "sys-usb:1-2"],
+            ["attach", "--", "-work", "sys-usb:1-2"], ["attach", "../work", "sys-usb:1-2"],
+            ["attach", "$(id)", "sys-usb:1-2"], ["attach", "work", "sys-usb:1-2\nx"],
+            ["attach", "work", "sys-usb:1-2+x"], ["attach", "\x1b[31mwork", "sys-usb:1-2"], ["list"] + ["work"] * 2 + ["x"]]
+    for row in rows:
+        out, said = run(*row, path=server.path, status=2)
+        assert out == "" and said.startswith("usage: qvm-usb ") and "qvm-usb: error: " in said, (row, out, said)
+    for row in [[], ["9usb"], ["usb+"], ["usb frob"], ["USB", "list"], ["x" * 40]]:
+        run(*row, path=server.path, program="qvm-device", status=2)
+    assert run("-vvq", "--verbose", "-q", "list", "-s", "-s", path=server.path)[0]
+    run("list", *["work"] * 100000, path=server.path)
+    run("attach", "work", *["sys-usb:1-2"] * 100000, path=server.path, status=2)
+    for row in [["-h"], ["--help"], ["list", "-h"], ["attach", "--help"], ["--version"]]:
+        out, said = run(*row, path="/nonexistent")
+        assert out and not said
+    assert "attach" not in server.stop().decode()
+
+
+def test_help_and_manual_agree(server):
+    out, _ = run("--help", path=server.path)
+    page = (ROOT / "man/qvm-device.1").read_text()
+    for option in set(re.findall(r"--([a-z-]+)", out)) - {"list-classes"}:
+        assert f"Fl -{option}" in page, f"--{option} is not in the manual page"
+    for command in re.findall(r"^  ([a-z]+) \(", out, re.M):
+        assert re.search(rf"^\.It Ic {command}\b", page, re.M), f"{command} is not in the page"
+    pages = list((ROOT / "man").glob("*.[18]"))
+    assert len(pages) >= 4
+    for page in pages:  # no dead references
+        for name, section in re.findall(r"^\.Xr (\S+) (\d)", page.read_text(), re.M):
+            assert (ROOT / f"man/{name}.{section}").exists() or name == "systemd", f"{page.name}: {name}({section})"
+    if shutil.which("mandoc"):
+        done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", *pages], capture_output=True, text=True)
+        assert not done.stdout, done.stdout
+
+
+def test_refusals_at_run_time(server):
+    for row, text in [
+        (["attach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm!\n"),
+        (["detach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm!\n"),
+        (["attach", "work", "sys-usb:9-9"], "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'\n"),
+        (["info", "sys-usb:1-2:0781:5581:XX:u080650"],
+         "qvm-usb: error: backend vm sys-usb doesn't expose usb device '1-2:0781:5581:XX:u080650'\n"),
+        (["detach", "work", "sys-usb:9-9"], "Error: sys-usb:9-9 is not attached to work\n"),
+        (["attach", "--ro", "work", "sys-usb:1-2"], "Error: a USB device takes no options: leave them out\n"),
+        (["attach", "-o", "a='b' mode='x", "work", "sys-usb:1-2"],
+         "Error: a USB device takes no options: leave them out\n"),
+        (["attach", "dom0", "sys-usb:1-2"], "Error: no device can be attached to dom0: choose another qube\n"),
+    ]:
+        assert run(*row, path=server.path, status=1) == ("", text), row
+    _, said = run("list", path=server.path, program="qvm-floppy", status=1)
+    assert said == "Error: the device broker has no call 'admin.vm.device.floppy.Available'\n"
+    server.do("mode fail")
+    _, said = run("attach", "work", "sys-usb:1-2", path=server.path, status=1)
+    assert said.startswith("Error: attaching sys-usb:1-2 to work failed: ")
+    assert "(" not in run(path=server.path)[0]
+
+
+def test_no_broker(server):  # CL08: a clear message, exit 3, bounded time
+    def check(path, text, seconds, *words, environment=None):
+        started = time.monotonic()
+        out, said = run(*(words or ["list"]), path=path, status=3, timeout=90, environment=environment or {})
+        took = time.monotonic() - started
+        assert out == "" and text in said and str(path)[:60] in said, said
+        assert took < seconds, f"{text}: {took} s"
+        return said
+
+    here = server.directory
+    said = check(f"{here}/none.sock", "does not run", 1)
+    assert "systemctl status device-broker" in said
+    check(f"{here}/none.sock", "does not run", 1, "attach", "work", "sys-usb:1-2")
+    check(f"{here}/{'x' * 200}", "cannot talk to", 1)
+    run("--socket", f"{here}/none.sock", "list", path=server.path, status=3)
+    run("list", "--socket=" + server.path, path=f"{here}/none.sock")
+    pathlib.Path(f"{here}/file").write_text("x")
+    check(f"{here}/file", "does not run", 1)
+    with socket.socket(socket.AF_UNIX) as listener:
+        path = f"{here}/fake.sock"
+        listener.bind(path)
+        listener.listen(0)
+        check(path, "did not answer in time", 12)  # hangs
+        replies = [(b"", "closed the connection"), (b"0", "is not this version"), (b"9\0new", "is not this version"),
+                   (b"1\0\0connection-established\0\0", "is not this version"), (b"x" * 300000, "is not this version"),
+                   (b"0\0work class=AppVM state=Run", "closed the connection"), (b"2\0Qubes", "is not this version")]
+
+        def answer():
+            for reply, _ in replies:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    while connection.recv(65536):
+                        pass
+                    connection.sendall(reply)
+
+        while select.select([listener], [], [], 0)[0]:
+            listener.accept()[0].close()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        for _, text in replies:
+            check(path, text, 5)
+        thread.join(5)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{here}/dead.sock")
+    check(f"{here}/dead.sock", "does not run", 1)
+    if os.getuid() == 0:
+        os.chmod(here, 0o755)
+        out = subprocess.run(["qvm-usb", "--socket", server.path], executable=BIN / "qvm-device", user=65534, group=65534,
+                             extra_groups=[], capture_output=True, timeout=10, text=True)
+        if "qvm-usb" in out.stderr:  # not where BIN itself is closed to others
+            assert out.returncode == 3 and "you may not talk" in out.stderr, out
+
+
+def test_slow_attach(server):  # progress on a terminal; the answer when it comes; a detach that is not confirmed
+    server.do("mode silent")
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
+                               env={"QDB_SOCKET": server.path}, stderr=terminal, stdout=terminal)
+    os.close(terminal)
+    time.sleep(0.6)
+    assert process.poll() is None
+    assert "work (attaching)" in run(path=server.path)[0]
+    started = time.monotonic()
+    run("attach", "work", "sys-usb2:1-2", path=server.path, status=1, timeout=40)  # another's silence is its own
+    took = time.monotonic() - started
+    assert 9 < took < 20, f"an attach to a silent qube took {took} s"
+    assert process.wait(20) == 1
+    said = os.read(main, 4096).decode()
+    os.close(main)
+    assert said.startswith("Attaching sys-usb:1-2 to work ... failed\r\nError: "), said
+    assert "\x1b" not in said
+    _, said = run("attach", "work", "sys-usb:1-2", path=server.path, status=1)
+    assert "is locked" in said, said
+    assert "work (locked)" in run(path=server.path)[0]
+    server.do("proceed")
+    assert "(" not in run(path=server.path)[0]
+    assert run("attach", "work", "sys-usb:1-2", path=server.path) == ("", "")
+
+
+def test_terminal(server):  # a header only on a terminal
+    main, terminal = pty.openpty()
+    subprocess.run(["qvm-usb"], executable=BIN / "qvm-device", env={"QDB_SOCKET": server.path}, stdout=terminal,
+                   check=True, timeout=10)
+    os.close(terminal)
+    said = os.read(main, 4096).decode()
+    os.close(main)
+    assert said.startswith("BACKEND:DEVID  DESCRIPTION"), said
+
+
+def test_escapes(server):  # CL11, CL12: every text of a device, through every form of output
+    for number, text in enumerate(ESCAPES):
+        server.device("sys-usb2", 1, "3-1", "0001", "0002", text, text, text, ["030101"])
+        for words in [["list"], ["list", "--json"], ["info", "sys-usb2:3-1"], ["attach", "work", "sys-usb2:3-1"],
+                      ["list"], ["detach", "work", "sys-usb2:3-1"]]:
+            out, _ = run(*words, path=server.path)
+            if "--json" in words:
+                assert len(json.loads(out)) == 4
+        assert "dom0" not in run("list", path=server.path)[0].replace("attachment='dom0", "")
+        listed = run("attach", "work", f"sys-usb2:3-1:{json.loads(run('list', '--json', path=server.path)[0])[1]['device_id']}",
+                     path=server.path)
+        assert listed == ("", ""), f"escape {number}: an id that was shown is not taken"
+        run("detach", "work", path=server.path)
+        server.do("unplug sys-usb2 1")
+    log = server.stop()
+    assert not re.search(rb"[^\x20-\x7e\n]", log)
+
+
+def test_silent_connections(server):  # CL02
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    request = b"admin.vm.device.usb.Available+ dom0 name sys-usb\0"
+    idle = []
+    times = []
+    try:
+        for i in range(1000):
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(server.path)
+            with contextlib.suppress(OSError):  # it may have had to give way already
+                client.send(b"admin.vm." if i % 2 else b"")
+            idle.append(client)
+            if i % 10 == 0:
+                started = time.monotonic()
+                assert call(server.path, request).startswith(b"0\0")
+                times.append(time.monotonic() - started)
+        assert all(part in "".join(run("list", path=server.path)) for part in ["sys-usb:1-2", "sys-usb2:1-2"])
+    finally:
+        for client in idle:
+            client.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    times.sort()
+    print(f"# among 1,000 silent connections an honest one took {times[len(times) // 2] * 1e3:.2f} ms (median), "
+          f"{times[-1] * 1e3:.2f} ms (worst)")
+    assert times[-1] < 0.1
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    assert int(re.search(r"VmRSS:\s+(\d+)", status)[1]) < (400 if "san" in str(BIN) else 60) * 1024
+
+
+def test_half_request_times_out(server):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(server.path)
+        client.send(b"admin.vm.List+ dom0 name")
+        started = time.monotonic()
+        assert client.recv(1) == b""
+        assert 4.5 < time.monotonic() - started < 7
+
+
+def test_race(server):  # CL18: two users, one device: one wins each time
+    def attach(qube, answers):
+        answers.append(call(server.path, f"admin.vm.device.usb.Attach+sys-usb+1-2+_ dom0 name {qube}\0".encode()))
+
+    for _ in range(300):
+        answers = []
+        threads = [threading.Thread(target=attach, args=(qube, answers)) for qube in ("work", "personal")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(a[:1] for a in answers) == [b"0", b"2"], answers
+        holder = [q for q in ("work", "personal")
+                  if len(call(server.path, f"admin.vm.device.usb.Attached+ dom0 name {q}\0".encode())) > 2]
+        assert len(holder) == 1
+        assert call(server.path, f"admin.vm.device.usb.Detach+sys-usb+1-2 dom0 name {holder[0]}\0".encode()) == b"0\0"
+
+
+def test_listener_outlives_half_close(server):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(server.path)
+        client.sendall(b"admin.Events+ dom0 name dom0\0")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(4096) == b"1\0\0connection-established\0\0"
+        run("attach", "work", "sys-usb:1-2", path=server.path)
+        assert client.recv(4096) == (b"1\0work\0device-attach:usb\0device\0sys-usb:1-2:0781:5581:AB12:u080650\0"
+                                     b"options\0{}\0\0")
+        server.do("halt sys-usb")
+        time.sleep(0.2)
+        events = client.recv(65536)
+        assert events.startswith(b"1\0work\0device-detach:usb\0port\0sys-usb:1-2\0\0"), events
+        assert events.endswith(b"1\0sys-usb\0domain-shutdown\0\0001\0\0domain-delete\0vm\0sys-usb\0\0"), events
+    assert "sys-usb:" not in run(path=server.path)[0]
+
+
+def test_speed(server):
+    for number in range(60):
+        server.do(f"qube q{number} {number + 100}")
+    for slot in range(16):
+        for qube in range(60):
+            server.device(f"q{qube}", slot, f"1-{slot}", "1234", "5678", f"S{slot}", "Maker", "Thing", ["080650"])
+    times = []
+    for _ in range(5):
+        started = time.monotonic()
+        out, _ = run(path=server.path)
+        times.append(time.monotonic() - started)
+    assert len(out.splitlines()) == 963
+    print(f"# a list of 64 qubes and 963 devices took {sorted(times)[2] * 1e3:.1f} ms, process start included")
+    assert min(times) < (10 if "san" in str(BIN) else 0.5)
+
+
+def main():
+    tests = [(name, function) for name, function in sorted(globals().items()) if name.startswith("test_")]
+    if sys.argv[1:]:
+        tests = [test for test in tests if test[0] in sys.argv[1:]]
+    print(f"1..{len(tests)}")
+    failed = 0
+    for number, (name, function) in enumerate(tests, 1):
+        directory = tempfile.mkdtemp(prefix="qdb-")
+        server = Server(directory)
+        try:
+            function(server)
+            if server.process.poll() is None:
+                server.stop()
+            print(f"ok {number} - {name}", flush=True)
+        except Exception:  # each test reports for itself
+            failed += 1
+            print(f"not ok {number} - {name}")
+            print("# " + traceback.format_exc().replace("\n", "\n# "), flush=True)
+            server.process.kill()
+            server.process.wait()
+        shutil.rmtree(directory)
+    return 1 if failed else 0
+
+
+sys.exit(main())

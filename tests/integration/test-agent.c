@@ -1,0 +1,1248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The real device-agent against a scripted broker over the socket channel: devices in a umockdev test bed, a usb-proxy
+ * that does wrong on command, vhci_hcd's control files as plain files. What needs a kernel is in tests/rig.
+ *
+ * BIN names the folder of device-agent.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "tests/unit.h"
+#include "tests/umockdev.h"
+#include "lib/channel/channel.h"
+#include "lib/wire/messages.h"
+
+#define OWN 5
+#define OWN_TEXT "5"
+#define TARGET 7
+#define WAIT_USEC (20 * USEC_PER_SEC)
+#define QUIET_USEC (300 * USEC_PER_MSEC)
+#define PCI "pci0000:00/usb1"
+#define VHCI_PATH "/sys/devices/platform/vhci_hcd.0"
+#define VHCI_HEAD "hub port sta spd dev      sockfd local_busid\n"
+#define VHCI_FREE(hub, port) hub "  " port " 004 000 00000000 000000 0-0\n"
+
+static const struct mock_device stick = {
+	.bus_path = PCI,
+	.port = "1-1",
+	.bus = 1,
+	.dev = 5,
+	.vendor = 0x1234,
+	.product = 0xabcd,
+	.speed = "480",
+	.serial = "S1",
+};
+
+/* A device as the broker put it together. */
+struct seen {
+	struct wire_DEVICE device;
+	char serial[WIRE_TEXT], manufacturer[WIRE_TEXT], product[WIRE_TEXT];
+	bool committed;
+};
+
+/* One test's world. */
+struct world {
+	UMockdevTestbed *bed;
+	char dir[64];
+	pid_t agent;
+	struct channel_backend *backend;
+
+	struct channel *channel;
+	uint32_t number; /* of the present service */
+	enum wire_states state;
+	uint8_t input[65536];
+	size_t input_len;
+
+	size_t n_seen;
+	struct seen seen[128];
+	size_t n_sessions;
+	struct wire_SESSION sessions[8];
+	struct wire_HELLO hello;
+	uint16_t n_left_out;
+	uint32_t serial;
+	uint32_t last_id;
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void pause_usec(uint64_t usec)
+{
+	(void)usleep((useconds_t)usec);
+}
+
+static void path_in(const struct world *world, const char *name, char path[128])
+{
+	(void)snprintf(path, 128, "%s/%s", world->dir, name);
+}
+
+/* The agent as a process */
+
+static void start_agent_with(struct world *world, const char *proxy_dir)
+{
+	char program[4096], channel[128];
+	const char *bin = getenv("BIN");
+
+	(void)snprintf(program, sizeof(program), "%s/device-agent", bin == NULL ? "build/gcc/bin" : bin);
+	(void)snprintf(channel, sizeof(channel), "socket:%s", world->dir);
+	world->agent = fork();
+	if (world->agent == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)execl(program, program, "--channel", channel, "--own", OWN_TEXT, "--proxy-dir", proxy_dir, NULL);
+		_exit(127);
+	}
+	assert_true(world->agent > 0);
+}
+
+static void start_agent(struct world *world)
+{
+	start_agent_with(world, "tests/integration/agent-proxy");
+}
+
+static void kill_agent(struct world *world)
+{
+	assert_int_equal(kill(world->agent, SIGKILL), 0);
+	assert_int_equal(waitpid(world->agent, NULL, 0), world->agent);
+	world->agent = 0;
+}
+
+/* SIGTERM: exit status 0 in time (a sanitizer's report is another status). */
+static void stop_agent_within(struct world *world, uint64_t usec)
+{
+	uint64_t begun = now_usec();
+	int status;
+
+	assert_int_equal(kill(world->agent, SIGTERM), 0);
+	assert_int_equal(waitpid(world->agent, &status, 0), world->agent);
+	world->agent = 0;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		fail_msg("the agent ended with status %#x", (unsigned int)status);
+	assert_true(now_usec() - begun < usec);
+}
+
+static void stop_agent(struct world *world)
+{
+	stop_agent_within(world, 2 * USEC_PER_SEC);
+}
+
+static size_t count_fds(pid_t pid)
+{
+	char path[64];
+	size_t n = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	DIR *folder = opendir(path);
+
+	assert_non_null(folder);
+	while (readdir(folder) != NULL)
+		n++;
+	(void)closedir(folder);
+	return n;
+}
+
+static size_t count_children(pid_t pid)
+{
+	char path[64], text[4096];
+	size_t n = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	int fd = open(path, O_RDONLY);
+	ssize_t len = read(fd, text, sizeof(text));
+
+	(void)close(fd);
+	for (ssize_t i = 0; i < len; i++)
+		n += text[i] == ' ';
+	return n;
+}
+
+static pid_t first_child(pid_t pid)
+{
+	char path[64], text[64] = {0};
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	int fd = open(path, O_RDONLY);
+
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	(void)close(fd);
+	return (pid_t)atoi(text);
+}
+
+/* The broker's side of the channel */
+
+static bool read_number(const struct world *world, uint32_t *ret_number)
+{
+	char path[128], text[16] = {0};
+
+	path_in(world, OWN_TEXT "-device-agent.port", path);
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		(void)close(fd);
+	*ret_number = n > 0 ? (uint32_t)strtoul(text, NULL, 10) : 0;
+	return n > 0;
+}
+
+static void leave(struct world *world)
+{
+	world->channel = channel_free(world->channel);
+}
+
+/* Connects to the service that is published, which must not be the last one. */
+static void join(struct world *world)
+{
+	struct channel_address address = {.server_domid = OWN, .client_domid = 0};
+	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint32_t number = 0;
+
+	leave(world);
+	while ((!read_number(world, &number) || number == world->number) && now_usec() < deadline)
+		pause_usec(2000);
+	assert_int_not_equal(number, world->number);
+	if (world->number != 0)
+		assert_true(number < 1u << 24);
+	world->number = number;
+	(void)snprintf(address.service, sizeof(address.service), "device-agent/%" PRIu32, number);
+	assert_int_equal(channel_connect_wait(world->backend, &address, WAIT_USEC, &world->channel), 0);
+	world->state = WIRE_IN_NEW;
+	world->input_len = 0;
+	world->n_seen = world->n_sessions = 0;
+}
+
+static void send_bytes(struct world *world, const void *bytes, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = channel_write(world->channel, bytes, len);
+
+		if (n < 0)
+			return; /* it was cut: the test sees that */
+		bytes = (const uint8_t *)bytes + n;
+		len -= (size_t)n;
+		if (n == 0 && channel_wait(world->channel, true, WAIT_USEC) != 0)
+			fail_msg("the agent does not read");
+	}
+}
+
+static void send_message(struct world *world, const struct wire_message *message)
+{
+	uint8_t frame[LIMIT_FRAME];
+
+	send_bytes(world, frame, wire_encode(message, frame));
+}
+
+/* The next frame within `usec`; false when there is none. Checks the protocol's states as the broker does. */
+static bool receive(struct world *world, struct wire_message *ret_message, uint64_t usec)
+{
+	uint64_t deadline = now_usec() + usec;
+
+	for (;;) {
+		size_t used;
+		int r = wire_decode(world->input, world->input_len, WIRE_TO_BROKER, world->state, ret_message, &used);
+
+		if (r == 0) {
+			world->input_len -= used;
+			memmove(world->input, world->input + used, world->input_len);
+			world->state = wire_next_state(world->state, ret_message->type, WIRE_TO_BROKER);
+			return true;
+		}
+		if (r != WIRE_MORE)
+			fail_msg("the agent broke the protocol: %s", wire_fault_text(r));
+		ssize_t n = channel_read(world->channel, world->input + world->input_len,
+					 sizeof(world->input) - world->input_len);
+
+		assert_true(n >= 0);
+		world->input_len += (size_t)n;
+		if (n > 0)
+			continue;
+		uint64_t now = now_usec();
+
+		if (channel_state(world->channel) != CHANNEL_OPEN || now >= deadline ||
+		    channel_wait(world->channel, false, deadline - now) == CHANNEL_TIMED_OUT)
+			return false;
+	}
+}
+
+/* The next frame, which must be of this type. */
+static struct wire_message expect(struct world *world, enum wire_type type)
+{
+	struct wire_message message;
+
+	if (!receive(world, &message, WAIT_USEC))
+		fail_msg("no %s came (channel state %d)", wire_type_name(type), channel_state(world->channel));
+	if (message.type != type)
+		fail_msg("%s came instead of %s%s%s", wire_type_name(message.type), wire_type_name(type),
+			 message.type == WIRE_FAILED ? ": " : "",
+			 message.type == WIRE_FAILED ? outcome_name(message.FAILED.outcome) : "");
+	return message;
+}
+
+static void expect_cut(struct world *world)
+{
+	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint8_t waste[4096];
+
+	while (channel_state(world->channel) == CHANNEL_OPEN && now_usec() < deadline)
+		if (channel_read(world->channel, waste, sizeof(waste)) == 0)
+			(void)channel_wait(world->channel, false, 100 * USEC_PER_MSEC);
+	assert_int_equal(channel_state(world->channel), CHANNEL_DEAD);
+}
+
+static void note_list_begin(struct world *world, const struct wire_message *message)
+{
+	world->n_seen = 0;
+	world->serial = message->LIST_BEGIN.serial;
+}
+
+static void note_list_end(struct world *world, const struct wire_message *message)
+{
+	assert_int_equal(message->LIST_END.serial, world->serial);
+	world->n_left_out = message->LIST_END.n_left_out;
+}
+
+static void note_device(struct world *world, const struct wire_message *message)
+{
+	assert_true(world->n_seen < ARRAY_SIZE(world->seen));
+	world->seen[world->n_seen++] = (struct seen){.device = message->DEVICE};
+}
+
+static void note_text(struct world *world, const struct wire_message *message)
+{
+	struct seen *last = &world->seen[world->n_seen - 1];
+	char *const texts[] = {
+		[WIRE_TEXT_SERIAL] = last->serial,
+		[WIRE_TEXT_MANUFACTURER] = last->manufacturer,
+		[WIRE_TEXT_PRODUCT] = last->product,
+	};
+
+	assert_true(!last->committed && last->device.slot == message->DEVICE_TEXT.slot);
+	(void)snprintf(texts[message->DEVICE_TEXT.which], WIRE_TEXT, "%s", message->DEVICE_TEXT.text);
+}
+
+static void note_commit(struct world *world, const struct wire_message *message)
+{
+	struct seen *last = &world->seen[world->n_seen - 1];
+
+	assert_int_equal(last->device.generation, message->DEVICE_COMMIT.generation);
+	last->committed = true;
+}
+
+static void note_gone(struct world *world, const struct wire_message *message)
+{
+	for (size_t i = 0; i < world->n_seen; i++)
+		if (world->seen[i].device.slot == message->DEVICE_GONE.slot &&
+		    world->seen[i].device.generation == message->DEVICE_GONE.generation) {
+			world->seen[i] = world->seen[--world->n_seen];
+			return;
+		}
+	fail_msg("a device went that was not there");
+}
+
+/* Brings the broker's picture up to date with a message of a device or a list. False for any other message. */
+static bool note(struct world *world, const struct wire_message *message)
+{
+	static const struct {
+		enum wire_type type;
+		void (*note)(struct world *world, const struct wire_message *message);
+	} notes[] = {
+		{WIRE_LIST_BEGIN, note_list_begin}, {WIRE_LIST_END, note_list_end},    {WIRE_DEVICE, note_device},
+		{WIRE_DEVICE_TEXT, note_text},      {WIRE_DEVICE_COMMIT, note_commit}, {WIRE_DEVICE_GONE, note_gone},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(notes); i++)
+		if (notes[i].type == message->type) {
+			notes[i].note(world, message);
+			return true;
+		}
+	return false;
+}
+
+/* The next frame, which must be of this type: one of a device. */
+static struct wire_message expect_noted(struct world *world, enum wire_type type)
+{
+	struct wire_message message = expect(world, type);
+
+	assert_true(note(world, &message));
+	return message;
+}
+
+static void take_list(struct world *world)
+{
+	struct wire_message message;
+
+	do {
+		assert_true(receive(world, &message, WAIT_USEC));
+		assert_true(note(world, &message));
+	} while (message.type != WIRE_LIST_END);
+}
+
+static void send_welcome(struct world *world)
+{
+	send_message(world, &(struct wire_message){
+				    .type = WIRE_WELCOME,
+				    .WELCOME = {.version = WIRE_VERSION, .incarnation = 1, .domid = OWN},
+			    });
+}
+
+/* HELLO and its sessions; the agent waits for WELCOME then. */
+static void take_hello(struct world *world)
+{
+	struct wire_message message = expect(world, WIRE_HELLO);
+
+	world->hello = message.HELLO;
+	assert_int_equal(world->hello.version, WIRE_VERSION);
+	while (receive(world, &message, QUIET_USEC / 3)) {
+		assert_int_equal(message.type, WIRE_SESSION);
+		world->sessions[world->n_sessions++] = message.SESSION;
+	}
+}
+
+static void meet(struct world *world)
+{
+	join(world);
+	take_hello(world);
+	send_welcome(world);
+	take_list(world);
+}
+
+static const struct seen *find_seen(const struct world *world, const char *port)
+{
+	for (size_t i = 0; i < world->n_seen; i++)
+		if (strcmp(world->seen[i].device.port, port) == 0)
+			return &world->seen[i];
+	return NULL;
+}
+
+/* Takes device events until the picture has been quiet for a moment. */
+static size_t settle(struct world *world)
+{
+	struct wire_message message;
+	size_t n = 0;
+
+	while (receive(world, &message, 2000 * USEC_PER_MSEC)) {
+		assert_true(note(world, &message));
+		n++;
+	}
+	return n;
+}
+
+/* Requests */
+
+static uint32_t ask_stop(struct world *world, uint64_t session)
+{
+	send_message(world, &(struct wire_message){.type = WIRE_STOP, .id = ++world->last_id, .STOP = {session}});
+	return world->last_id;
+}
+
+static uint32_t ask_export(struct world *world, uint64_t session, const struct wire_DEVICE *device)
+{
+	struct wire_message message = {
+		.type = WIRE_EXPORT,
+		.id = ++world->last_id,
+		.EXPORT =
+			{
+				.session = session,
+				.slot = device->slot,
+				.generation = device->generation,
+				.target = TARGET,
+			},
+	};
+
+	memcpy(message.EXPORT.digest, device->digest, sizeof(message.EXPORT.digest));
+	send_message(world, &message);
+	return message.id;
+}
+
+static uint32_t ask_import(struct world *world, uint64_t session)
+{
+	send_message(world, &(struct wire_message){
+				    .type = WIRE_IMPORT,
+				    .id = ++world->last_id,
+				    .IMPORT = {.session = session, .source = TARGET, .class = WIRE_CLASS_USB},
+			    });
+	return world->last_id;
+}
+
+static void expect_failed(struct world *world, const char *name, uint64_t session, enum outcome outcome)
+{
+	struct wire_message message = expect(world, WIRE_FAILED);
+
+	if (message.id != world->last_id || message.FAILED.session != session || message.FAILED.outcome != outcome)
+		fail_msg("%s: %s", name, outcome_name(message.FAILED.outcome));
+}
+
+static void expect_stopped(struct world *world, uint32_t id, uint64_t session)
+{
+	struct wire_message message = expect(world, WIRE_STOPPED);
+
+	assert_int_equal(message.id, id);
+	assert_int_equal(message.STOPPED.session, session);
+}
+
+static void set_mode(const struct world *world, const char *mode)
+{
+	char path[128];
+
+	path_in(world, "proxy-mode", path);
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	(void)fprintf(file, "%s\n", mode);
+	assert_int_equal(fclose(file), 0);
+	path_in(world, "proxy-seen", path);
+	(void)unlink(path);
+}
+
+/* A line of what the proxy was given, after `key` and a blank. */
+static void read_seen(const struct world *world, const char *key, char line[8192])
+{
+	char path[128];
+
+	path_in(world, "proxy-seen", path);
+	FILE *file = fopen(path, "r");
+
+	assert_non_null(file);
+	while (fgets(line, 8192, file) != NULL)
+		if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ' ')
+			break;
+	(void)fclose(file);
+	memmove(line, line + strlen(key) + 1, strlen(line + strlen(key) + 1) + 1);
+	line[strcspn(line, "\n")] = '\0';
+}
+
+/* vhci_hcd */
+
+static void add_vhci(struct world *world, const char *status)
+{
+	GError *error = NULL;
+
+	assert_true(umockdev_testbed_add_from_string(world->bed,
+						     "P: /devices/platform/vhci_hcd.0\nE: SUBSYSTEM=platform\n"
+						     "A: status=\\n\nA: attach=\\n\nA: detach=\\n\n\n",
+						     &error));
+	umockdev_testbed_set_attribute(world->bed, VHCI_PATH, "status", status);
+}
+
+static void set_vhci(struct world *world, const char *status)
+{
+	umockdev_testbed_set_attribute(world->bed, VHCI_PATH, "status", status);
+}
+
+static void clear_vhci_file(struct world *world, const char *name)
+{
+	umockdev_testbed_set_attribute(world->bed, VHCI_PATH, name, "");
+}
+
+static void read_vhci_file(const char *name, char text[64])
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), VHCI_PATH "/%s", name);
+	int fd = open(path, O_RDONLY);
+	ssize_t n = read(fd, text, 63);
+
+	assert_true(n >= 0);
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	(void)close(fd);
+}
+
+/* Waits for a write to attach or detach. */
+static void wait_vhci_file(const char *name, char text[64])
+{
+	uint64_t deadline = now_usec() + WAIT_USEC;
+
+	do {
+		pause_usec(2000);
+		read_vhci_file(name, text);
+	} while (text[0] == '\0' && now_usec() < deadline);
+	assert_int_not_equal(text[0], '\0');
+}
+
+static const char vhci_idle[] =
+	VHCI_HEAD VHCI_FREE("hs", "0000") VHCI_FREE("hs", "0001") VHCI_FREE("ss", "0002") VHCI_FREE("ss", "0003");
+
+/* Tests */
+
+static void test_list(void **state)
+{
+	static const struct mock_device devices[] = {
+		{.bus_path = PCI, .port = "1-2", .bus = 1, .dev = 6, .class_code = 9, .speed = "480"},
+		{.bus_path = PCI "/1-2", .port = "1-2.4", .bus = 1, .dev = 7, .speed = "12", .serial = "x\x1b[31m"},
+		{.bus_path = "platform/vhci_hcd.0/usb3", .port = "3-1", .bus = 3, .dev = 2, .speed = "480"},
+		{.bus_path = PCI, .port = "1-3", .bus = 1, .dev = 8, .speed = "480", .property = "QDB_EXPORT=0"},
+		{.bus_path = PCI, .port = "1-5", .bus = 1, .dev = 9, .speed = "480", .descriptors = "1201"},
+	};
+	struct world *world = *state;
+	const struct seen *seen;
+
+	mock_add(world->bed, &stick);
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
+		mock_add(world->bed, &devices[i]);
+	start_agent(world);
+	meet(world);
+	assert_int_equal(world->hello.roles, WIRE_ROLE_EXPORT); /* there is no vhci_hcd */
+	assert_int_not_equal(world->hello.incarnation, 0);
+	assert_int_equal(world->n_seen, 2);
+	assert_int_equal(world->n_left_out, 1);
+	seen = find_seen(world, "1-1");
+	assert_non_null(seen);
+	assert_int_equal(seen->device.vendor, 0x1234);
+	assert_int_equal(seen->device.product, 0xabcd);
+	assert_int_equal(seen->device.speed, WIRE_SPEED_HIGH);
+	assert_int_equal(seen->device.n_interfaces, 1);
+	assert_string_equal(seen->serial, "S1");
+	assert_string_equal(seen->manufacturer, "Mock");
+	assert_string_equal(seen->product, "Thing 1-1");
+	seen = find_seen(world, "1-2.4");
+	assert_non_null(seen);
+	assert_string_equal(seen->serial, "x_[31m");
+	assert_int_equal(seen->device.speed, WIRE_SPEED_FULL);
+	stop_agent(world);
+}
+
+/* CF21: more devices than there are slots, each with the longest texts; the list passes at once. */
+static void test_many(void **state)
+{
+	struct world *world = *state;
+	char port[LIMIT_PORT_TEXT], serial[200];
+
+	memset(serial, 'q', sizeof(serial));
+	serial[sizeof(serial) - 1] = '\0';
+	for (unsigned int i = 1; i <= 70; i++) {
+		struct mock_device device = stick;
+
+		(void)snprintf(port, sizeof(port), "1-%u", i);
+		device.port = port;
+		device.dev = i + 1;
+		device.serial = serial;
+		mock_add(world->bed, &device);
+	}
+	start_agent(world);
+	meet(world);
+	assert_int_equal(world->n_seen, LIMIT_DEVICES);
+	assert_int_equal(world->n_left_out, 70 - LIMIT_DEVICES);
+	for (size_t i = 0; i < world->n_seen; i++)
+		assert_int_equal(strlen(world->seen[i].serial), LIMIT_TEXT);
+	/* One goes: one of those that were left out comes. */
+	struct mock_device gone = stick;
+
+	(void)snprintf(port, sizeof(port), "%s", world->seen[0].device.port);
+	gone.port = port;
+	mock_unplug(world->bed, &gone, false);
+	(void)settle(world);
+	assert_int_equal(world->n_seen, LIMIT_DEVICES);
+	assert_null(find_seen(world, port));
+	stop_agent(world);
+}
+
+static void test_hotplug(void **state)
+{
+	struct world *world = *state;
+	struct mock_device changed = stick;
+	struct wire_message message;
+	uint32_t generation;
+	uint16_t slot;
+
+	start_agent(world);
+	meet(world);
+	assert_int_equal(world->n_seen, 0);
+	mock_add(world->bed, &stick);
+	message = expect_noted(world, WIRE_DEVICE);
+	slot = message.DEVICE.slot;
+	generation = message.DEVICE.generation;
+	for (unsigned int i = 0; i < 3; i++)
+		(void)expect_noted(world, WIRE_DEVICE_TEXT);
+	(void)expect_noted(world, WIRE_DEVICE_COMMIT);
+	mock_event(world->bed, &stick, "change"); /* HP06: nothing is different */
+	mock_event(world->bed, &stick, "bind");
+	assert_false(receive(world, &message, QUIET_USEC));
+	mock_unplug(world->bed, &stick, false);
+	message = expect_noted(world, WIRE_DEVICE_GONE);
+	assert_int_equal(message.DEVICE_GONE.slot, slot);
+	assert_int_equal(message.DEVICE_GONE.generation, generation);
+	/* HP02: the same device again is another one */
+	mock_add(world->bed, &stick);
+	message = expect_noted(world, WIRE_DEVICE);
+	assert_int_not_equal(message.DEVICE.generation, generation);
+	/* UD01: other content at the same port */
+	changed.descriptors = "12010002000000403412CDAA00010102030109021900010100A032090400000103010100070581030008"
+			      "0A";
+	(void)settle(world);
+	char path[MOCK_PATH_SIZE];
+	uint8_t raw[43] = {0};
+
+	for (size_t i = 0; i < sizeof(raw); i++) {
+		unsigned int byte;
+
+		assert_int_equal(sscanf(changed.descriptors + 2 * i, "%2X", &byte), 1);
+		raw[i] = (uint8_t)byte;
+	}
+	mock_path(&stick, path);
+	umockdev_testbed_set_attribute_binary(world->bed, path, "descriptors", raw, sizeof(raw));
+	mock_event(world->bed, &stick, "change");
+	(void)expect_noted(world, WIRE_DEVICE_GONE);
+	message = expect_noted(world, WIRE_DEVICE);
+	assert_int_equal(message.DEVICE.product, 0xaacd);
+	(void)settle(world);
+	/* HP06, RX06: the event is lost; a rescan finds it */
+	mock_unplug(world->bed, &stick, true);
+	assert_false(receive(world, &message, QUIET_USEC));
+	send_message(world, &(struct wire_message){.type = WIRE_RESCAN, .RESCAN = {.serial = 77}});
+	message = expect(world, WIRE_LIST_BEGIN);
+	assert_int_equal(message.LIST_BEGIN.serial, 77);
+	message = expect(world, WIRE_LIST_END);
+	assert_int_equal(message.LIST_END.serial, 77);
+	stop_agent(world);
+}
+
+/* HP14: 150 times in and out; bounded frames, and the end is right. */
+static void test_storm(void **state)
+{
+	struct world *world = *state;
+	uint64_t begun = now_usec(), took;
+	size_t n;
+
+	start_agent(world);
+	meet(world);
+	for (unsigned int i = 0; i < 150; i++) {
+		mock_add(world->bed, &stick);
+		mock_unplug(world->bed, &stick, false);
+	}
+	mock_add(world->bed, &stick);
+	n = settle(world);
+	took = now_usec() - begun;
+	/* the burst, then the rate; a list of one device each second */
+	if (n > LIMIT_PEER_EVENTS_BURST + (LIMIT_PEER_EVENTS_PER_SEC + 7) * (took / USEC_PER_SEC + 1))
+		fail_msg("%zu frames in %" PRIu64 " us", n, took);
+	assert_int_equal(world->n_seen, 1);
+	assert_non_null(find_seen(world, "1-1"));
+	stop_agent(world);
+}
+
+/* CF01, CF04, CF06, CF07, CF08, CF13: one wrong frame: cut, and there again under another number. */
+static void test_wrong_frames(void **state)
+{
+	static const struct {
+		const char *name;
+		bool welcomed;
+		uint8_t frame[24];
+		size_t len;
+	} rows[] = {
+		{"type 0", true, {0, 0, 8, 0, 0, 0, 0, 0}, 8},
+		{"type 0xffff", true, {0xff, 0xff, 8, 0, 0, 0, 0, 0}, 8},
+		{"a message of ours", true, {WIRE_PONG, 0, 16, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}, 16},
+		{"PING one byte short", true, {WIRE_PING, 0, 15, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7}, 15},
+		{"PING without body", true, {WIRE_PING, 0, 8, 0, 1, 0, 0, 0}, 8},
+		{"length 0", true, {WIRE_PING, 0, 0, 0, 1, 0, 0, 0}, 8},
+		{"length 65535", true, {WIRE_PING, 0, 0xff, 0xff, 1, 0, 0, 0}, 8},
+		{"PING with id 0", true, {WIRE_PING, 0, 16, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}, 16},
+		{"PING before WELCOME", false, {WIRE_PING, 0, 16, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}, 16},
+		{"WELCOME of version 0",
+		 false,
+		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN},
+		 20},
+		{"WELCOME of version 2",
+		 false,
+		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN},
+		 20},
+		{"WELCOME for another",
+		 false,
+		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9},
+		 20},
+		{"second WELCOME", true, {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN}, 20},
+	};
+	struct world *world = *state;
+	size_t n_fds = 0;
+
+	start_agent(world);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].welcomed) {
+			meet(world);
+		} else {
+			join(world);
+			take_hello(world);
+		}
+		if (i == 0)
+			n_fds = count_fds(world->agent);
+		send_bytes(world, rows[i].frame, rows[i].len);
+		expect_cut(world);
+	}
+	meet(world);
+	assert_int_equal(count_fds(world->agent), n_fds);
+	stop_agent(world);
+}
+
+/* CF02, CF03: bytewise, and a thousand in one go. */
+static void test_ping(void **state)
+{
+	static uint8_t frames[1000 * LIMIT_FRAME];
+	struct world *world = *state;
+	struct wire_message ping = {.type = WIRE_PING, .id = 9, .PING = {.nonce = 0x1122334455667788}};
+	struct wire_message pong;
+	size_t len = wire_encode(&ping, frames);
+
+	start_agent(world);
+	meet(world);
+	for (size_t i = 0; i < len; i++) {
+		send_bytes(world, frames + i, 1);
+		pause_usec(1000);
+	}
+	pong = expect(world, WIRE_PONG);
+	assert_int_equal(pong.id, 9);
+	assert_int_equal(pong.PONG.nonce, 0x1122334455667788);
+	len = 0;
+	for (uint32_t i = 1; i <= 200; i++) {
+		ping.id = i;
+		ping.PING.nonce = i;
+		len += wire_encode(&ping, frames + len);
+	}
+	send_bytes(world, frames, len);
+	for (uint32_t i = 1; i <= 200; i++) {
+		pong = expect(world, WIRE_PONG);
+		assert_int_equal(pong.id, i);
+		assert_int_equal(pong.PONG.nonce, i);
+	}
+	stop_agent(world);
+}
+
+/* CF16, RX01: asks and never reads: cut at the limit; then everything works again. */
+static void test_no_reader(void **state)
+{
+	struct world *world = *state;
+	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint8_t frame[LIMIT_FRAME];
+	size_t len = wire_encode(&(struct wire_message){.type = WIRE_PING, .id = 1, .PING = {1}}, frame);
+	size_t n = 0;
+
+	start_agent(world);
+	meet(world);
+	while (now_usec() < deadline) {
+		ssize_t taken = channel_write(world->channel, frame + n % len, len - n % len);
+
+		if (taken < 0 || channel_state(world->channel) != CHANNEL_OPEN)
+			break;
+		n += (size_t)taken;
+		if (taken == 0 && channel_wait(world->channel, true, 200 * USEC_PER_MSEC) != 0)
+			break;
+	}
+	assert_true(n >= LIMIT_PEER_QUEUE && n < 4 * LIMIT_PEER_QUEUE);
+	meet(world);
+	stop_agent(world);
+}
+
+static void test_refusals(void **state)
+{
+	struct world *world = *state;
+	struct mock_device other = stick;
+	char path[MOCK_PATH_SIZE];
+	struct wire_DEVICE device;
+	struct wire_message message;
+
+	other.port = "1-6";
+	other.dev = 12;
+	other.node = "12010002000000403412CDAA0001010203010902";
+	mock_add(world->bed, &stick);
+	mock_add(world->bed, &other);
+	set_mode(world, "good");
+	start_agent(world);
+	meet(world);
+	/* STOP of what is not there is done */
+	expect_stopped(world, ask_stop(world, 4711), 4711);
+	device = find_seen(world, "1-1")->device;
+	device.slot = LIMIT_DEVICES;
+	(void)ask_export(world, 1, &device);
+	expect_failed(world, "slot out of range", 1, OUTCOME_NO_DEVICE);
+	device = find_seen(world, "1-1")->device;
+	device.generation--;
+	(void)ask_export(world, 1, &device);
+	expect_failed(world, "former generation", 1, OUTCOME_NO_DEVICE);
+	device = find_seen(world, "1-1")->device;
+	device.digest[31] ^= 1;
+	(void)ask_export(world, 1, &device);
+	expect_failed(world, "other digest", 1, OUTCOME_CHANGED);
+	(void)ask_export(world, 1, &find_seen(world, "1-6")->device);
+	expect_failed(world, "UD01 the node is another device", 1, OUTCOME_CHANGED);
+	message = (struct wire_message){.type = WIRE_EXPORT, .id = ++world->last_id, .EXPORT = {.target = OWN}};
+	send_message(world, &message);
+	expect_failed(world, "export to itself", 0, OUTCOME_UNSUPPORTED);
+	(void)ask_import(world, 2);
+	expect_failed(world, "no vhci_hcd", 2, OUTCOME_NO_DRIVER);
+	/* UD01 changed behind our back: the event has not come (yet) */
+	mock_path(&stick, path);
+	umockdev_testbed_set_attribute(world->bed, path, "serial", "S2\n");
+	device = find_seen(world, "1-1")->device;
+	(void)ask_export(world, 1, &device);
+	expect_failed(world, "serial changed", 1, OUTCOME_CHANGED);
+	umockdev_testbed_set_attribute(world->bed, path, "serial", "S1\n");
+	umockdev_testbed_set_attribute(world->bed, path, "devnum", "6\n");
+	(void)ask_export(world, 1, &device);
+	expect_failed(world, "enumerated anew", 1, OUTCOME_CHANGED);
+	/* HP01 unplugged behind our back */
+	mock_unplug(world->bed, &stick, true);
+	(void)ask_export(world, 1, &device);
+	expect_failed(world, "unplugged", 1, OUTCOME_NO_DEVICE);
+	assert_int_equal(count_children(world->agent), 0);
+	stop_agent(world);
+}
+
+static void test_export(void **state)
+{
+	struct world *world = *state;
+	char line[8192], want[256];
+	const uint64_t session = 0xabcdef0123456789;
+	struct wire_message message;
+	struct wire_DEVICE device;
+	uint32_t id;
+	size_t n_fds;
+
+	mock_add(world->bed, &stick);
+	set_mode(world, "good");
+	start_agent(world);
+	meet(world);
+	n_fds = count_fds(world->agent);
+	device = find_seen(world, "1-1")->device;
+	id = ask_export(world, session, &device);
+	message = expect(world, WIRE_EXPORTED);
+	assert_int_equal(message.id, id);
+	assert_int_equal(message.EXPORTED.session, session);
+	/* What the proxy was given: command line, fds, signals, snapshot */
+	(void)snprintf(want, sizeof(want),
+		       "--channel socket:%s --own " OWN_TEXT " --peer 7 --service qdb/abcdef0123456789 --devid 65541 "
+		       "--user qdb-proxy",
+		       world->dir);
+	read_seen(world, "export", line);
+	assert_string_equal(line, want);
+	read_seen(world, "fds", line);
+	assert_string_equal(line, "0 1 2 3 4 5");
+	read_seen(world, "blocked", line);
+	assert_string_equal(line, "0");
+	read_seen(world, "snapshot", line);
+	assert_memory_equal(line,
+			    "03025331"
+			    "12010002",
+			    16);
+	/* One exporter per device, one session per number */
+	(void)ask_export(world, 2, &device);
+	expect_failed(world, "the device twice", 2, OUTCOME_BUSY);
+	(void)ask_import(world, session);
+	expect_failed(world, "no import here", session, OUTCOME_NO_DRIVER);
+	/* The broker goes and comes back: the session runs on */
+	meet(world);
+	assert_int_equal(world->n_sessions, 1);
+	assert_int_equal(world->sessions[0].session, session);
+	assert_int_equal(world->sessions[0].side, WIRE_SIDE_EXPORT);
+	assert_int_equal(world->sessions[0].peer, TARGET);
+	assert_memory_equal(world->sessions[0].digest, device.digest, WIRE_DIGEST);
+	/* Unplug is told at once; the session is the proxy's affair */
+	mock_unplug(world->bed, &stick, false);
+	(void)expect(world, WIRE_DEVICE_GONE);
+	id = ask_stop(world, session);
+	expect_stopped(world, id, session);
+	expect_stopped(world, ask_stop(world, session), session);
+	assert_int_equal(count_children(world->agent), 0);
+	assert_int_equal(count_fds(world->agent), n_fds);
+	stop_agent(world);
+}
+
+/* PD02: what proxies do wrong. */
+static void test_bad_proxies(void **state)
+{
+	static const struct {
+		const char *mode;
+		enum outcome outcome;
+	} rows[] = {
+		{"crash", OUTCOME_CRASHED},
+		{"refuse", OUTCOME_NO_PEER},
+		{"nonsense", OUTCOME_CRASHED},
+		{"twice", OUTCOME_PEER_LOST},
+	};
+	struct world *world = *state;
+	struct wire_message message;
+	struct wire_DEVICE device;
+	uint64_t begun;
+	size_t n_fds;
+
+	mock_add(world->bed, &stick);
+	start_agent(world);
+	meet(world);
+	n_fds = count_fds(world->agent);
+	device = find_seen(world, "1-1")->device;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		set_mode(world, rows[i].mode);
+		(void)ask_export(world, i + 1, &device);
+		message = expect(world, WIRE_FAILED);
+		if (message.FAILED.outcome != rows[i].outcome && message.FAILED.outcome != OUTCOME_CRASHED)
+			fail_msg("%s: %s", rows[i].mode, outcome_name(message.FAILED.outcome));
+	}
+	/* Ends by itself: told once, with its figures */
+	set_mode(world, "ends");
+	(void)ask_export(world, 10, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	message = expect(world, WIRE_ENDED);
+	assert_int_equal(message.ENDED.outcome, OUTCOME_UNPLUGGED);
+	assert_int_equal(message.ENDED.side, WIRE_SIDE_EXPORT);
+	assert_int_equal(message.ENDED.bytes_to_target, 11);
+	assert_int_equal(message.ENDED.bytes_from_target, 22);
+	expect_stopped(world, ask_stop(world, 10), 10);
+	/* Killed from outside */
+	set_mode(world, "good");
+	(void)ask_export(world, 11, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	assert_int_equal(kill(first_child(world->agent), SIGKILL), 0);
+	message = expect(world, WIRE_ENDED);
+	assert_int_equal(message.ENDED.outcome, OUTCOME_CRASHED);
+	/* Hangs up without exit, or does not hear: killed after TIMEOUT_PROXY_EXIT_USEC */
+	set_mode(world, "hangs-up");
+	(void)ask_export(world, 12, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	assert_int_equal(expect(world, WIRE_ENDED).ENDED.outcome, OUTCOME_CRASHED);
+	set_mode(world, "deaf");
+	(void)ask_export(world, 13, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	begun = now_usec();
+	expect_stopped(world, ask_stop(world, 13), 13);
+	assert_in_range(now_usec() - begun, 900 * USEC_PER_MSEC, TIMEOUT_STOP_USEC);
+	assert_int_equal(count_children(world->agent), 0);
+	assert_int_equal(count_fds(world->agent), n_fds);
+	stop_agent(world);
+}
+
+/* Each request has its answer, whatever overtakes what. */
+static void test_overtaking(void **state)
+{
+	struct world *world = *state;
+	struct wire_message message;
+	struct wire_DEVICE device;
+	uint32_t export_id, stop_id;
+
+	mock_add(world->bed, &stick);
+	set_mode(world, "deaf");
+	start_agent(world);
+	meet(world);
+	device = find_seen(world, "1-1")->device;
+	/* STOP before the answer of EXPORT */
+	export_id = ask_export(world, 1, &device);
+	stop_id = ask_stop(world, 1);
+	message = expect(world, WIRE_FAILED);
+	assert_int_equal(message.id, export_id);
+	assert_int_equal(message.FAILED.outcome, OUTCOME_STOPPED);
+	expect_stopped(world, stop_id, 1);
+	/* Two STOPs of one session: two answers */
+	(void)ask_export(world, 2, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	stop_id = ask_stop(world, 2);
+	(void)ask_stop(world, 2);
+	expect_stopped(world, stop_id, 2);
+	expect_stopped(world, stop_id + 1, 2);
+	/* CF13: a number that is still in use */
+	(void)ask_export(world, 3, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	stop_id = ask_stop(world, 3);
+	world->last_id = stop_id - 1;
+	(void)ask_stop(world, 3);
+	expect_cut(world);
+	/* Its end comes between HELLO and WELCOME: told after the list */
+	join(world);
+	take_hello(world);
+	assert_int_equal(world->n_sessions, 1);
+	pause_usec(1500 * USEC_PER_MSEC);
+	send_welcome(world);
+	take_list(world);
+	message = expect(world, WIRE_ENDED);
+	assert_int_equal(message.ENDED.session, 3);
+	assert_int_equal(message.ENDED.outcome, OUTCOME_STOPPED);
+	stop_agent(world);
+}
+
+static void test_no_proxy(void **state)
+{
+	struct world *world = *state;
+
+	mock_add(world->bed, &stick);
+	start_agent_with(world, "/nonexistent");
+	meet(world);
+	(void)ask_export(world, 1, &find_seen(world, "1-1")->device);
+	expect_failed(world, "no program", 1, OUTCOME_SPAWN_FAILED);
+	stop_agent(world);
+}
+
+static void test_import(void **state)
+{
+	struct world *world = *state;
+	struct wire_message message;
+	char text[64], line[8192];
+	unsigned int port, fd, devid, speed;
+	uint32_t id;
+	size_t n_fds;
+
+	/* What a killed agent left attached is detached at the start. */
+	add_vhci(world, VHCI_HEAD VHCI_FREE("hs", "0000") "hs  0001 006 003 00010005 000004 3-2\n");
+	set_mode(world, "good");
+	start_agent(world);
+	wait_vhci_file("detach", text);
+	assert_string_equal(text, "1");
+	clear_vhci_file(world, "detach");
+	set_vhci(world, vhci_idle);
+	clear_vhci_file(world, "attach");
+	meet(world);
+	assert_int_equal(world->hello.roles, WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT);
+	n_fds = count_fds(world->agent);
+	id = ask_import(world, 0x1f);
+	wait_vhci_file("attach", text);
+	assert_int_equal(sscanf(text, "%u %u %u %u", &port, &fd, &devid, &speed), 4);
+	assert_true(port < 2 && devid == 0x10005 && speed == WIRE_SPEED_HIGH);
+	read_seen(world, "fds", line);
+	assert_string_equal(line, "0 1 2 3 4");
+	read_seen(world, "import", line);
+	assert_non_null(strstr(line, "--service qdb/1f --digest 0000"));
+	/* Not before the kernel has enumerated it */
+	set_vhci(world, VHCI_HEAD "hs  0000 005 003 00010005 000004 0-0\n" VHCI_FREE("hs", "0001"));
+	assert_false(receive(world, &message, QUIET_USEC));
+	set_vhci(world, VHCI_HEAD "hs  0000 006 003 00010005 000004 3-1\n" VHCI_FREE("hs", "0001"));
+	message = expect(world, WIRE_IMPORTED);
+	assert_int_equal(message.id, id);
+	/* The kernel's port may look free when the peer has closed: it is still this session's */
+	set_vhci(world, VHCI_HEAD VHCI_FREE("hs", "0000"));
+	(void)ask_import(world, 0x20);
+	expect_failed(world, "HP09 the only port belongs to a session", 0x20, OUTCOME_NO_PORT);
+	set_vhci(world, VHCI_HEAD "hs  0000 006 003 00010005 000004 3-1\n");
+	/* STOP: detached, and STOPPED only when it is free */
+	id = ask_stop(world, 0x1f);
+	wait_vhci_file("detach", text);
+	assert_string_equal(text, "0");
+	assert_false(receive(world, &message, QUIET_USEC));
+	set_vhci(world, vhci_idle);
+	expect_stopped(world, id, 0x1f);
+	/* The kernel drops it while it is being enumerated */
+	clear_vhci_file(world, "attach");
+	(void)ask_import(world, 0x21);
+	wait_vhci_file("attach", text);
+	expect_failed(world, "port lost", 0x21, OUTCOME_PEER_LOST);
+	set_mode(world, "crash");
+	(void)ask_import(world, 0x22);
+	expect_failed(world, "importer died", 0x22, OUTCOME_CRASHED);
+	assert_int_equal(count_children(world->agent), 0);
+	assert_int_equal(count_fds(world->agent), n_fds);
+	stop_agent(world);
+}
+
+/* PD01: kill -9 and a new agent; then an orderly end with a deaf proxy: 3 s, and the broker hears the end. */
+static void test_death(void **state)
+{
+	struct world *world = *state;
+	char path[128], old_socket[128];
+	uint64_t incarnation;
+	struct wire_message message;
+	uint32_t number;
+	pid_t proxy;
+
+	mock_add(world->bed, &stick);
+	set_mode(world, "good");
+	start_agent(world);
+	meet(world);
+	incarnation = world->hello.incarnation;
+	(void)ask_export(world, 1, &find_seen(world, "1-1")->device);
+	(void)expect(world, WIRE_EXPORTED);
+	proxy = first_child(world->agent);
+	(void)snprintf(old_socket, sizeof(old_socket), "%s/" OWN_TEXT "-device-agent-%" PRIu32 ".ring", world->dir,
+		       world->number);
+	kill_agent(world);
+	expect_cut(world);
+	for (unsigned int i = 0; i < 1000 && kill(proxy, 0) == 0; i++)
+		pause_usec(10000); /* the proxy sees the end of its report socket */
+	start_agent(world);
+	meet(world);
+	assert_int_not_equal(world->hello.incarnation, incarnation);
+	assert_int_equal(world->n_sessions, 0);
+	assert_int_equal(access(old_socket, F_OK), -1);
+	assert_non_null(find_seen(world, "1-1"));
+
+	set_mode(world, "deaf");
+	(void)ask_export(world, 2, &find_seen(world, "1-1")->device);
+	(void)expect(world, WIRE_EXPORTED);
+	stop_agent_within(world, 3 * USEC_PER_SEC);
+	message = expect(world, WIRE_ENDED);
+	assert_int_equal(message.ENDED.outcome, OUTCOME_STOPPED);
+	assert_false(receive(world, &message, QUIET_USEC));
+	assert_int_equal(channel_state(world->channel), CHANNEL_ENDED);
+	path_in(world, OWN_TEXT "-device-agent.port", path);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_false(read_number(world, &number));
+}
+
+/* SI01: signals that mean nothing. */
+static void test_signals(void **state)
+{
+	struct world *world = *state;
+
+	start_agent(world);
+	meet(world);
+	for (unsigned int i = 0; i < 1000; i++) {
+		assert_int_equal(kill(world->agent, SIGHUP), 0);
+		assert_int_equal(kill(world->agent, SIGUSR1), 0);
+		assert_int_equal(kill(world->agent, SIGPIPE), 0);
+		assert_int_equal(kill(world->agent, SIGCHLD), 0);
+	}
+	send_message(world, &(struct wire_message){.type = WIRE_PING, .id = 1, .PING = {5}});
+	assert_int_equal(expect(world, WIRE_PONG).PONG.nonce, 5);
+	stop_agent(world);
+}
+
+static int set_up(void **state)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	assert_non_null(world);
+	(void)snprintf(world->dir, sizeof(world->dir), "/tmp/test-agent-XXXXXX");
+	assert_non_null(mkdtemp(world->dir));
+	world->bed = umockdev_testbed_new();
+	assert_int_equal(channel_backend_new_socket(world->dir, &world->backend), 0);
+	*state = world;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *world = *state;
+	char command[128];
+
+	if (world->agent > 0) {
+		(void)kill(world->agent, SIGKILL);
+		(void)waitpid(world->agent, NULL, 0);
+	}
+	leave(world);
+	world->backend = channel_backend_free(world->backend);
+	g_object_unref(world->bed);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", world->dir);
+	assert_int_equal(system(command), 0);
+	free(world);
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(_unused_ int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_list),         TEST(test_many),        TEST(test_hotplug),    TEST(test_storm),
+		TEST(test_wrong_frames), TEST(test_ping),        TEST(test_no_reader),  TEST(test_refusals),
+		TEST(test_export),       TEST(test_bad_proxies), TEST(test_overtaking), TEST(test_no_proxy),
+		TEST(test_import),       TEST(test_death),       TEST(test_signals),
+	};
+
+	mock_begin(argv);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
