@@ -34,7 +34,7 @@ qvm-device_MAIN := cli/main.c
 qvm-device_ROOMS := cli $(LIBS_ALL)
 qvm-device_PKGS := json-c
 TEST_ROOMS := broker/io broker/core proxies/agent proxies/usb cli $(LIBS_ALL)
-ALL_PKGS := cmocka libsystemd libudev xenvchan xenstore json-c nettle libusb-1.0 libseccomp libcap-ng
+ALL_PKGS := cmocka libsystemd libudev xenvchan xenstore json-c nettle libusb-1.0 libseccomp libcap-ng umockdev-1.0
 
 CC_gcc := gcc
 CC_gcc-san := gcc
@@ -86,7 +86,7 @@ help:
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter broker/io/% proxies/% lib/channel/% lib/sandbox/%,$<),$(LIB_CFLAGS)) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(if $(filter broker/io/% proxies/% lib/channel/% lib/sandbox/% tests/integration/%,$<),$(LIB_CFLAGS)) -MMD -MP -c -o $@ $<
 
 LIB_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(ALL_PKGS) 2>/dev/null)
 
@@ -210,6 +210,7 @@ install-qube: all
 	$(INSTALL) -t $(DESTDIR)$(LIBEXEC) $(OUT)/bin/usb-proxy
 	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-agent.service
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-agent.8 man/usb-proxy.8
+	$(INSTALL) -m 644 -t $(DESTDIR)/usr/lib/udev/rules.d packaging/udev/90-device-agent.rules
 	$(INSTALL) -m 644 packaging/sysusers/device-agent.conf $(DESTDIR)/usr/lib/sysusers.d/device-agent.conf
 
 deb: all

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,8 +45,8 @@ static void usage(FILE *to)
 	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
 		const struct option *option = &option_table[i];
 
-		(void)fprintf(to, "  %s%s%-*s %s\n", option->name, option->value ? " " : "",
-			      28 - (int)strlen(option->name), option->value ? option->value : "", option->help);
+		(void)fprintf(to, "  %s %-*s %s\n", option->name, 28 - (int)strlen(option->name),
+			      option->value ? option->value : "", option->help);
 	}
 }
 
@@ -73,8 +74,16 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return 0;
 }
 
+/* Ours, or the account's that we are about to become. */
+static bool is_our_own(uid_t owner, const char *user)
+{
+	const struct passwd *account = geteuid() == 0 ? getpwnam(user) : NULL;
+
+	return owner == geteuid() || (account && account->pw_uid == owner);
+}
+
 /* ST10: refuses a directory that others could write. */
-static int open_state_dir(const char *path)
+static int open_state_dir(const char *path, const char *user)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
@@ -85,7 +94,7 @@ static int open_state_dir(const char *path)
 		log_error("state directory %s: %s", path, strerror(-r));
 		return r;
 	}
-	if ((st.st_uid != geteuid() && geteuid() != 0) || st.st_mode & 022) {
+	if (!is_our_own(st.st_uid, user) || st.st_mode & 022) {
 		log_error("state directory %s: it must belong to the broker's account and be writable by no other",
 			  path);
 		return -EPERM;
@@ -150,7 +159,8 @@ static void cleanup_broker(struct broker **broker)
 static int run(const struct options *options)
 {
 	bool sockets = strncmp(options->channel, SOCKET_CHANNEL, strlen(SOCKET_CHANNEL)) == 0;
-	_cleanup_close_ int state_dir = open_state_dir(options->state_dir);
+	const char *user = options->user ? options->user : "qdb-broker";
+	_cleanup_close_ int state_dir = open_state_dir(options->state_dir, user);
 	_cleanup_close_ int lock = state_dir < 0 ? state_dir : take_lock(state_dir);
 	_cleanup_(cleanup_event) sd_event *event = NULL;
 	_cleanup_(cleanup_backend) struct channel_backend *backend = NULL;
@@ -162,7 +172,7 @@ static int run(const struct options *options)
 		.group = options->group,
 	};
 	struct privilege_needs needs = {
-		.user = options->user ? options->user : "qdb-broker",
+		.user = user,
 		.must_exist = options->user != NULL,
 		.group = options->group,
 		.socket_path = options->socket,

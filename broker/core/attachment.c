@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The state machine of one device's attachment, as a table: input x state -> handler. An empty place means: nothing
  * happens (a late or foreign word). The picture is in core.h.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The core's front: events come in here, are checked against who is there, and go to the inventory or to one
  * attachment; and the reading side. The state machine itself is in attachment.c.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The core's transitions, each pair of state and event in one table, and what happens with references that are stale.
  * The random schedules are in test-schedules.c.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * HP05, DI01, PD10: random schedules of users, plugs, agents, qubes, audits and time against the core, judged by a
  * model of the world that shares nothing with it: the agents below really hold streams, and the checks look at those,
@@ -505,6 +505,11 @@ static void restart_broker(void)
 		event.qube_started.domid = w.qubes[i].domid;
 		assert_int_equal(core_handle(w.core, &event, &w.qubes[i].ref), 0);
 	}
+	for (unsigned int i = 0; i < N_QUBES && draw(8); i++) {
+		connect_agent(&w.qubes[i]);
+		while (w.qubes[i].n_words > 0)
+			deliver(&w.qubes[i]);
+	}
 }
 
 static void step(void)
@@ -534,7 +539,7 @@ static void step(void)
 		start_qube(qube, ++w.next_domid);
 	else if (draw(2))
 		kill_qube(qube);
-	if (draw(400) == 0)
+	if (draw(2000) == 0)
 		restart_broker();
 	check_tokens();
 }

@@ -21,9 +21,9 @@ struct broker_config {
 };
 
 /*
- * Two steps, because the first needs root and the second must not have it: broker_new() opens the audit log and
- * xenstore; broker_start() serves the API and reads what qubes and devices there are. Takes no ownership of the config.
- * 0 or a negative errno, which is logged with what it was about.
+ * Two steps, because the first may need root and the second must not have it: broker_new() opens the audit log;
+ * broker_start() serves the API and reads what qubes and devices there are. Takes no ownership of the config. 0 or a
+ * negative errno, which is logged with what it was about.
  */
 int broker_new(sd_event *event, const struct broker_config *config, struct broker **ret_broker);
 int broker_start(struct broker *broker);

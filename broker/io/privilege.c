@@ -57,7 +57,10 @@ static int give_socket_directory(const char *socket_path, uid_t uid, gid_t gid)
 
 	(void)snprintf(path, sizeof(path), "%s", socket_path);
 	directory = dirname(path);
-	if (mkdir(directory, 0750) < 0) {
+	if (mkdir(directory, 0750) == 0) {
+		if (chmod(directory, 0750) < 0) /* whatever the umask */
+			return failed(directory);
+	} else {
 		struct stat st;
 
 		if (errno != EEXIST)

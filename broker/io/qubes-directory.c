@@ -92,6 +92,25 @@ static bool read_qube(const struct directory_source *source, const char *file, s
 	return true;
 }
 
+/* One walk over the directory: first who is there still, then, with room made, what is so of each. */
+static void walk(struct directory_source *source, DIR *dir, bool read_facts)
+{
+	rewinddir(dir);
+	for (struct dirent *entry = NULL; (entry = readdir(dir));) {
+		struct qube_facts facts = {0};
+		uint16_t domid;
+
+		if (!qubes_parse_domid(entry->d_name, &domid) || domid == 0)
+			continue;
+		if (!read_facts) {
+			qubes_mark_seen(&source->qubes, domid);
+			continue;
+		}
+		facts.port = read_port(source, domid);
+		qubes_observe(&source->qubes, domid, read_qube(source, entry->d_name, &facts) ? &facts : NULL);
+	}
+}
+
 static int look(struct directory_source *source)
 {
 	_cleanup_close_ int fd = openat(source->qubes_directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -101,19 +120,11 @@ static int look(struct directory_source *source)
 		return -errno;
 	(void)TAKE_FD(fd);
 	qubes_sweep_begin(&source->qubes);
-	for (struct dirent *entry = NULL; (entry = readdir(dir));) {
-		struct qube_facts facts = {0};
-		uint16_t domid;
-
-		if (!qubes_parse_domid(entry->d_name, &domid) || domid == 0 ||
-		    !read_qube(source, entry->d_name, &facts))
-			continue;
-		facts.port = read_port(source, domid);
-		qubes_observe(&source->qubes, domid, &facts);
-	}
+	walk(source, dir, false);
+	qubes_sweep_end(&source->qubes);
+	walk(source, dir, true);
 	(void)closedir(dir);
 	qubes_observe_port(&source->qubes, 0, read_port(source, 0));
-	qubes_sweep_end(&source->qubes);
 	return 0;
 }
 

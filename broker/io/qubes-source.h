@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the two sources of qubes (qubes-xen.c, qubes-directory.c) share with qubes.c: they bring facts, which are
+ * What the two sources of qubes (xenstore.c, qubes-directory.c) share with qubes.c: they bring facts, which are
  * checked already, and qubes.c finds out what they mean.
  */
 #pragma once
@@ -42,8 +42,12 @@ void qubes_init(struct qubes *qubes, const struct qubes_hooks *hooks, void *user
 void qubes_observe(struct qubes *qubes, uint16_t domid, const struct qube_facts *facts);
 void qubes_observe_port(struct qubes *qubes, uint16_t domid, uint32_t port);
 
-/* Around a look at all domains: what was not observed in between is gone. */
+/*
+ * Around a list of all domains: what was not marked in between is gone. Before the facts are observed: who is gone makes
+ * room for who is new.
+ */
 void qubes_sweep_begin(struct qubes *qubes);
+void qubes_mark_seen(struct qubes *qubes, uint16_t domid);
 void qubes_sweep_end(struct qubes *qubes);
 
 /* Strict readings of what others wrote: false when it is not one. */

@@ -61,7 +61,6 @@ void qubes_observe(struct qubes *qubes, uint16_t domid, const struct qube_facts 
 		known = learn(qubes, domid, facts);
 	if (!known)
 		return;
-	known->seen = true;
 	qubes_observe_port(qubes, domid, facts->port);
 }
 
@@ -79,6 +78,14 @@ void qubes_sweep_begin(struct qubes *qubes)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(qubes->known); i++)
 		qubes->known[i].seen = qubes->known[i].domid == 0;
+}
+
+void qubes_mark_seen(struct qubes *qubes, uint16_t domid)
+{
+	struct known_qube *known = find_known(qubes, domid);
+
+	if (known)
+		known->seen = true;
 }
 
 void qubes_sweep_end(struct qubes *qubes)

@@ -416,6 +416,26 @@ static const struct row reading[] = {
 	{BYTES(DETACH "sys-usb+_+_" FROM "work\0"), REFUSED("QubesValueError", NOT_A_DEVICE)},
 };
 
+/* Two of one kind without serial numbers, and a serial number that Qubes' encoding would change. */
+#define TWIN "1111+2222++_______"
+#define LOW_ID "3333:4444:______-___:?******"
+static const struct row twins[] = {
+	{BYTES(ATTACH "sys-usb+_+" TWIN FROM "work\0"),
+	 REFUSED("UnrecognizedDevice", "sys-usb has more than one such device: name the port (qvm-usb list)")},
+	{BYTES(ATTACH "sys-usb+4-2+" TWIN FROM "work\0"), OK("")},
+	{BYTES(DETACH "sys-usb+4-1+" TWIN FROM "work\0"),
+	 REFUSED("DeviceNotAssigned", "sys-usb:4-1 is not attached to work")},
+	{BYTES(ATTACH "sys-usb+4-1+" TWIN FROM "work\0"), OK("")},
+	{BYTES(DETACH "sys-usb+_+" TWIN FROM "work\0"),
+	 REFUSED("DeviceNotAssigned", "sys-usb:_ is more than one device of work: name the port")},
+	{BYTES(DETACH "sys-usb+4-2+" TWIN FROM "work\0"), OK("")},
+	{BYTES(DETACH "sys-usb+_+" TWIN FROM "work\0"), OK("")},
+	{BYTES("admin.vm.device.usb.Available+4-3" FROM "sys-usb\0"),
+	 OK("4-3:" LOW_ID " device_id='" LOW_ID "' port_id='4-3' devclass='usb' backend_domain='sys-usb' "
+	    "serial='__________' interfaces='?******'\n")},
+	{BYTES(ATTACH "sys-usb+4-3+3333+4444+______-___+_______" FROM "work\0"), OK("")},
+};
+
 static const struct row changing[] = {
 	/* refused by the core */
 	{BYTES(ATTACH STICK_ARG FROM "sys-usb\0"),
@@ -465,6 +485,19 @@ static void test_reading(void **state)
 	run_rows(*state, reading, ARRAY_SIZE(reading));
 }
 
+static void test_twins(void **state)
+{
+	struct fixture *f = *state;
+	struct core_device twin = {.vendor = 0x1111, .product = 0x2222, .port = "4-1"};
+	struct core_device low = {.vendor = 0x3333, .product = 0x4444, .port = "4-3", .serial = "__________"};
+
+	add_device(f, f->sys_usb, 10, twin);
+	(void)strcpy(twin.port, "4-2");
+	add_device(f, f->sys_usb, 11, twin);
+	add_device(f, f->sys_usb, 12, low);
+	run_rows(f, twins, ARRAY_SIZE(twins));
+}
+
 static void test_changing(void **state)
 {
 	run_rows(*state, changing, ARRAY_SIZE(changing));
@@ -507,8 +540,14 @@ static void test_locked(void **state)
 		{BYTES("admin.vm.device.usb.Available+1-2" FROM "sys-usb\0"),
 		 OK(STICK_LINE " attachment='work' interfaces='u080650' _state='locked'\n")},
 	};
+	static const struct row heirs[] = {
+		{BYTES("admin.vm.device.usb.Attached+" FROM "heir\0"), OK("")},
+		{BYTES(DETACH STICK_ARG FROM "heir\0"),
+		 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not attached to heir")},
+	};
 	static const char request[] = DETACH STICK_ARG FROM "work";
 	struct fixture *f = *state;
+	struct core_qube_ref heir;
 	_cleanup_close_ int fd = -1;
 	char reply[512];
 	bool closed;
@@ -526,6 +565,12 @@ static void test_locked(void **state)
 	len = receive(f, fd, reply, sizeof(reply), &closed);
 	assert_true(closed && len > 2 && memcmp(reply, "2\0QubesException", 16) == 0);
 	run_rows(f, after, ARRAY_SIZE(after));
+
+	/* another qube in the place of the former target has nothing to do with it */
+	(void)handle(f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f->work});
+	heir = add_qube(f, "heir", 2, WIRE_ROLE_IMPORT);
+	assert_int_equal(heir.index, f->work.index);
+	run_rows(f, heirs, ARRAY_SIZE(heirs));
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
@@ -803,11 +848,17 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_reading),      TEST(test_changing),
-		TEST(test_failures),     TEST(test_locked),
-		TEST(test_events),       TEST(test_slow_listener),
-		TEST(test_too_long),     TEST(test_pieces_and_leavers),
-		TEST(test_silent),       TEST(test_too_many_listeners),
+		TEST(test_reading),
+		TEST(test_changing),
+		TEST(test_twins),
+		TEST(test_failures),
+		TEST(test_locked),
+		TEST(test_events),
+		TEST(test_slow_listener),
+		TEST(test_too_long),
+		TEST(test_pieces_and_leavers),
+		TEST(test_silent),
+		TEST(test_too_many_listeners),
 		TEST(test_socket_place),
 	};
 

@@ -38,7 +38,7 @@ struct usb_walk {
 	struct usb_altsetting *altsetting; /* the last one, NULL before any interface */
 	uint8_t endpoints_promised;        /* bNumEndpoints of it */
 	bool companion_may_follow;
-	uint8_t interfaces[32];    /* bits: bInterfaceNumber seen */
+	uint8_t interfaces[32];   /* bits: bInterfaceNumber seen */
 	uint8_t associations[32]; /* bits: interfaces that an association names */
 };
 
@@ -167,12 +167,9 @@ static const struct {
 	uint8_t min_length;
 	int (*take)(struct usb_walk *w, const uint8_t *bytes);
 } usb_takers[] = {
-	{ USB_DT_INTERFACE, 9, take_interface },
-	{ USB_DT_ENDPOINT, 7, take_endpoint },
-	{ USB_DT_SS_COMPANION, 6, take_companion },
-	{ USB_DT_ASSOCIATION, 8, take_association },
-	{ USB_DT_CS_INTERFACE, 2, take_class_specific },
-	{ USB_DT_CS_ENDPOINT, 2, take_class_specific },
+	{USB_DT_INTERFACE, 9, take_interface},         {USB_DT_ENDPOINT, 7, take_endpoint},
+	{USB_DT_SS_COMPANION, 6, take_companion},      {USB_DT_ASSOCIATION, 8, take_association},
+	{USB_DT_CS_INTERFACE, 2, take_class_specific}, {USB_DT_CS_ENDPOINT, 2, take_class_specific},
 };
 
 static int take_any(struct usb_walk *w, const uint8_t *bytes)
@@ -190,7 +187,7 @@ static int take_any(struct usb_walk *w, const uint8_t *bytes)
 /* Reads the head of the configuration at `offset` into its place in the tree. */
 static int begin_configuration(struct usb_descriptors *d, const uint8_t *bytes, size_t len, size_t offset)
 {
-	struct usb_cursor cursor = { bytes + offset, len - offset };
+	struct usb_cursor cursor = {bytes + offset, len - offset};
 	const uint8_t *head = NULL;
 	uint16_t total;
 	int r;
@@ -222,9 +219,9 @@ static int begin_configuration(struct usb_descriptors *d, const uint8_t *bytes, 
 
 static int walk_configuration(struct usb_descriptors *d, struct usb_configuration *c, const uint8_t *bytes)
 {
-	struct usb_walk w = { .d = d, .c = c };
+	struct usb_walk w = {.d = d, .c = c};
 	uint8_t head_len = bytes[c->raw_offset];
-	struct usb_cursor cursor = { bytes + c->raw_offset + head_len, c->raw_len - head_len };
+	struct usb_cursor cursor = {bytes + c->raw_offset + head_len, c->raw_len - head_len};
 
 	while (cursor.left > 0) {
 		const uint8_t *descriptor = NULL;

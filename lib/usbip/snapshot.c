@@ -23,7 +23,8 @@ size_t usb_snapshot_build(uint8_t speed, const char *serial, const uint8_t *raw,
 	size_t serial_len = strlen(serial);
 
 	if (!speed_is_known(speed) || serial_len > LIMIT_TEXT ||
-	    !serial_is_clean((const uint8_t *)serial, serial_len) || raw_len > LIMIT_SNAPSHOT - SNAPSHOT_HEAD - serial_len)
+	    !serial_is_clean((const uint8_t *)serial, serial_len) ||
+	    raw_len > LIMIT_SNAPSHOT - SNAPSHOT_HEAD - serial_len)
 		return 0;
 	bytes[SNAPSHOT_SPEED_AT] = speed;
 	bytes[1] = (uint8_t)serial_len;

@@ -84,36 +84,36 @@ struct fault_case {
 
 /* UD07, UD08, UD11 */
 static const struct fault_case fault_cases[] = {
-	{ "device bLength 17", USB_FAULT_LENGTH, 0, 17 },
-	{ "device bLength 0", USB_FAULT_LENGTH, 0, 0 },
-	{ "device type", USB_FAULT_TYPE, 1, 2 },
-	{ "UD11 no configuration", USB_FAULT_CONFIGURATIONS, 17, 0 },
-	{ "UD11 255 configurations", USB_FAULT_CONFIGURATIONS, 17, 255 },
-	{ "UD11 nine configurations", USB_FAULT_CONFIGURATIONS, 17, 9 },
-	{ "a configuration too few", USB_FAULT_CONFIGURATIONS, 17, 2 },
-	{ "UD08 configuration bLength 0", USB_FAULT_LENGTH, 18, 0 },
-	{ "UD08 configuration bLength 1", USB_FAULT_LENGTH, 18, 1 },
-	{ "UD08 configuration bLength 8", USB_FAULT_LENGTH, 18, 8 },
-	{ "UD08 configuration past the end", USB_FAULT_LENGTH, 18, 255 },
-	{ "configuration type", USB_FAULT_TYPE, 19, 4 },
-	{ "UD07 wTotalLength 0", USB_FAULT_TOTAL_LENGTH, 20, 0 },
-	{ "UD07 wTotalLength 8", USB_FAULT_TOTAL_LENGTH, 20, 8 },
-	{ "UD07 wTotalLength more than received", USB_FAULT_TOTAL_LENGTH, 20, 33 },
-	{ "UD07 wTotalLength 65312 more", USB_FAULT_TOTAL_LENGTH, 21, 255 },
-	{ "UD07 wTotalLength less than contents, inside one", USB_FAULT_LENGTH, 20, 31 },
-	{ "UD07 wTotalLength less than contents, between", USB_FAULT_TRAILING, 20, 25 },
-	{ "UD07 wTotalLength leaves one byte", USB_FAULT_SHORT, 20, 26 },
-	{ "configuration value 0", USB_FAULT_CONFIGURATIONS, 23, 0 },
-	{ "UD08 interface bLength 0", USB_FAULT_LENGTH, 27, 0 },
-	{ "UD08 interface bLength 1", USB_FAULT_LENGTH, 27, 1 },
-	{ "interface bLength 8", USB_FAULT_LENGTH, 27, 8 },
-	{ "interface past the end", USB_FAULT_LENGTH, 27, 24 },
-	{ "an endpoint before any interface", USB_FAULT_ORDER, 28, 0x77 },
-	{ "more endpoints than bNumEndpoints", USB_FAULT_ENDPOINT, 31, 1 },
-	{ "endpoint bLength 6", USB_FAULT_LENGTH, 36, 6 },
-	{ "endpoint number 0", USB_FAULT_ENDPOINT, 38, 0x80 },
-	{ "endpoint twice", USB_FAULT_ENDPOINT, 38, 0x02 },
-	{ "UD10 class descriptor before any interface", USB_FAULT_ORDER, 28, 0x24 },
+	{"device bLength 17", USB_FAULT_LENGTH, 0, 17},
+	{"device bLength 0", USB_FAULT_LENGTH, 0, 0},
+	{"device type", USB_FAULT_TYPE, 1, 2},
+	{"UD11 no configuration", USB_FAULT_CONFIGURATIONS, 17, 0},
+	{"UD11 255 configurations", USB_FAULT_CONFIGURATIONS, 17, 255},
+	{"UD11 nine configurations", USB_FAULT_CONFIGURATIONS, 17, 9},
+	{"a configuration too few", USB_FAULT_CONFIGURATIONS, 17, 2},
+	{"UD08 configuration bLength 0", USB_FAULT_LENGTH, 18, 0},
+	{"UD08 configuration bLength 1", USB_FAULT_LENGTH, 18, 1},
+	{"UD08 configuration bLength 8", USB_FAULT_LENGTH, 18, 8},
+	{"UD08 configuration past the end", USB_FAULT_LENGTH, 18, 255},
+	{"configuration type", USB_FAULT_TYPE, 19, 4},
+	{"UD07 wTotalLength 0", USB_FAULT_TOTAL_LENGTH, 20, 0},
+	{"UD07 wTotalLength 8", USB_FAULT_TOTAL_LENGTH, 20, 8},
+	{"UD07 wTotalLength more than received", USB_FAULT_TOTAL_LENGTH, 20, 33},
+	{"UD07 wTotalLength 65312 more", USB_FAULT_TOTAL_LENGTH, 21, 255},
+	{"UD07 wTotalLength less than contents, inside one", USB_FAULT_LENGTH, 20, 31},
+	{"UD07 wTotalLength less than contents, between", USB_FAULT_TRAILING, 20, 25},
+	{"UD07 wTotalLength leaves one byte", USB_FAULT_SHORT, 20, 26},
+	{"configuration value 0", USB_FAULT_CONFIGURATIONS, 23, 0},
+	{"UD08 interface bLength 0", USB_FAULT_LENGTH, 27, 0},
+	{"UD08 interface bLength 1", USB_FAULT_LENGTH, 27, 1},
+	{"interface bLength 8", USB_FAULT_LENGTH, 27, 8},
+	{"interface past the end", USB_FAULT_LENGTH, 27, 24},
+	{"an endpoint before any interface", USB_FAULT_ORDER, 28, 0x77},
+	{"more endpoints than bNumEndpoints", USB_FAULT_ENDPOINT, 31, 1},
+	{"endpoint bLength 6", USB_FAULT_LENGTH, 36, 6},
+	{"endpoint number 0", USB_FAULT_ENDPOINT, 38, 0x80},
+	{"endpoint twice", USB_FAULT_ENDPOINT, 38, 0x02},
+	{"UD10 class descriptor before any interface", USB_FAULT_ORDER, 28, 0x24},
 };
 
 static void test_faults(void **state)
@@ -150,12 +150,12 @@ static int parse_repeated(const uint8_t *body, size_t body_len, size_t number_at
 
 static void test_limits(void **state)
 {
-	static const uint8_t interface[] = { S_IF(0, 0, 0, 8, 6, 0x50) };
-	static const uint8_t full[] = { S_IF(0, 0, 15, 8, 6, 0x50), S_EP(0x01, 2, 64, 0), S_EP(0x02, 2, 64, 0),
-					S_EP(0x03, 2, 64, 0), S_EP(0x04, 2, 64, 0), S_EP(0x05, 2, 64, 0),
-					S_EP(0x06, 2, 64, 0), S_EP(0x07, 2, 64, 0), S_EP(0x08, 2, 64, 0) };
-	static const uint8_t iad[] = { S_IAD(0, 2, 1, 1, 1), S_IF(0, 0, 0, 1, 1, 1) };
-	static const uint8_t iad_wraps[] = { S_IAD(200, 100, 1, 1, 0), S_IF(0, 0, 0, 1, 1, 1) };
+	static const uint8_t interface[] = {S_IF(0, 0, 0, 8, 6, 0x50)};
+	static const uint8_t full[] = {S_IF(0, 0, 15, 8, 6, 0x50), S_EP(0x01, 2, 64, 0), S_EP(0x02, 2, 64, 0),
+				       S_EP(0x03, 2, 64, 0),       S_EP(0x04, 2, 64, 0), S_EP(0x05, 2, 64, 0),
+				       S_EP(0x06, 2, 64, 0),       S_EP(0x07, 2, 64, 0), S_EP(0x08, 2, 64, 0)};
+	static const uint8_t iad[] = {S_IAD(0, 2, 1, 1, 1), S_IF(0, 0, 0, 1, 1, 1)};
+	static const uint8_t iad_wraps[] = {S_IAD(200, 100, 1, 1, 0), S_IF(0, 0, 0, 1, 1, 1)};
 
 	(void)state;
 	assert_int_equal(parse_repeated(interface, sizeof(interface), 3, 128, 1), 0);
@@ -208,8 +208,9 @@ static void test_damage(void **state)
 
 		for (size_t at = 0; at < len; at++) {
 			uint8_t before = bytes[at];
-			const uint8_t values[] = { 0, 1, 255, before ^ 1, before ^ 2, before ^ 4, before ^ 8, before ^ 16,
-						   before ^ 32, before ^ 64, before ^ 128 };
+			const uint8_t values[] = {0,           1,           255,         before ^ 1,
+						  before ^ 2,  before ^ 4,  before ^ 8,  before ^ 16,
+						  before ^ 32, before ^ 64, before ^ 128};
 
 			for (size_t v = 0; v < ARRAY_SIZE(values); v++) {
 				bytes[at] = values[v];
@@ -265,9 +266,9 @@ static void test_texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_samples),	    cmocka_unit_test(test_tree),   cmocka_unit_test(test_faults),
-		cmocka_unit_test(test_limits),	    cmocka_unit_test(test_damage), cmocka_unit_test(test_truncations),
-		cmocka_unit_test(test_snapshot),    cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_samples),  cmocka_unit_test(test_tree),   cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_limits),   cmocka_unit_test(test_damage), cmocka_unit_test(test_truncations),
+		cmocka_unit_test(test_snapshot), cmocka_unit_test(test_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

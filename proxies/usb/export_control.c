@@ -104,15 +104,12 @@ static const struct {
 	uint8_t request;
 	void (*handle)(struct export_core *core, struct export_urb *urb);
 } control_requests[] = {
-	{ 0xff, 0x80, 6, get_descriptor },
-	{ 0xff, 0x00, 9, set_configuration },
-	{ 0xff, 0x01, 11, set_interface },
-	{ 0xff, 0x02, 1, clear_feature_of_endpoint },
-	{ 0xff, 0x23, 3, set_port_feature },
-	{ TYPE_MASK, 0, 5, stall },  /* SET_ADDRESS */
-	{ TYPE_MASK, 0, 7, stall },  /* SET_DESCRIPTOR */
-	{ TYPE_MASK, 0, 9, stall },  /* SET_CONFIGURATION in a form that is not USB's */
-	{ TYPE_MASK, 0, 11, stall }, /* SET_INTERFACE likewise */
+	{0xff, 0x80, 6, get_descriptor},   {0xff, 0x00, 9, set_configuration},
+	{0xff, 0x01, 11, set_interface},   {0xff, 0x02, 1, clear_feature_of_endpoint},
+	{0xff, 0x23, 3, set_port_feature}, {TYPE_MASK, 0, 5, stall}, /* SET_ADDRESS */
+	{TYPE_MASK, 0, 7, stall},                                    /* SET_DESCRIPTOR */
+	{TYPE_MASK, 0, 9, stall},                                    /* SET_CONFIGURATION in a form that is not USB's */
+	{TYPE_MASK, 0, 11, stall},                                   /* SET_INTERFACE likewise */
 };
 
 void export_control_dispatch(struct export_core *core, struct export_urb *urb)

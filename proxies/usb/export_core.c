@@ -104,7 +104,7 @@ static uint32_t pack_packets(struct export_urb *urb, int32_t *ret_errors)
 void export_urb_finish(struct export_core *core, struct export_urb *urb, int32_t status, uint32_t actual_length)
 {
 	struct export_reply *reply = &urb->reply;
-	struct usbip_header h = { .command = USBIP_RET_SUBMIT, .seqnum = urb->seqnum };
+	struct usbip_header h = {.command = USBIP_RET_SUBMIT, .seqnum = urb->seqnum};
 	int32_t errors = 0;
 
 	if (core->stopped) {
@@ -188,9 +188,9 @@ int export_core_output(const struct export_core *core, struct iovec *iov, int ma
 
 	for (const struct export_reply *reply = core->first_reply; reply && n + 3 <= max; reply = reply->next) {
 		const struct iovec parts[3] = {
-			{ (void *)(uintptr_t)reply->header, USBIP_HEADER },
-			{ (void *)(uintptr_t)reply->data, reply->data_len },
-			{ (void *)(uintptr_t)reply->packets, reply->packets_len },
+			{(void *)(uintptr_t)reply->header, USBIP_HEADER},
+			{(void *)(uintptr_t)reply->data, reply->data_len},
+			{(void *)(uintptr_t)reply->packets, reply->packets_len},
 		};
 
 		for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
@@ -199,8 +199,8 @@ int export_core_output(const struct export_core *core, struct iovec *iov, int ma
 			skip -= part_skip;
 			if (parts[i].iov_len == part_skip)
 				continue;
-			iov[n++] = (struct iovec){ (uint8_t *)parts[i].iov_base + part_skip,
-						   parts[i].iov_len - part_skip };
+			iov[n++] =
+				(struct iovec){(uint8_t *)parts[i].iov_base + part_skip, parts[i].iov_len - part_skip};
 		}
 	}
 	return n;
@@ -349,8 +349,7 @@ static void barrier_try(struct export_core *core)
 	for (size_t i = 0; i < LIMIT_URBS; i++) {
 		const struct export_urb *u = &core->urbs[i];
 
-		if ((u->state == EXPORT_URB_SUBMITTED || u->state == EXPORT_URB_CANCELLED) &&
-		    barrier_concerns(core, u))
+		if ((u->state == EXPORT_URB_SUBMITTED || u->state == EXPORT_URB_CANCELLED) && barrier_concerns(core, u))
 			return;
 	}
 	core->barrier = EXPORT_NO_BARRIER;
@@ -395,7 +394,7 @@ static void dispatch(struct export_core *core, struct export_urb *urb)
 		status = check_packets(urb);
 		if (status) {
 			for (uint32_t i = 0; i < urb->n_packets; i++)
-				urb->packets[i] = (struct usbip_iso_packet){ 0, 0, 0, status };
+				urb->packets[i] = (struct usbip_iso_packet){0, 0, 0, status};
 			export_urb_finish(core, urb, status, 0);
 			return;
 		}
@@ -472,8 +471,8 @@ static void refuse_request(struct export_core *core, struct export_urb *urb, con
 {
 	uint64_t packets = urb->type == USB_ISOCHRONOUS ? (uint64_t)h->cmd_submit.n_packets : 0;
 
-	core->discard_left = (h->direction == USBIP_OUT ? (uint64_t)h->cmd_submit.length : 0) +
-			     packets * USBIP_ISO_PACKET;
+	core->discard_left =
+		(h->direction == USBIP_OUT ? (uint64_t)h->cmd_submit.length : 0) + packets * USBIP_ISO_PACKET;
 	urb->length = 0;
 	urb->n_packets = 0;
 	if (packets > 0 && packets <= LIMIT_ISO_PACKETS) {
@@ -539,14 +538,14 @@ static int begin_submit(struct export_core *core, const struct usbip_header *h)
 
 static struct export_reply *unlink_new(struct export_core *core, uint32_t seqnum)
 {
-	struct usbip_header h = { .command = USBIP_RET_UNLINK, .seqnum = seqnum };
+	struct usbip_header h = {.command = USBIP_RET_UNLINK, .seqnum = seqnum};
 
 	for (size_t i = 0; i < EXPORT_UNLINKS; i++) {
 		struct export_reply *reply = &core->unlinks[i];
 
 		if (reply->used)
 			continue;
-		*reply = (struct export_reply){ .used = true };
+		*reply = (struct export_reply){.used = true};
 		usbip_encode(&h, reply->header);
 		core->n_unlinks++;
 		return reply;
@@ -743,8 +742,8 @@ size_t export_core_want(struct export_core *core, uint8_t **ret_at)
 int export_core_got(struct export_core *core, size_t n, uint64_t now_usec)
 {
 	uint8_t *at = NULL;
-	bool direct = core->filling && core->staging_end == core->staging_at &&
-		      fill_target(core, &at) >= EXPORT_STAGING / 4;
+	bool direct =
+		core->filling && core->staging_end == core->staging_at && fill_target(core, &at) >= EXPORT_STAGING / 4;
 
 	core->seen += n;
 	if (direct)

@@ -36,8 +36,8 @@
 #include "proxies/usb/wire_status.h"
 
 #define EXPORT_STAGING 65536u
-#define EXPORT_UNLINKS 64u         /* unanswered UNLINKs */
-#define EXPORT_CONTROL_MAX 4096u   /* data of a control transfer: what libusb takes; more is refused with a STALL */
+#define EXPORT_UNLINKS 64u       /* unanswered UNLINKs */
+#define EXPORT_CONTROL_MAX 4096u /* data of a control transfer: what libusb takes; more is refused with a STALL */
 #define EXPORT_SETUP 8u
 
 /* Why a session ends here; positive. */
@@ -94,9 +94,10 @@ struct export_urb {
 	int32_t start_frame;
 	uint8_t *buffer; /* control: EXPORT_SETUP bytes of setup before the data */
 	uint32_t n_packets;
-	struct usbip_iso_packet *packets; /* the client's offsets and lengths; actual_length and status from the device */
-	struct export_reply *unlink;      /* answer in preparation, state CANCELLED */
-	void *transfer;                   /* the device's own */
+	struct usbip_iso_packet
+		*packets;            /* the client's offsets and lengths; actual_length and status from the device */
+	struct export_reply *unlink; /* answer in preparation, state CANCELLED */
+	void *transfer;              /* the device's own */
 	struct export_urb *next_waiting;
 };
 
@@ -143,7 +144,7 @@ struct export_core {
 	size_t reply_sent; /* bytes of first_reply */
 
 	struct export_urb *filling;
-	size_t filled;          /* bytes of data and packet descriptors so far */
+	size_t filled;              /* bytes of data and packet descriptors so far */
 	struct export_urb *refused; /* its bytes are thrown away as they come, then it is answered */
 	int32_t refused_status;
 	uint64_t discard_left;

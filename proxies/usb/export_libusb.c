@@ -120,7 +120,7 @@ static int collect_pollfds(struct export_libusb *d)
 	if (!list)
 		return -ENOMEM;
 	for (size_t i = 0; list[i] && d->n_pollfds < EXPORT_LIBUSB_POLLFDS; i++)
-		d->pollfds[d->n_pollfds++] = (struct pollfd){ .fd = list[i]->fd, .events = list[i]->events };
+		d->pollfds[d->n_pollfds++] = (struct pollfd){.fd = list[i]->fd, .events = list[i]->events};
 	libusb_free_pollfds(list);
 	return 0;
 }
@@ -376,7 +376,7 @@ int export_libusb_pollfds(const struct export_libusb *device, struct pollfd *fds
 
 int export_libusb_handle(struct export_libusb *d, const struct pollfd *fds, int n_fds)
 {
-	struct timeval now = { 0, 0 };
+	struct timeval now = {0, 0};
 	bool ready = false, gone = false;
 
 	for (int i = 0; i < n_fds; i++) {

@@ -22,7 +22,8 @@ struct export_session {
 	size_t snapshot_len;
 	struct usb_snapshot snapshot;
 	struct export_core core;
-	uint8_t hello[SNAPSHOT_PREAMBLE + LIMIT_SNAPSHOT]; /* what the importer is told first; the snapshot's bytes live here */
+	uint8_t hello[SNAPSHOT_PREAMBLE +
+		      LIMIT_SNAPSHOT]; /* what the importer is told first; the snapshot's bytes live here */
 };
 
 /* The memfd's content, sealed by the agent. 0 or an outcome. */
@@ -53,9 +54,9 @@ static int read_snapshot(struct export_session *s)
 
 static int listen_channel(struct session *session)
 {
-	static const struct channel_rings rings = { .read = RING_BULK_OUT, .write = RING_BULK_IN };
-	struct channel_address address = { .server_domid = session->options->own,
-					   .client_domid = session->options->peer };
+	static const struct channel_rings rings = {.read = RING_BULK_OUT, .write = RING_BULK_IN};
+	struct channel_address address = {.server_domid = session->options->own,
+					  .client_domid = session->options->peer};
 	struct channel_backend *backend = NULL;
 	int r = channel_backend_new_from_text(session->options->channel, &backend);
 
@@ -116,7 +117,7 @@ static enum outcome greet(struct export_session *s)
 	struct channel *channel = s->session.channel;
 	uint64_t deadline = session_now() + TIMEOUT_CONNECT_USEC;
 	size_t len = SNAPSHOT_PREAMBLE + s->snapshot_len, sent = 0, got = 0;
-	uint8_t go[SNAPSHOT_GO], expected[SNAPSHOT_GO] = { 0 };
+	uint8_t go[SNAPSHOT_GO], expected[SNAPSHOT_GO] = {0};
 	enum outcome outcome = OUTCOME_COUNT;
 
 	put_le32(expected, SNAPSHOT_MAGIC_GO);

@@ -91,15 +91,15 @@ static const struct {
 	uint8_t type;
 	bool (*check)(const struct usb_snapshot *s, const uint8_t setup[8], const uint8_t *data, size_t len);
 } descriptor_checks[] = {
-	{ DESCRIPTOR_DEVICE, check_device },
-	{ DESCRIPTOR_CONFIGURATION, check_configuration },
-	{ DESCRIPTOR_STRING, check_string },
+	{DESCRIPTOR_DEVICE, check_device},
+	{DESCRIPTOR_CONFIGURATION, check_configuration},
+	{DESCRIPTOR_STRING, check_string},
 };
 
 bool import_check_control(const struct usb_snapshot *snapshot, const uint8_t setup[8], const uint8_t *untrusted_data,
 			  size_t len)
 {
-	static const uint8_t get_descriptor[2] = { 0x80, 0x06 };
+	static const uint8_t get_descriptor[2] = {0x80, 0x06};
 
 	if (memcmp(setup, get_descriptor, sizeof(get_descriptor)) != 0)
 		return true;

@@ -115,8 +115,7 @@ static int begin_submit(struct import_filter *f, const struct usbip_header *h, u
 }
 
 /* 0: recorded; 1: held back; IMPORT_FAULT_COUNT: blocked. */
-static int record_unlink(struct import_filter *f, const struct usbip_header *h, const uint8_t *bytes,
-			 uint64_t now_usec)
+static int record_unlink(struct import_filter *f, const struct usbip_header *h, const uint8_t *bytes, uint64_t now_usec)
 {
 	int urb = seq_index_find(&f->urb_index, h->unlink_seqnum);
 	bool comes_later = !f->any_submit || (int32_t)(h->unlink_seqnum - f->last_submit) > 0;
@@ -177,7 +176,7 @@ static size_t take_command_data(struct import_filter *f, const uint8_t *bytes, s
 
 			usbip_iso_decode(bytes + n, &p);
 			f->packets[f->current][urb->n_packets - f->packets_left] =
-				(struct import_packet){ p.offset, p.length };
+				(struct import_packet){p.offset, p.length};
 		}
 		f->packets_left--;
 		n += USBIP_ISO_PACKET;
@@ -217,7 +216,7 @@ static bool early_is_due(const struct import_filter *f)
 int import_filter_commands(struct import_filter *f, const uint8_t *bytes, size_t len, uint64_t now_usec,
 			   struct import_step *ret_step)
 {
-	struct import_step step = { 0, 0 };
+	struct import_step step = {0, 0};
 
 	while (step.pass < len && step.skip == 0 && !early_is_due(f)) {
 		const uint8_t *at = bytes + step.pass;
@@ -272,7 +271,7 @@ bool import_filter_insert_command(struct import_filter *f, uint64_t now_usec, ui
 /* What a successful answer means for the endpoints that exist. USB 2.0, 9.4.7 and 9.4.10. */
 static void follow_control(struct import_filter *f, const struct import_urb *urb)
 {
-	static const uint8_t set_configuration[2] = { 0x00, 0x09 }, set_interface[2] = { 0x01, 0x0b };
+	static const uint8_t set_configuration[2] = {0x00, 0x09}, set_interface[2] = {0x01, 0x0b};
 
 	if (memcmp(urb->setup, set_configuration, 2) == 0)
 		(void)usb_state_set_configuration(&f->state, urb->setup[2]);
@@ -351,13 +350,14 @@ static int reply_submit(struct import_filter *f, const struct usbip_header *h, u
 	good = (struct usbip_header){
 		.command = USBIP_RET_SUBMIT,
 		.seqnum = urb->seqnum,
-		.ret_submit = {
-			.status = r->status,
-			.actual_length = r->actual_length,
-			.start_frame = urb->start_frame,
-			.n_packets = urb->n_packets,
-			.error_count = errors,
-		},
+		.ret_submit =
+			{
+				.status = r->status,
+				.actual_length = r->actual_length,
+				.start_frame = urb->start_frame,
+				.n_packets = urb->n_packets,
+				.error_count = errors,
+			},
 	};
 	usbip_encode(&good, bytes);
 	remove_urb(f, slot);
@@ -369,7 +369,7 @@ static int reply_submit(struct import_filter *f, const struct usbip_header *h, u
 static int reply_unlink(struct import_filter *f, const struct usbip_header *h, uint8_t *bytes)
 {
 	int slot = seq_index_find(&f->unlink_index, h->seqnum);
-	struct usbip_header good = { .command = USBIP_RET_UNLINK, .seqnum = h->seqnum };
+	struct usbip_header good = {.command = USBIP_RET_UNLINK, .seqnum = h->seqnum};
 	int urb;
 
 	if (slot == SEQ_NONE)
@@ -455,7 +455,7 @@ int import_filter_replies(struct import_filter *f, uint8_t *untrusted_bytes, siz
 
 bool import_filter_insert_reply(struct import_filter *f, uint8_t bytes[USBIP_HEADER])
 {
-	struct usbip_header h = { .command = USBIP_RET_SUBMIT };
+	struct usbip_header h = {.command = USBIP_RET_SUBMIT};
 
 	if (f->n_refused == 0 || f->reply_left > 0)
 		return false;

@@ -46,16 +46,16 @@
 
 /* Why a session ends here; positive. */
 enum import_fault {
-	IMPORT_FAULT_COMMAND = 1,  /* the peer: not a reply */
-	IMPORT_FAULT_SEQNUM,       /* the peer: answers what was not asked, or twice */
-	IMPORT_FAULT_STATUS,       /* the peer */
-	IMPORT_FAULT_LENGTH,       /* the peer */
-	IMPORT_FAULT_PACKETS,      /* the peer: isochronous counts and descriptors */
-	IMPORT_FAULT_UNLINK,       /* the peer: RET_UNLINK that does not fit */
-	IMPORT_FAULT_DESCRIPTOR,   /* the device is not the one in the snapshot */
-	IMPORT_FAULT_STALLED,      /* the peer: an answer that has begun does not end */
-	IMPORT_FAULT_UNLINK_LATE,  /* the peer: an UNLINK is not answered */
-	IMPORT_FAULT_KERNEL,       /* our own kernel's request is beyond our limits */
+	IMPORT_FAULT_COMMAND = 1, /* the peer: not a reply */
+	IMPORT_FAULT_SEQNUM,      /* the peer: answers what was not asked, or twice */
+	IMPORT_FAULT_STATUS,      /* the peer */
+	IMPORT_FAULT_LENGTH,      /* the peer */
+	IMPORT_FAULT_PACKETS,     /* the peer: isochronous counts and descriptors */
+	IMPORT_FAULT_UNLINK,      /* the peer: RET_UNLINK that does not fit */
+	IMPORT_FAULT_DESCRIPTOR,  /* the device is not the one in the snapshot */
+	IMPORT_FAULT_STALLED,     /* the peer: an answer that has begun does not end */
+	IMPORT_FAULT_UNLINK_LATE, /* the peer: an UNLINK is not answered */
+	IMPORT_FAULT_KERNEL,      /* our own kernel's request is beyond our limits */
 	IMPORT_FAULT_COUNT,
 };
 

@@ -69,7 +69,7 @@ static void flow_drop(struct flow *flow, size_t n)
 static int set_up(struct import_session *s)
 {
 	const struct session_options *o = s->session.options;
-	struct channel_address address = { .server_domid = o->peer, .client_domid = o->own };
+	struct channel_address address = {.server_domid = o->peer, .client_domid = o->own};
 	struct channel_backend *backend = NULL;
 	int size = SOCKET_BUFFER;
 	int r = channel_backend_new_from_text(o->channel, &backend);
@@ -140,7 +140,7 @@ static enum outcome check_snapshot(struct import_session *s, size_t len)
 static enum outcome greet(struct import_session *s)
 {
 	uint64_t deadline = session_now() + TIMEOUT_HEADER_USEC;
-	uint8_t head[SNAPSHOT_PREAMBLE], go[SNAPSHOT_GO] = { 0 };
+	uint8_t head[SNAPSHOT_PREAMBLE], go[SNAPSHOT_GO] = {0};
 	uint32_t untrusted_len;
 	enum outcome outcome;
 
@@ -328,9 +328,9 @@ static enum outcome serve(struct import_session *s)
 			events |= POLLIN;
 		if (s->replies.at < s->replies.passed)
 			events |= POLLOUT;
-		fds[0] = (struct pollfd){ .fd = PROXY_FD_DATA, .events = events };
-		r = session_wait(&s->session, fds, 1, flow_room(&s->replies) > 0,
-				 s->commands.at < s->commands.passed, import_filter_deadline(&s->filter));
+		fds[0] = (struct pollfd){.fd = PROXY_FD_DATA, .events = events};
+		r = session_wait(&s->session, fds, 1, flow_room(&s->replies) > 0, s->commands.at < s->commands.passed,
+				 import_filter_deadline(&s->filter));
 		if (r < 0) {
 			log_error("waiting failed: %s", strerror(-r));
 			return OUTCOME_INTERNAL;
@@ -350,8 +350,8 @@ int import_run(const struct session_options *options)
 	int r;
 
 	s.session.options = options;
-	s.commands = (struct flow){ .bytes = s.command_bytes, .size = COMMANDS_SIZE };
-	s.replies = (struct flow){ .bytes = s.reply_bytes, .size = REPLIES_SIZE };
+	s.commands = (struct flow){.bytes = s.command_bytes, .size = COMMANDS_SIZE};
+	s.replies = (struct flow){.bytes = s.reply_bytes, .size = REPLIES_SIZE};
 	r = set_up(&s);
 	if (r) {
 		session_end(&s.session, r > 0 ? (enum outcome)r : OUTCOME_INTERNAL);
@@ -360,8 +360,8 @@ int import_run(const struct session_options *options)
 	outcome = greet(&s);
 	if (outcome == OUTCOME_COUNT) {
 		import_filter_init(&s.filter, &s.snapshot);
-		outcome = session_report(&s.session, PROXY_READY, s.snapshot.speed, s.devid) ? OUTCOME_STOPPED :
-											     serve(&s);
+		outcome = session_report(&s.session, PROXY_READY, s.snapshot.speed, s.devid) ? OUTCOME_STOPPED
+											     : serve(&s);
 	}
 	session_end(&s.session, outcome);
 	return EXIT_SUCCESS;

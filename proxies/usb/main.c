@@ -52,9 +52,9 @@ static int take_service(const char *text, struct session_options *o)
 	size_t len = strlen(text);
 
 	o->service = text;
-	return len > 0 && len < CHANNEL_SERVICE_MAX && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-/") == len ?
-		       0 :
-		       -EINVAL;
+	return len > 0 && len < CHANNEL_SERVICE_MAX && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-/") == len
+		       ? 0
+		       : -EINVAL;
 }
 
 static int take_devid(const char *text, struct session_options *o)
@@ -82,14 +82,13 @@ static const struct {
 	unsigned int modes, required; /* of enum mode */
 	int (*take)(const char *text, struct session_options *options);
 } options[] = {
-	{ "--channel", "xen|socket:DIR", "how to reach the other qube", 3, 3, take_channel },
-	{ "--own", "DOMID", "this qube's domain id", 3, 3, take_own },
-	{ "--peer", "DOMID", "the other qube's domain id", 3, 3, take_peer },
-	{ "--service", "NAME", "the channel's name, e.g. qdb/1f", 3, 3, take_service },
-	{ "--devid", "N", "export: the device's number in USB/IP", MODE_EXPORT, MODE_EXPORT, take_devid },
-	{ "--digest", "HEX", "import: SHA-256 of the snapshot that was approved", MODE_IMPORT, MODE_IMPORT,
-	  take_digest },
-	{ "--user", "NAME", "the account to become (qdb-proxy)", 3, 0, take_user },
+	{"--channel", "xen|socket:DIR", "how to reach the other qube", 3, 3, take_channel},
+	{"--own", "DOMID", "this qube's domain id", 3, 3, take_own},
+	{"--peer", "DOMID", "the other qube's domain id", 3, 3, take_peer},
+	{"--service", "NAME", "the channel's name, e.g. qdb/1f", 3, 3, take_service},
+	{"--devid", "N", "export: the device's number in USB/IP", MODE_EXPORT, MODE_EXPORT, take_devid},
+	{"--digest", "HEX", "import: SHA-256 of the snapshot that was approved", MODE_IMPORT, MODE_IMPORT, take_digest},
+	{"--user", "NAME", "the account to become (qdb-proxy)", 3, 0, take_user},
 };
 
 static void usage(FILE *out)
@@ -145,8 +144,8 @@ static void die_with_parent(void)
 
 int main(int argc, char **argv)
 {
-	static const char *const modes[] = { [MODE_EXPORT] = "export", [MODE_IMPORT] = "import" };
-	struct session_options o = { .user = "qdb-proxy" };
+	static const char *const modes[] = {[MODE_EXPORT] = "export", [MODE_IMPORT] = "import"};
+	struct session_options o = {.user = "qdb-proxy"};
 	int mode = MODE_IMPORT;
 
 	if (argc >= 2 && strcmp(argv[1], "--help") == 0) {

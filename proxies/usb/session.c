@@ -21,7 +21,7 @@ uint64_t session_now(void)
 
 int session_report(const struct session *session, enum proxy_report_type type, uint8_t speed, uint32_t devid)
 {
-	const struct proxy_report report = { .type = (uint8_t)type, .speed = speed, .devid = devid };
+	const struct proxy_report report = {.type = (uint8_t)type, .speed = speed, .devid = devid};
 
 	(void)session;
 	return proxy_report_send(PROXY_FD_REPORT, &report);
@@ -57,7 +57,7 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 	bool with_channel = want_read || want_write;
 	int n = n_fds;
 
-	fds[n++] = (struct pollfd){ .fd = PROXY_FD_REPORT, .events = POLLIN };
+	fds[n++] = (struct pollfd){.fd = PROXY_FD_REPORT, .events = POLLIN};
 	if (with_channel)
 		fds[n++] = (struct pollfd){
 			.fd = channel_fd(session->channel),

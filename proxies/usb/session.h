@@ -17,9 +17,9 @@ struct session_options {
 	const char *channel; /* "xen" or "socket:DIRECTORY" */
 	const char *service;
 	const char *user;
-	uint16_t own, peer;            /* domain ids */
-	uint32_t devid;                /* export */
-	uint8_t digest[DIGEST_SIZE];   /* import */
+	uint16_t own, peer;          /* domain ids */
+	uint32_t devid;              /* export */
+	uint8_t digest[DIGEST_SIZE]; /* import */
 };
 
 struct session {

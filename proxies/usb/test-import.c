@@ -27,8 +27,17 @@ static int tear_down(void **state)
 	return 0;
 }
 
-enum kind { KIND_CONTROL, KIND_BULK_IN, KIND_BULK_OUT, KIND_INTERRUPT, KIND_ISO_IN, KIND_ISO_OUT, KIND_UNLINKED,
-	    KIND_UNLINK_LATE, KIND_COUNT };
+enum kind {
+	KIND_CONTROL,
+	KIND_BULK_IN,
+	KIND_BULK_OUT,
+	KIND_INTERRUPT,
+	KIND_ISO_IN,
+	KIND_ISO_OUT,
+	KIND_UNLINKED,
+	KIND_UNLINK_LATE,
+	KIND_COUNT
+};
 
 #define WORD_COMMAND 0u
 #define WORD_SEQNUM 1u
@@ -51,10 +60,10 @@ struct lie {
 };
 
 static const struct lie values[] = {
-	{ 0, 0, false },	  { 0, 1, false },	    { 0, 3, false },	      { 0, 4, false },
-	{ 0, 5, false },	  { 0, 0xffffffff, false }, { 0, 0xfffffffb, false }, { 0, 0x7fffffff, false },
-	{ 0, 0x80000000, false }, { 0, 0xfffffffc, false }, { 0, 1000, false },	      { 0, 0xffffff98, false },
-	{ 0, 0x01000000, false }, { 0, 1, true },	    { 0, 0xffffffff, true },  { 0, 512, true },
+	{0, 0, false},          {0, 1, false},          {0, 3, false},          {0, 4, false},
+	{0, 5, false},          {0, 0xffffffff, false}, {0, 0xfffffffb, false}, {0, 0x7fffffff, false},
+	{0, 0x80000000, false}, {0, 0xfffffffc, false}, {0, 1000, false},       {0, 0xffffff98, false},
+	{0, 0x01000000, false}, {0, 1, true},           {0, 0xffffffff, true},  {0, 512, true},
 };
 #define N_PAIR_VALUES 16u
 
@@ -205,58 +214,58 @@ struct expected {
 
 /* The lies whose end is fixed by the contract. */
 static const struct expected expectations[] = {
-	{ KIND_BULK_IN, { WORD_COMMAND, 0, false }, IMPORT_FAULT_COMMAND },	 /* UR03 */
-	{ KIND_BULK_IN, { WORD_COMMAND, 1, false }, IMPORT_FAULT_COMMAND },	 /* UR03 */
-	{ KIND_BULK_IN, { WORD_COMMAND, 2, false }, IMPORT_FAULT_COMMAND },	 /* UR03 */
-	{ KIND_BULK_IN, { WORD_COMMAND, 5, false }, IMPORT_FAULT_COMMAND },	 /* UR03 */
-	{ KIND_BULK_IN, { WORD_COMMAND, 4, false }, IMPORT_FAULT_UNLINK },
-	{ KIND_BULK_IN, { WORD_SEQNUM, 100, true }, IMPORT_FAULT_SEQNUM },	 /* UR01 */
-	{ KIND_BULK_IN, { WORD_SEQNUM, 0, false }, IMPORT_FAULT_SEQNUM },	 /* UR01 */
-	{ KIND_BULK_IN, { WORD_DEVID, 7, false }, 0 },
-	{ KIND_BULK_IN, { 3, 9, false }, 0 },
-	{ KIND_BULK_IN, { WORD_EP, 9, false }, 0 },
-	{ KIND_BULK_IN, { WORD_STATUS, 1, false }, IMPORT_FAULT_STATUS },
-	{ KIND_BULK_IN, { WORD_STATUS, 0x7fffffff, false }, IMPORT_FAULT_STATUS },
-	{ KIND_BULK_IN, { WORD_STATUS, 0xffffff98, false }, IMPORT_FAULT_STATUS }, /* -104 without an UNLINK */
-	{ KIND_BULK_IN, { WORD_STATUS, 0xffffff8d, false }, IMPORT_FAULT_STATUS }, /* -EINPROGRESS */
-	{ KIND_BULK_IN, { WORD_STATUS, 0xffffffe0, false }, 0 },
-	{ KIND_BULK_IN, { WORD_ACTUAL, 1, true }, IMPORT_FAULT_LENGTH },	 /* UR05 */
-	{ KIND_BULK_IN, { WORD_ACTUAL, 512, true }, IMPORT_FAULT_LENGTH },	 /* UR05 */
-	{ KIND_BULK_IN, { WORD_ACTUAL, 0x7fffffff, false }, IMPORT_FAULT_LENGTH }, /* UR05 */
-	{ KIND_BULK_IN, { WORD_ACTUAL, 0xffffffff, false }, IMPORT_FAULT_LENGTH }, /* UR05 */
-	{ KIND_BULK_IN, { WORD_ACTUAL, 0xfffffffb, false }, IMPORT_FAULT_LENGTH }, /* UR05 */
-	{ KIND_BULK_IN, { WORD_ACTUAL, 0xfffffffc, false }, IMPORT_FAULT_LENGTH }, /* UR05 */
-	{ KIND_INTERRUPT, { WORD_ACTUAL, 1, false }, IMPORT_FAULT_LENGTH },	 /* UR08 */
-	{ KIND_BULK_OUT, { WORD_ACTUAL, 1, true }, IMPORT_FAULT_LENGTH },
-	{ KIND_BULK_IN, { WORD_START_FRAME, 5, false }, 0 },
-	{ KIND_BULK_IN, { WORD_N_PACKETS, 1000, false }, 0 },
-	{ KIND_BULK_IN, { WORD_N_PACKETS, 0xffffffff, false }, 0 },
-	{ KIND_BULK_IN, { WORD_ERROR_COUNT, 0xffffffff, false }, 0 }, /* UR17 */
-	{ KIND_BULK_IN, { WORD_PADDING, 1, false }, 0 },
-	{ KIND_CONTROL, { WORD_ACTUAL, 1, true }, IMPORT_FAULT_LENGTH },
-	{ KIND_CONTROL, { WORD_N_PACKETS, 1000, false }, 0 },
-	{ KIND_ISO_IN, { WORD_N_PACKETS, 1, true }, IMPORT_FAULT_PACKETS },	     /* UR10 */
-	{ KIND_ISO_IN, { WORD_N_PACKETS, 0xffffffff, true }, IMPORT_FAULT_PACKETS }, /* UR10 */
-	{ KIND_ISO_IN, { WORD_N_PACKETS, 0, false }, IMPORT_FAULT_PACKETS },	     /* UR10 */
-	{ KIND_ISO_IN, { WORD_N_PACKETS, 1024, false }, IMPORT_FAULT_PACKETS },	     /* UR10 */
-	{ KIND_ISO_IN, { WORD_N_PACKETS, 0x7fffffff, false }, IMPORT_FAULT_PACKETS },
-	{ KIND_ISO_IN, { WORD_N_PACKETS, 0xffffffff, false }, IMPORT_FAULT_PACKETS },
-	{ KIND_ISO_IN, { WORD_ERROR_COUNT, 1000, false }, 0 },			     /* UR17 */
-	{ KIND_ISO_IN, { HEADER_WORDS, 0x70000000, false }, 0 },		     /* offset */
-	{ KIND_ISO_IN, { HEADER_WORDS + 1, 0x70000000, false }, 0 },		     /* length */
-	{ KIND_ISO_IN, { HEADER_WORDS + 2, 1, true }, IMPORT_FAULT_PACKETS },	     /* UR12 */
-	{ KIND_ISO_IN, { HEADER_WORDS + 2, 0x80000000, true }, IMPORT_FAULT_PACKETS }, /* UR12 */
-	{ KIND_ISO_IN, { HEADER_WORDS + 2, 0, false }, IMPORT_FAULT_PACKETS },	     /* UR14 */
-	{ KIND_ISO_IN, { HEADER_WORDS + 3, 1, false }, IMPORT_FAULT_PACKETS },
-	{ KIND_ISO_OUT, { WORD_ACTUAL, 0, false }, IMPORT_FAULT_PACKETS },	     /* UR14 */
-	{ KIND_ISO_OUT, { HEADER_WORDS + 2, 1, true }, IMPORT_FAULT_PACKETS },	     /* UR12 */
-	{ KIND_UNLINKED, { WORD_STATUS, 0, false }, IMPORT_FAULT_UNLINK },	     /* UR02 */
-	{ KIND_UNLINKED, { WORD_STATUS, 1, false }, IMPORT_FAULT_UNLINK },
-	{ KIND_UNLINKED, { WORD_SEQNUM, 1, true }, IMPORT_FAULT_UNLINK },
-	{ KIND_UNLINKED, { WORD_COMMAND, 3, false }, IMPORT_FAULT_SEQNUM },
-	{ KIND_UNLINKED, { WORD_DEVID, 3, false }, 0 },
-	{ KIND_UNLINKED, { WORD_PADDING, 3, false }, 0 },
-	{ KIND_UNLINK_LATE, { WORD_STATUS, 0xffffff98, false }, IMPORT_FAULT_UNLINK }, /* UR02 */
+	{KIND_BULK_IN, {WORD_COMMAND, 0, false}, IMPORT_FAULT_COMMAND}, /* UR03 */
+	{KIND_BULK_IN, {WORD_COMMAND, 1, false}, IMPORT_FAULT_COMMAND}, /* UR03 */
+	{KIND_BULK_IN, {WORD_COMMAND, 2, false}, IMPORT_FAULT_COMMAND}, /* UR03 */
+	{KIND_BULK_IN, {WORD_COMMAND, 5, false}, IMPORT_FAULT_COMMAND}, /* UR03 */
+	{KIND_BULK_IN, {WORD_COMMAND, 4, false}, IMPORT_FAULT_UNLINK},
+	{KIND_BULK_IN, {WORD_SEQNUM, 100, true}, IMPORT_FAULT_SEQNUM}, /* UR01 */
+	{KIND_BULK_IN, {WORD_SEQNUM, 0, false}, IMPORT_FAULT_SEQNUM},  /* UR01 */
+	{KIND_BULK_IN, {WORD_DEVID, 7, false}, 0},
+	{KIND_BULK_IN, {3, 9, false}, 0},
+	{KIND_BULK_IN, {WORD_EP, 9, false}, 0},
+	{KIND_BULK_IN, {WORD_STATUS, 1, false}, IMPORT_FAULT_STATUS},
+	{KIND_BULK_IN, {WORD_STATUS, 0x7fffffff, false}, IMPORT_FAULT_STATUS},
+	{KIND_BULK_IN, {WORD_STATUS, 0xffffff98, false}, IMPORT_FAULT_STATUS}, /* -104 without an UNLINK */
+	{KIND_BULK_IN, {WORD_STATUS, 0xffffff8d, false}, IMPORT_FAULT_STATUS}, /* -EINPROGRESS */
+	{KIND_BULK_IN, {WORD_STATUS, 0xffffffe0, false}, 0},
+	{KIND_BULK_IN, {WORD_ACTUAL, 1, true}, IMPORT_FAULT_LENGTH},           /* UR05 */
+	{KIND_BULK_IN, {WORD_ACTUAL, 512, true}, IMPORT_FAULT_LENGTH},         /* UR05 */
+	{KIND_BULK_IN, {WORD_ACTUAL, 0x7fffffff, false}, IMPORT_FAULT_LENGTH}, /* UR05 */
+	{KIND_BULK_IN, {WORD_ACTUAL, 0xffffffff, false}, IMPORT_FAULT_LENGTH}, /* UR05 */
+	{KIND_BULK_IN, {WORD_ACTUAL, 0xfffffffb, false}, IMPORT_FAULT_LENGTH}, /* UR05 */
+	{KIND_BULK_IN, {WORD_ACTUAL, 0xfffffffc, false}, IMPORT_FAULT_LENGTH}, /* UR05 */
+	{KIND_INTERRUPT, {WORD_ACTUAL, 1, false}, IMPORT_FAULT_LENGTH},        /* UR08 */
+	{KIND_BULK_OUT, {WORD_ACTUAL, 1, true}, IMPORT_FAULT_LENGTH},
+	{KIND_BULK_IN, {WORD_START_FRAME, 5, false}, 0},
+	{KIND_BULK_IN, {WORD_N_PACKETS, 1000, false}, 0},
+	{KIND_BULK_IN, {WORD_N_PACKETS, 0xffffffff, false}, 0},
+	{KIND_BULK_IN, {WORD_ERROR_COUNT, 0xffffffff, false}, 0}, /* UR17 */
+	{KIND_BULK_IN, {WORD_PADDING, 1, false}, 0},
+	{KIND_CONTROL, {WORD_ACTUAL, 1, true}, IMPORT_FAULT_LENGTH},
+	{KIND_CONTROL, {WORD_N_PACKETS, 1000, false}, 0},
+	{KIND_ISO_IN, {WORD_N_PACKETS, 1, true}, IMPORT_FAULT_PACKETS},          /* UR10 */
+	{KIND_ISO_IN, {WORD_N_PACKETS, 0xffffffff, true}, IMPORT_FAULT_PACKETS}, /* UR10 */
+	{KIND_ISO_IN, {WORD_N_PACKETS, 0, false}, IMPORT_FAULT_PACKETS},         /* UR10 */
+	{KIND_ISO_IN, {WORD_N_PACKETS, 1024, false}, IMPORT_FAULT_PACKETS},      /* UR10 */
+	{KIND_ISO_IN, {WORD_N_PACKETS, 0x7fffffff, false}, IMPORT_FAULT_PACKETS},
+	{KIND_ISO_IN, {WORD_N_PACKETS, 0xffffffff, false}, IMPORT_FAULT_PACKETS},
+	{KIND_ISO_IN, {WORD_ERROR_COUNT, 1000, false}, 0},                         /* UR17 */
+	{KIND_ISO_IN, {HEADER_WORDS, 0x70000000, false}, 0},                       /* offset */
+	{KIND_ISO_IN, {HEADER_WORDS + 1, 0x70000000, false}, 0},                   /* length */
+	{KIND_ISO_IN, {HEADER_WORDS + 2, 1, true}, IMPORT_FAULT_PACKETS},          /* UR12 */
+	{KIND_ISO_IN, {HEADER_WORDS + 2, 0x80000000, true}, IMPORT_FAULT_PACKETS}, /* UR12 */
+	{KIND_ISO_IN, {HEADER_WORDS + 2, 0, false}, IMPORT_FAULT_PACKETS},         /* UR14 */
+	{KIND_ISO_IN, {HEADER_WORDS + 3, 1, false}, IMPORT_FAULT_PACKETS},
+	{KIND_ISO_OUT, {WORD_ACTUAL, 0, false}, IMPORT_FAULT_PACKETS},     /* UR14 */
+	{KIND_ISO_OUT, {HEADER_WORDS + 2, 1, true}, IMPORT_FAULT_PACKETS}, /* UR12 */
+	{KIND_UNLINKED, {WORD_STATUS, 0, false}, IMPORT_FAULT_UNLINK},     /* UR02 */
+	{KIND_UNLINKED, {WORD_STATUS, 1, false}, IMPORT_FAULT_UNLINK},
+	{KIND_UNLINKED, {WORD_SEQNUM, 1, true}, IMPORT_FAULT_UNLINK},
+	{KIND_UNLINKED, {WORD_COMMAND, 3, false}, IMPORT_FAULT_SEQNUM},
+	{KIND_UNLINKED, {WORD_DEVID, 3, false}, 0},
+	{KIND_UNLINKED, {WORD_PADDING, 3, false}, 0},
+	{KIND_UNLINK_LATE, {WORD_STATUS, 0xffffff98, false}, IMPORT_FAULT_UNLINK}, /* UR02 */
 };
 
 static void test_expected(void **state)
@@ -302,7 +311,7 @@ static void test_every_pair(void **state)
 		for (unsigned int a = 0; a < LIE_WORDS; a++)
 			for (unsigned int b = a + 1; b < LIE_WORDS; b++)
 				for (size_t v = 0; v < N_PAIR_VALUES; v++) {
-					struct lie lies[2] = { values[v], values[(v * 7 + a + b) % ARRAY_SIZE(values)] };
+					struct lie lies[2] = {values[v], values[(v * 7 + a + b) % ARRAY_SIZE(values)]};
 
 					lies[0].word = a;
 					lies[1].word = b;
@@ -333,10 +342,10 @@ static uint32_t one_request(struct model *m, uint8_t address, bool unlink)
 
 static size_t put_reply(uint8_t *at, uint32_t command, uint32_t seqnum, int32_t status, int32_t actual)
 {
-	struct usbip_header h = { .command = command, .seqnum = seqnum };
+	struct usbip_header h = {.command = command, .seqnum = seqnum};
 
 	if (command == USBIP_RET_SUBMIT)
-		h.ret_submit = (struct usbip_ret_submit){ .status = status, .actual_length = actual };
+		h.ret_submit = (struct usbip_ret_submit){.status = status, .actual_length = actual};
 	else
 		h.unlink_status = status;
 	usbip_encode(&h, at);
@@ -351,10 +360,13 @@ static void test_orders(void **state)
 		int32_t statuses[2];
 		int fault;
 	} orders[] = {
-		{ { 3, 3 }, { 0, 0 }, IMPORT_FAULT_SEQNUM },	  { { 3, 4 }, { 0, 0 }, 0 },
-		{ { 3, 4 }, { -104, 0 }, 0 },			  { { 3, 4 }, { 0, -104 }, IMPORT_FAULT_UNLINK },
-		{ { 4, 3 }, { -104, 0 }, IMPORT_FAULT_SEQNUM },	  { { 4, 3 }, { 0, 0 }, IMPORT_FAULT_UNLINK },
-		{ { 4, 4 }, { -104, -104 }, IMPORT_FAULT_UNLINK },
+		{{3, 3}, {0, 0}, IMPORT_FAULT_SEQNUM},
+		{{3, 4}, {0, 0}, 0},
+		{{3, 4}, {-104, 0}, 0},
+		{{3, 4}, {0, -104}, IMPORT_FAULT_UNLINK},
+		{{4, 3}, {-104, 0}, IMPORT_FAULT_SEQNUM},
+		{{4, 3}, {0, 0}, IMPORT_FAULT_UNLINK},
+		{{4, 4}, {-104, -104}, IMPORT_FAULT_UNLINK},
 	};
 
 	(void)state;
@@ -385,7 +397,8 @@ static void test_too_early(void **state)
 	(void)state;
 	model_init(model, SAMPLE_EVERYTHING, 9);
 	client_submit(&model->client, 0x02, 100);
-	assert_int_equal(import_filter_commands(&model->filter, model->client.sends.bytes, USBIP_HEADER + 99, 1, &step), 0);
+	assert_int_equal(import_filter_commands(&model->filter, model->client.sends.bytes, USBIP_HEADER + 99, 1, &step),
+			 0);
 	assert_int_equal(step.pass, USBIP_HEADER + 99);
 	put_reply(bytes, USBIP_RET_SUBMIT, model->client.urbs[0].seqnum, 0, 100);
 	assert_int_equal(import_filter_replies(&model->filter, bytes, sizeof(bytes), 1, &pass), IMPORT_FAULT_SEQNUM);
@@ -398,14 +411,15 @@ static void test_silence(void **state)
 	(void)state;
 	for (size_t n = 0; n <= USBIP_HEADER + 100; n++) {
 		uint32_t seqnum = one_request(model, 0x81, false);
-		uint8_t bytes[USBIP_HEADER + 100] = { 0 };
+		uint8_t bytes[USBIP_HEADER + 100] = {0};
 		uint64_t now = 1000;
 		size_t passed = 0, pass = 0;
 		int r;
 
 		put_reply(bytes, USBIP_RET_SUBMIT, seqnum, 0, 100);
 		for (size_t i = 1; i <= n; i++) {
-			assert_int_equal(import_filter_replies(&model->filter, bytes + passed, i - passed, now, &pass), 0);
+			assert_int_equal(import_filter_replies(&model->filter, bytes + passed, i - passed, now, &pass),
+					 0);
 			passed += pass;
 			now += 10;
 		}
@@ -435,15 +449,14 @@ static void test_unlink_watchdog(void **state)
 static void test_identity(void **state)
 {
 	static const uint8_t setups[][8] = {
-		{ 0x80, 6, 0, 1, 0, 0, 18, 0 },	     { 0x80, 6, 0, 1, 0, 0, 64, 0 },
-		{ 0x80, 6, 0, 2, 0, 0, 9, 0 },	     { 0x80, 6, 0, 2, 0, 0, 255, 0 },
-		{ 0x80, 6, 1, 2, 0, 0, 255, 0 },     { 0x80, 6, 3, 3, 9, 4, 255, 0 },
+		{0x80, 6, 0, 1, 0, 0, 18, 0},  {0x80, 6, 0, 1, 0, 0, 64, 0},  {0x80, 6, 0, 2, 0, 0, 9, 0},
+		{0x80, 6, 0, 2, 0, 0, 255, 0}, {0x80, 6, 1, 2, 0, 0, 255, 0}, {0x80, 6, 3, 3, 9, 4, 255, 0},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(setups); i++) {
 		uint8_t buffer[8 + 512];
-		struct export_urb urb = { .type = USB_CONTROL, .in = true, .buffer = buffer };
+		struct export_urb urb = {.type = USB_CONTROL, .in = true, .buffer = buffer};
 		uint32_t len;
 
 		model_init(model, SAMPLE_EVERYTHING, 1);
@@ -475,9 +488,9 @@ static void test_identity(void **state)
 /* UD05, and what has no place in the snapshot: bounded only. */
 static void test_other_descriptors(void **state)
 {
-	static const uint8_t third[8] = { 0x80, 6, 2, 2, 0, 0, 255, 0 }, bos[8] = { 0x80, 6, 0, 15, 0, 0, 255, 0 },
-			     hid[8] = { 0x81, 6, 0, 0x22, 0, 0, 255, 0 }, product[8] = { 0x80, 6, 2, 3, 9, 4, 255, 0 };
-	uint8_t data[64] = { 64, 2 };
+	static const uint8_t third[8] = {0x80, 6, 2, 2, 0, 0, 255, 0}, bos[8] = {0x80, 6, 0, 15, 0, 0, 255, 0},
+			     hid[8] = {0x81, 6, 0, 0x22, 0, 0, 255, 0}, product[8] = {0x80, 6, 2, 3, 9, 4, 255, 0};
+	uint8_t data[64] = {64, 2};
 
 	(void)state;
 	model_init(model, SAMPLE_EVERYTHING, 1);
@@ -496,14 +509,14 @@ static void test_serials(void **state)
 		const char *serial;
 		uint8_t string[32];
 	} serials[] = {
-		{ "AB", { 6, 3, 'A', 0, 'B', 0 } },
-		{ "A_B", { 8, 3, 'A', 0, 0xe9, 0, 'B', 0 } },
-		{ "A_B", { 10, 3, 'A', 0, 0x3d, 0xd8, 0x00, 0xde, 'B', 0 } },
-		{ "AB", { 8, 3, 'A', 0, 0x3d, 0xd8, 'B', 0 } },
-		{ "A", { 8, 3, 'A', 0, 0, 0, 'B', 0 } },
-		{ "A_", { 6, 3, 'A', 0, 27, 0 } },
-		{ "A", { 8, 3, ' ', 0, 'A', 0, ' ', 0 } },
-		{ "", { 2, 3 } },
+		{"AB", {6, 3, 'A', 0, 'B', 0}},
+		{"A_B", {8, 3, 'A', 0, 0xe9, 0, 'B', 0}},
+		{"A_B", {10, 3, 'A', 0, 0x3d, 0xd8, 0x00, 0xde, 'B', 0}},
+		{"AB", {8, 3, 'A', 0, 0x3d, 0xd8, 'B', 0}},
+		{"A", {8, 3, 'A', 0, 0, 0, 'B', 0}},
+		{"A_", {6, 3, 'A', 0, 27, 0}},
+		{"A", {8, 3, ' ', 0, 'A', 0, ' ', 0}},
+		{"", {2, 3}},
 	};
 
 	(void)state;
@@ -511,7 +524,7 @@ static void test_serials(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(serials); i++) {
 		memcpy(model->snapshot.serial, serials[i].serial, strlen(serials[i].serial) + 1);
 		for (uint8_t n = 0; n <= serials[i].string[0]; n++) {
-			const uint8_t setup[8] = { 0x80, 6, 3, 3, 9, 4, n, 0 };
+			const uint8_t setup[8] = {0x80, 6, 3, 3, 9, 4, n, 0};
 
 			if (!import_check_control(&model->snapshot, setup, serials[i].string, n))
 				fail_msg("serial %zu, %u bytes", i, n);
@@ -523,11 +536,11 @@ static void test_serials(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_expected),	  cmocka_unit_test(test_orders),
-		cmocka_unit_test(test_too_early),	  cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_unlink_watchdog),	  cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_expected),          cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_too_early),         cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlink_watchdog),   cmocka_unit_test(test_identity),
 		cmocka_unit_test(test_other_descriptors), cmocka_unit_test(test_serials),
-		cmocka_unit_test(test_every_field),	  cmocka_unit_test(test_every_pair),
+		cmocka_unit_test(test_every_field),       cmocka_unit_test(test_every_pair),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

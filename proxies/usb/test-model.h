@@ -19,14 +19,13 @@
 
 #define MODEL_URBS 320
 #define MODEL_DEVID 0x00030002u
-#define MODEL_STREAM (4u * 1024u * 1024u)
 
-#define MODEL_CHECK(condition)                                                                   \
-	do {                                                                                     \
-		if (!(condition)) {                                                              \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);          \
-			abort();                                                                 \
-		}                                                                                \
+#define MODEL_CHECK(condition)                                                          \
+	do {                                                                            \
+		if (!(condition)) {                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+			abort();                                                        \
+		}                                                                       \
 	} while (0)
 
 /* Random numbers ------------------------------------------------------------------------------------------------ */
@@ -64,8 +63,8 @@ static inline void stream_put(struct model_stream *s, const void *bytes, size_t 
 {
 	if (s->at == s->end)
 		s->at = s->end = 0;
-	if (s->end + len > s->size) {
-		s->size = (s->end + len) * 2;
+	if (s->end + len >= s->size) { /* there is a buffer also when nothing is in it */
+		s->size = (s->end + len) * 2 + 64;
 		s->bytes = realloc(s->bytes, s->size);
 		MODEL_CHECK(s->bytes);
 	}
@@ -137,8 +136,8 @@ static inline int device_submit_model(void *device, struct export_urb *urb)
 	MODEL_CHECK(urb->length <= LIMIT_TRANSFER && urb->n_packets <= LIMIT_ISO_PACKETS && !d->core->stopped);
 	if (urb->type == USB_CONTROL) {
 		MODEL_CHECK(urb->length == get_le16(urb->buffer + 6) && urb->address == 0);
-		MODEL_CHECK((urb->buffer[0] & 0x60) != 0 ||
-			    (urb->buffer[1] != 5 && urb->buffer[1] != 7 && urb->buffer[1] != 9 && urb->buffer[1] != 11));
+		MODEL_CHECK((urb->buffer[0] & 0x60) != 0 || (urb->buffer[1] != 5 && urb->buffer[1] != 7 &&
+							     urb->buffer[1] != 9 && urb->buffer[1] != 11));
 	} else {
 		MODEL_CHECK(device_has_endpoint(d, urb->address, &interface));
 	}
@@ -163,7 +162,7 @@ static inline void device_cancel_model(void *device, struct export_urb *urb)
 			d->held[i].cancelled = true;
 			return;
 		}
-	MODEL_CHECK(!"cancel of what the device does not have");
+	MODEL_CHECK(false && "cancel of what the device does not have");
 }
 
 static inline int device_answer(struct model_device *d)
@@ -237,7 +236,7 @@ static inline uint32_t device_control_data(const struct model_device *d, const s
 {
 	const struct usb_descriptors *desc = &d->snapshot->descriptors;
 	const uint8_t *setup = urb->buffer, *from = NULL;
-	uint8_t serial[2 + 2 * LIMIT_TEXT] = { 0, 3 };
+	uint8_t serial[2 + 2 * LIMIT_TEXT] = {0, 3};
 	uint32_t len = urb->length;
 
 	if (setup[0] == 0x80 && setup[1] == 6 && setup[3] == 1) {
@@ -283,10 +282,10 @@ static inline void device_packets(struct model_device *d, struct export_urb *urb
 		struct usbip_iso_packet *packet = &urb->packets[p];
 
 		packet->status = !d->calm && model_chance(d->random, 10) ? WIRE_STATUS_PROTOCOL : 0;
-		packet->actual_length = nothing || packet->status ? 0 :
-					d->calm || model_chance(d->random, 50) ?
-								    packet->length :
-								    model_random(d->random, packet->length + 1);
+		packet->actual_length = nothing || packet->status ? 0
+					: d->calm || model_chance(d->random, 50)
+						? packet->length
+						: model_random(d->random, packet->length + 1);
 		for (uint32_t i = 0; urb->in && i < packet->actual_length; i++)
 			urb->buffer[at + i] = model_byte(urb->seqnum + p, i);
 		at += packet->length;
@@ -296,7 +295,7 @@ static inline void device_packets(struct model_device *d, struct export_urb *urb
 /* Ends the transfer held at `i`. */
 static inline void device_end(struct model_device *d, size_t i)
 {
-	static const int32_t errors[] = { WIRE_STATUS_STALL, WIRE_STATUS_OVERFLOW, WIRE_STATUS_PROTOCOL };
+	static const int32_t errors[] = {WIRE_STATUS_STALL, WIRE_STATUS_OVERFLOW, WIRE_STATUS_PROTOCOL};
 	struct export_urb *urb = d->held[i].urb;
 	bool cancelled = d->held[i].cancelled && !model_chance(d->random, 25);
 	bool nothing = cancelled && model_chance(d->random, 60);
@@ -372,7 +371,7 @@ static inline struct model_urb *client_new_urb(struct model_client *c)
 {
 	for (size_t i = 0; i < MODEL_URBS; i++)
 		if (!c->urbs[i].in_flight) {
-			c->urbs[i] = (struct model_urb){ .in_flight = true, .seqnum = client_next(c) };
+			c->urbs[i] = (struct model_urb){.in_flight = true, .seqnum = client_next(c)};
 			return &c->urbs[i];
 		}
 	return NULL;
@@ -386,8 +385,10 @@ static inline void client_send_submit(struct model_client *c, const struct model
 		.devid = MODEL_DEVID,
 		.direction = urb->in,
 		.ep = urb->ep,
-		.cmd_submit = { .flags = urb->in ? 0x200 : 0, .length = (int32_t)urb->length, .start_frame = 77,
-				.n_packets = (int32_t)urb->n_packets },
+		.cmd_submit = {.flags = urb->in ? 0x200 : 0,
+			       .length = (int32_t)urb->length,
+			       .start_frame = 77,
+			       .n_packets = (int32_t)urb->n_packets},
 	};
 	uint8_t bytes[USBIP_HEADER], packet[USBIP_ISO_PACKET];
 
@@ -445,8 +446,9 @@ static inline void client_submit(struct model_client *c, uint8_t address, uint32
 	if (urb->iso) {
 		urb->n_packets = 1 + model_random(c->random, 16);
 		for (uint32_t p = 0; p < urb->n_packets; p++) {
-			urb->packets[p] = (struct usbip_iso_packet){ .offset = at, .length = model_random(c->random, 200),
-								     .status = WIRE_STATUS_NOT_ISO_DONE };
+			urb->packets[p] = (struct usbip_iso_packet){.offset = at,
+								    .length = model_random(c->random, 200),
+								    .status = WIRE_STATUS_NOT_ISO_DONE};
 			at += urb->packets[p].length;
 			if (model_chance(c->random, 30))
 				at += model_random(c->random, 30); /* a gap */
@@ -458,13 +460,13 @@ static inline void client_submit(struct model_client *c, uint8_t address, uint32
 
 static inline bool client_unlink(struct model_client *c, struct model_urb *urb)
 {
-	struct usbip_header h = { .command = USBIP_CMD_UNLINK, .devid = MODEL_DEVID };
+	struct usbip_header h = {.command = USBIP_CMD_UNLINK, .devid = MODEL_DEVID};
 	uint8_t bytes[USBIP_HEADER];
 
 	for (size_t i = 0; i < MODEL_URBS; i++) {
 		if (c->unlinks[i].unanswered)
 			continue;
-		c->unlinks[i] = (struct model_unlink){ client_next(c), urb->seqnum, true };
+		c->unlinks[i] = (struct model_unlink){client_next(c), urb->seqnum, true};
 		urb->unlinking = true;
 		h.seqnum = c->unlinks[i].seqnum;
 		h.unlink_seqnum = urb->seqnum;
@@ -552,7 +554,7 @@ static inline void client_ret_unlink(struct model_client *c, const struct usbip_
 		c->n_unlinked++;
 		return;
 	}
-	MODEL_CHECK(!"answer to an unlink that was not asked");
+	MODEL_CHECK(false && "answer to an unlink that was not asked");
 }
 
 /* Takes in all that is whole; judges the beginning of the rest. */
@@ -613,6 +615,10 @@ static inline void model_init(struct model *m, unsigned int sample, uint64_t see
 	m->client.n_completed = m->client.n_unlinked = m->client.n_no_memory = 0;
 	m->client.sends.at = m->client.sends.end = m->client.received.at = m->client.received.end = 0;
 	m->to_exporter.at = m->to_exporter.end = m->to_importer.at = m->to_importer.end = 0;
+	stream_put(&m->client.sends, "", 0);
+	stream_put(&m->client.received, "", 0);
+	stream_put(&m->to_exporter, "", 0);
+	stream_put(&m->to_importer, "", 0);
 	usb_state_init(&m->client.state, &m->snapshot.descriptors);
 	(void)usb_state_set_configuration(&m->client.state, 1);
 	memset(&m->device, 0, sizeof(m->device));
@@ -638,7 +644,7 @@ static inline size_t model_portion(struct model *m, size_t len)
 static inline bool model_move_commands(struct model *m)
 {
 	struct model_stream *from = &m->client.sends;
-	struct import_step step = { 0, 0 };
+	struct import_step step = {0, 0};
 	uint8_t pdu[USBIP_HEADER];
 	size_t len = model_portion(m, stream_len(from));
 	bool moved;
@@ -705,12 +711,12 @@ static inline bool model_move_replies(struct model *m, bool strict)
 	}
 	exact = malloc(len + 1);
 	MODEL_CHECK(exact);
-	memcpy(exact, from->bytes ? from->bytes + from->at : pdu, len);
+	memcpy(exact, from->bytes + from->at, len);
 	m->fault = import_filter_replies(&m->filter, exact, len, m->now_usec, &pass);
 	if (!m->fault) {
 		stream_put(&m->client.received, exact, pass);
 		/* what was held back is shown again as the filter left it */
-		memcpy(from->bytes ? from->bytes + from->at : pdu, exact, len);
+		memcpy(from->bytes + from->at, exact, len);
 		from->at += pass;
 		client_receive(&m->client, strict);
 	}

@@ -53,8 +53,8 @@ static void random_control(struct model *m)
 		break;
 	case 4:
 	case 5:
-		client_submit_control(&m->client, 0x01, 11, (uint16_t)model_random(r, 3),
-				      (uint16_t)model_random(r, 3), 0);
+		client_submit_control(&m->client, 0x01, 11, (uint16_t)model_random(r, 3), (uint16_t)model_random(r, 3),
+				      0);
 		break;
 	case 6:
 		client_submit_control(&m->client, 0x02, 1, 0, model_chance(r, 50) ? 0x81 : 0x02, 0);
@@ -91,7 +91,7 @@ static void random_unlink(struct model *m)
 /* vhci_hcd's own race: the UNLINK goes out before its SUBMIT. */
 static void early_unlink(struct model *m)
 {
-	struct model_stream tail = { 0 };
+	struct model_stream tail = {0};
 	size_t before = m->client.sends.end;
 	size_t submit_len;
 
@@ -115,7 +115,7 @@ static void early_unlink(struct model *m)
 
 static void random_step(struct model *m)
 {
-	static const uint8_t addresses[] = { 0x81, 0x81, 0x02, 0x02, 0x83, 0x84, 0x05 };
+	static const uint8_t addresses[] = {0x81, 0x81, 0x02, 0x02, 0x83, 0x84, 0x05};
 	struct model_random *r = &m->random;
 	uint32_t dice = model_random(r, 100);
 
@@ -178,7 +178,7 @@ static void test_random_schedules(void **state)
 /* UC17, RX14: a device that never answers; the 257th URB waits, then is refused here, and UNLINKs still get through. */
 static void test_back_pressure(void **state)
 {
-	static const uint32_t lengths[] = { 64, LIMIT_TRANSFER };
+	static const uint32_t lengths[] = {64, LIMIT_TRANSFER};
 
 	(void)state;
 	for (size_t k = 0; k < ARRAY_SIZE(lengths); k++) {
@@ -228,7 +228,7 @@ static void test_stop(void **state)
 		assert_true(model->device.held[i].cancelled);
 	for (unsigned int i = 0; i < 20; i++)
 		client_submit(&model->client, 0x81, 512);
-	while (model_move_commands(model) | model_feed_exporter(model))
+	while (model_move_commands(model) || model_feed_exporter(model))
 		continue;
 	while (model->device.n_held > 0)
 		device_end(&model->device, 0);

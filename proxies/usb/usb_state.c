@@ -31,7 +31,7 @@ static void find_endpoints(struct usb_state *s)
 
 void usb_state_init(struct usb_state *state, const struct usb_descriptors *descriptors)
 {
-	*state = (struct usb_state){ .descriptors = descriptors };
+	*state = (struct usb_state){.descriptors = descriptors};
 }
 
 int usb_state_set_configuration(struct usb_state *state, uint8_t value)

@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 ESCAPES = [  # no byte of these may reach a terminal as it is
     b"\x1b[2J", b"\x1b]52;c;QUFB\x07", b"\x1bP+q\x1b\\", b"\xc2\x9b31m", b"\x9b31m", b"\x07\x08\x08", b"\rover",
     b"\xe2\x80\xaeevil", b"\xe2\x80\x8b\xe2\x80\x8b", b"a\nb", b"\t\x00x", b"\x7f", b"\xff\xfe", b"x" * 126,
-    b"'; rm -rf /; '", b"$(id)`id`", b"' attachment='dom0", b"a='", b"\\", b"%s%n%99999d", b"\xf0\x9f\x92\xa9",
+    b"'; rm -rf /; '", b"$(id)`id`", b"' attachment='dom0", b"a='", b"\\", b"%s%n%99999d", b"_" * 20, b"\xf0\x9f\x92\xa9",
 ]
 
 
@@ -258,6 +258,7 @@ def test_no_broker(server):  # CL08: a clear message, exit 3, bounded time
         def answer():
             for reply, _ in replies:
                 connection, _ = listener.accept()
+                connection.settimeout(10)
                 with connection, contextlib.suppress(OSError):
                     while connection.recv(65536):
                         pass
@@ -265,7 +266,7 @@ def test_no_broker(server):  # CL08: a clear message, exit 3, bounded time
 
         while select.select([listener], [], [], 0)[0]:
             listener.accept()[0].close()
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         for _, text in replies:
             check(path, text, 5)

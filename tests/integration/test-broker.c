@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The real broker, with agents that behave, die, lie and hang. The words are in broker-vocabulary.h; BIN names the
  * folder of the programs; QDB_TEST_LOG shows the broker's log.
@@ -151,7 +151,6 @@ static void test_qubes_gone(void **unused _unused_)
 static void test_races(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
-	unsigned int n_work = 0;
 
 	for (unsigned int i = 0; i < 500; i++) {
 		int a = attach_begin(i % 2 ? "work" : "personal");
@@ -162,7 +161,6 @@ static void test_races(void **unused _unused_)
 		assert_int_equal(first + second, 1);
 		assert_int_equal(n_sessions(t.work), work);
 		assert_int_equal(n_sessions(t.personal), !work);
-		n_work += work;
 		assert_done(detach(work ? "work" : "personal"));
 	}
 	assert_int_equal(t.usb->n_exports, 500);

@@ -9,6 +9,7 @@ from agent import Command, CommandFailed, RigError, RigTimeout, RUN_TIMEOUT, SIG
 
 START_TIMEOUT = 300
 GUEST_MEMORY = 384
+CONTROLLER_TRIES = 3
 # Both save seconds of boot; neither matters here.
 KERNEL_ARGS = "mitigations=off cryptomgr.notests"
 UUID_BASE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")
@@ -175,6 +176,7 @@ class Guest(Domain):
         self.uuid = str(uuid.uuid5(UUID_BASE, "qube:" + name))
         self.memory, self.cpu, self.pci, self.extra = memory, cpu, list(pci), extra
         self.domid = None
+        self._lost_controller = 0
 
     def _agent(self, timeout):
         if self.domid is None:
@@ -213,6 +215,18 @@ class Guest(Domain):
     def wait_ready(self, timeout=START_TIMEOUT):
         if not self.rig.hub.wait_up(self.domid, time.monotonic() + timeout):
             raise RigTimeout(f"{self.name}: not ready within {timeout} s; its console ends with:\n{self.console()[-3000:]}")
+        if self.pci and self.run("dmesg | grep -q 'pciback not responding'", check=False).rc == 0:
+            self._start_again(timeout)
+
+    def _start_again(self, timeout):
+        """The kernel's pcifront gives dom0 two seconds, which a very busy host exceeds; the controller is lost then."""
+        self._lost_controller += 1
+        if self._lost_controller > CONTROLLER_TRIES:
+            raise RigError(f"{self.name}: lost its USB controller {CONTROLLER_TRIES} times: the host is too busy")
+        self.rig.log(f"{self.name} lost its controller (busy host); started again")
+        self.destroy()
+        self.start(timeout)
+        self._lost_controller = 0
 
     def _forget(self):
         if self.domid is not None:

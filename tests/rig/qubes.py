@@ -99,18 +99,16 @@ class Qubes:
                 return d
         return None
 
-    def wait_listed(self, timeout=60, **wanted):
-        """Waits until a device with these fields is listed; serial="X" looks at the device id."""
-        serial = wanted.pop("serial", None)
+    def wait_listed(self, serial=None, vendor=None, timeout=60):
+        """Waits until a device with this serial number or vendor id ("0627") is listed; returns its entry."""
         deadline = time.monotonic() + timeout
         while True:
             for d in self.list():
-                if serial is not None and d["device_id"].split(":")[2] != serial:
-                    continue
-                if all(str(d.get(k)) == str(v) for k, v in wanted.items()):
+                words = d["device_id"].split(":")
+                if (serial is None or words[2] == serial) and (vendor is None or words[0] == vendor):
                     return d
             if time.monotonic() > deadline:
-                raise RigTimeout(f"not listed within {timeout} s: {serial or ''} {wanted}; there is {self.list()}\n{self.logs()}")
+                raise RigTimeout(f"{serial or vendor} is not listed within {timeout} s; there is {self.list()}\n{self.logs()}")
             time.sleep(0.2)
 
     def wait_unlisted(self, serial, timeout=60):

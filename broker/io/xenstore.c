@@ -175,7 +175,22 @@ static void look_at_domain(struct xen_source *source, struct xen_domain *domain)
 		qubes_observe(&source->qubes, domain->domid, NULL);
 }
 
-/* Which domains there are. -errno: xenstore did not tell. */
+static void remove_unlisted(struct xen_source *source)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(source->domains); i++) {
+		struct xen_domain *domain = &source->domains[i];
+
+		if (!domain->used || domain->listed)
+			continue;
+		watch_domain(source, domain->domid, false);
+		domain->used = false;
+	}
+}
+
+/*
+ * Which domains there are; all that are listed are dirty then. Who is gone goes first: it makes room, also among the
+ * qubes that were known before xenstore broke off. -errno: xenstore did not tell.
+ */
 static int look_at_list(struct xen_source *source)
 {
 	unsigned int n = 0;
@@ -184,27 +199,29 @@ static int look_at_list(struct xen_source *source)
 	if (!names)
 		return -errno;
 	for (unsigned int i = 0; i < ARRAY_SIZE(source->domains); i++)
-		source->domains[i].listed = source->domains[i].domid == 0;
+		source->domains[i].listed = false;
+	qubes_sweep_begin(&source->qubes);
 	for (unsigned int i = 0; i < n; i++) {
 		struct xen_domain *domain;
 		uint16_t domid;
 
 		if (!qubes_parse_domid(names[i], &domid))
 			continue;
+		qubes_mark_seen(&source->qubes, domid);
 		domain = find_domain(source, domid);
-		if (!domain)
-			domain = add_domain(source, domid);
 		if (domain)
 			domain->listed = domain->dirty = true;
 	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(source->domains); i++) {
-		struct xen_domain *domain = &source->domains[i];
+	qubes_sweep_end(&source->qubes);
+	remove_unlisted(source);
+	for (unsigned int i = 0; i < n; i++) {
+		struct xen_domain *domain = NULL;
+		uint16_t domid;
 
-		if (!domain->used || domain->listed)
-			continue;
-		watch_domain(source, domain->domid, false);
-		qubes_observe(&source->qubes, domain->domid, NULL);
-		domain->used = false;
+		if (qubes_parse_domid(names[i], &domid) && !find_domain(source, domid))
+			domain = add_domain(source, domid);
+		if (domain)
+			domain->dirty = true;
 	}
 	source->list_dirty = false;
 	return 0;
@@ -324,21 +341,15 @@ static int open_xenstore(struct xen_source *source)
 
 static int look(struct xen_source *source)
 {
-	bool all = source->list_dirty;
 	int r;
 
 	source->look_usec = 0;
-	if (all) {
-		qubes_sweep_begin(&source->qubes);
-		r = look_at_list(source); /* makes all that are listed dirty */
-		if (r < 0)
-			return r;
-	}
+	r = source->list_dirty ? look_at_list(source) : 0;
+	if (r < 0)
+		return r;
 	for (unsigned int i = 0; i < ARRAY_SIZE(source->domains); i++)
 		if (source->domains[i].used && source->domains[i].dirty)
 			look_at_domain(source, &source->domains[i]);
-	if (all)
-		qubes_sweep_end(&source->qubes); /* what ended while xenstore was not there */
 	return 0;
 }
 

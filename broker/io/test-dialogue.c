@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The dialogue with one agent, without a channel: bytes in, events out; actions in, bytes out. */
+#include "tests/unit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/io/agents-peer.h"
+#include "lib/base/base.h"
+
+struct heard {
+	unsigned int n;
+	enum core_event_type types[512];
+	struct core_event last;
+	int verdict; /* what the core is to say */
+};
+
+static int on_event(void *userdata, const struct core_event *event)
+{
+	struct heard *heard = userdata;
+
+	assert_true(heard->n < ARRAY_SIZE(heard->types));
+	heard->types[heard->n++] = event->type;
+	heard->last = *event;
+	return heard->verdict;
+}
+
+static const struct agents_hooks hooks = {.event = on_event};
+
+static struct peer *make_peer(struct heard *heard)
+{
+	struct peer *peer = calloc(1, sizeof(*peer));
+
+	assert_non_null(peer);
+	*heard = (struct heard){0};
+	peer->hooks = &hooks;
+	peer->userdata = heard;
+	peer->c.state = WIRE_IN_NEW;
+	peer->c.credit_usec = PEER_CREDIT_MAX_USEC;
+	return peer;
+}
+
+static void put(struct peer *peer, const struct wire_message *m)
+{
+	assert_true(sizeof(peer->c.in) - peer->c.in_len >= LIMIT_FRAME);
+	peer->c.in_len += wire_encode(m, peer->c.in + peer->c.in_len);
+}
+
+static void greet(struct peer *peer)
+{
+	struct wire_message m = {.type = WIRE_HELLO};
+
+	m.HELLO.version = WIRE_VERSION;
+	m.HELLO.roles = WIRE_ROLE_EXPORT;
+	put(peer, &m);
+	m = (struct wire_message){.type = WIRE_LIST_BEGIN};
+	put(peer, &m);
+	m.type = WIRE_LIST_END;
+	put(peer, &m);
+	dialogue_take_in(peer, 0);
+	assert_int_equal(peer->end, 0);
+	assert_int_equal(peer->c.state, WIRE_IN_READY);
+	peer->c.out_len = 0;
+}
+
+/* Takes the next message that the broker sent; WIRE_HELLO: there is none. */
+static struct wire_message sent(struct peer *peer)
+{
+	struct wire_message m = {.type = WIRE_HELLO};
+	size_t used = 0;
+
+	if (wire_decode(peer->c.out, peer->c.out_len, WIRE_TO_AGENT, WIRE_IN_READY, &m, &used) != 0)
+		return (struct wire_message){.type = WIRE_HELLO};
+	peer->c.out_len -= used;
+	memmove(peer->c.out, peer->c.out + used, peer->c.out_len);
+	return m;
+}
+
+static void ask(struct peer *peer, enum core_action_type type, uint64_t session)
+{
+	static const struct core_device device = {.class_id = WIRE_CLASS_USB};
+
+	dialogue_request(peer, &(struct core_action){.type = type, .session = session, .device = &device}, 4);
+}
+
+/* EXPORT and IMPORT leave a place; STOP overtakes them, and takes back what has not left. */
+static void test_order_of_requests(void **unused _unused_)
+{
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	uint32_t ids[3];
+
+	greet(peer);
+	peer->c.ping_usec = UINT64_MAX;
+	for (uint64_t session = 1; session <= 6; session++)
+		ask(peer, CORE_DO_EXPORT, session);
+	dialogue_send(peer, 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		struct wire_message m = sent(peer);
+
+		assert_int_equal(m.type, WIRE_EXPORT);
+		assert_int_equal(m.EXPORT.session, i + 1);
+		ids[i] = m.id;
+	}
+	assert_int_equal(sent(peer).type, WIRE_HELLO);
+	ask(peer, CORE_DO_STOP_SOURCE, 5); /* not sent yet */
+	ask(peer, CORE_DO_STOP_SOURCE, 1);
+	ask(peer, CORE_DO_STOP_SOURCE, 5); /* again: once is enough */
+	dialogue_send(peer, 2);
+	assert_int_equal(sent(peer).STOP.session, 5);
+	assert_int_equal(sent(peer).type, WIRE_HELLO); /* all places taken */
+
+	for (unsigned int i = 0; i < 3; i++) {
+		struct wire_message m = {.type = WIRE_EXPORTED, .id = ids[i]};
+
+		m.EXPORTED.session = i + 1;
+		put(peer, &m);
+		dialogue_take_in(peer, 3);
+		assert_int_equal(peer->end, 0);
+		assert_int_equal(heard.last.type, CORE_EXPORTED);
+		assert_int_equal(heard.last.session.session, i + 1);
+	}
+	dialogue_send(peer, 4);
+	assert_int_equal(sent(peer).STOP.session, 1);
+	assert_int_equal(sent(peer).EXPORT.session, 4); /* 5 is not sent any more */
+	assert_int_equal(sent(peer).type, WIRE_HELLO);
+	free(peer);
+}
+
+static void test_no_request_before_the_list(void **unused _unused_)
+{
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	struct wire_message m = {.type = WIRE_HELLO};
+
+	m.HELLO.version = WIRE_VERSION;
+	put(peer, &m);
+	dialogue_take_in(peer, 0);
+	peer->c.out_len = 0;
+	ask(peer, CORE_DO_STOP_STRAY, 9);
+	dialogue_send(peer, HEARTBEAT_USEC);
+	assert_int_equal(peer->c.out_len, 0);
+	m = (struct wire_message){.type = WIRE_LIST_BEGIN};
+	put(peer, &m);
+	dialogue_take_in(peer, HEARTBEAT_USEC);
+	dialogue_send(peer, HEARTBEAT_USEC);
+	assert_int_equal(sent(peer).type, WIRE_PING);
+	assert_int_equal(sent(peer).STOP.session, 9);
+	free(peer);
+}
+
+/* CF13, and answers that belong to nothing. */
+static void test_answers(void **unused _unused_)
+{
+	static const struct {
+		enum wire_type type;
+		bool right_id, right_session;
+		int end;
+		bool event;
+	} cases[] = {
+		{WIRE_EXPORTED, true, true, 0, true},
+		{WIRE_FAILED, true, true, 0, true},
+		{WIRE_EXPORTED, false, true, END_NO_REQUEST, false},
+		{WIRE_EXPORTED, true, false, END_NO_REQUEST, false},
+		{WIRE_FAILED, true, false, END_NO_REQUEST, false},
+		{WIRE_IMPORTED, true, true, END_NO_REQUEST, false},
+		{WIRE_STOPPED, true, true, END_NO_REQUEST, false},
+		{WIRE_PONG, true, true, END_NO_REQUEST, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct heard heard;
+		struct peer *peer = make_peer(&heard);
+		struct wire_message m = {.type = cases[i].type};
+		uint64_t session = cases[i].right_session ? 7 : 8;
+		unsigned int before;
+
+		greet(peer);
+		peer->c.ping_usec = UINT64_MAX;
+		peer->c.last_id = UINT32_MAX; /* wraps, past 0 */
+		ask(peer, CORE_DO_EXPORT, 7);
+		dialogue_send(peer, 0);
+		m.id = sent(peer).id;
+		assert_int_equal(m.id, 1);
+		m.id += !cases[i].right_id;
+		m.EXPORTED.session = session;
+		if (m.type == WIRE_FAILED) {
+			m.FAILED.session = session;
+			m.FAILED.outcome = OUTCOME_BUSY;
+		}
+		before = heard.n;
+		put(peer, &m);
+		put(peer, &m); /* answered twice */
+		dialogue_take_in(peer, 0);
+		assert_int_equal(peer->end, END_NO_REQUEST);
+		assert_int_equal(heard.n - before, cases[i].event);
+		free(peer);
+	}
+}
+
+/* A STOP that failed is no proof. */
+static void test_failed_stop(void **unused _unused_)
+{
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	struct wire_message m = {.type = WIRE_FAILED};
+	unsigned int before;
+
+	greet(peer);
+	peer->c.ping_usec = UINT64_MAX;
+	ask(peer, CORE_DO_STOP_SOURCE, 7);
+	dialogue_send(peer, 0);
+	m.id = sent(peer).id;
+	m.FAILED.session = 7;
+	m.FAILED.outcome = OUTCOME_INTERNAL;
+	before = heard.n;
+	put(peer, &m);
+	dialogue_take_in(peer, 0);
+	assert_int_equal(peer->end, 0);
+	assert_int_equal(heard.n, before);
+	free(peer);
+}
+
+static size_t make_device(uint8_t *bytes)
+{
+	struct wire_message m = {.type = WIRE_DEVICE};
+	size_t len;
+
+	m.DEVICE.slot = 3;
+	m.DEVICE.generation = 4;
+	m.DEVICE.class = WIRE_CLASS_USB;
+	m.DEVICE.speed = WIRE_SPEED_HIGH;
+	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "1-2");
+	len = wire_encode(&m, bytes);
+	m = (struct wire_message){.type = WIRE_DEVICE_TEXT};
+	m.DEVICE_TEXT.slot = 3;
+	m.DEVICE_TEXT.generation = 4;
+	m.DEVICE_TEXT.which = WIRE_TEXT_PRODUCT;
+	(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "Stick");
+	len += wire_encode(&m, bytes + len);
+	m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
+	m.DEVICE_COMMIT.slot = 3;
+	m.DEVICE_COMMIT.generation = 4;
+	return len + wire_encode(&m, bytes + len);
+}
+
+/* CF02: byte by byte, and at each split point, the same as at once. */
+static void test_split_points(void **unused _unused_)
+{
+	uint8_t bytes[3 * LIMIT_FRAME];
+	size_t len = make_device(bytes);
+
+	for (size_t split = 0; split <= len; split++) {
+		struct heard heard;
+		struct peer *peer = make_peer(&heard);
+		size_t parts[] = {split, len};
+
+		greet(peer);
+		heard.n = 0;
+		for (size_t at = 0, i = 0; i < 2; i++)
+			for (; at < parts[i];) {
+				size_t n = split == 0 ? 1 : parts[i] - at;
+
+				memcpy(peer->c.in + peer->c.in_len, bytes + at, n);
+				peer->c.in_len += n;
+				at += n;
+				dialogue_take_in(peer, 0);
+			}
+		assert_int_equal(peer->end, 0);
+		assert_int_equal(heard.n, 1);
+		assert_int_equal(heard.last.type, CORE_DEVICE);
+		assert_int_equal(heard.last.device.ref.slot, 3);
+		assert_string_equal(heard.last.device.product_name, "Stick");
+		assert_int_equal(peer->c.in_len, 0);
+		free(peer);
+	}
+}
+
+/* The parts of a device must belong together. */
+static void test_device_parts(void **unused _unused_)
+{
+	static const struct {
+		enum wire_type type;
+		uint16_t slot;
+		uint32_t generation;
+		uint8_t which;
+		int end;
+	} cases[] = {
+		{WIRE_DEVICE_TEXT, 3, 4, WIRE_TEXT_SERIAL, 0},
+		{WIRE_DEVICE_TEXT, 3, 4, WIRE_TEXT_PRODUCT, END_DEVICE}, /* twice */
+		{WIRE_DEVICE_TEXT, 2, 4, WIRE_TEXT_SERIAL, END_DEVICE},
+		{WIRE_DEVICE_TEXT, 3, 5, WIRE_TEXT_SERIAL, END_DEVICE},
+		{WIRE_DEVICE_COMMIT, 3, 4, 0, 0},
+		{WIRE_DEVICE_COMMIT, 3, 5, 0, END_DEVICE},
+		{WIRE_DEVICE_COMMIT, 2, 4, 0, END_DEVICE},
+		{WIRE_LIST_BEGIN, 0, 0, 0, WIRE_BAD_STATE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct heard heard;
+		struct peer *peer = make_peer(&heard);
+		struct wire_message m = {.type = cases[i].type};
+		uint8_t commit[LIMIT_FRAME];
+		struct wire_message c = {.type = WIRE_DEVICE_COMMIT};
+
+		greet(peer);
+		peer->c.in_len = make_device(peer->c.in) - wire_encode(&c, commit);
+		if (m.type == WIRE_DEVICE_TEXT) {
+			m.DEVICE_TEXT.slot = cases[i].slot;
+			m.DEVICE_TEXT.generation = cases[i].generation;
+			m.DEVICE_TEXT.which = cases[i].which;
+		} else if (m.type == WIRE_DEVICE_COMMIT) {
+			m.DEVICE_COMMIT.slot = cases[i].slot;
+			m.DEVICE_COMMIT.generation = cases[i].generation;
+		}
+		put(peer, &m);
+		dialogue_take_in(peer, 0);
+		assert_int_equal(peer->end, cases[i].end);
+		free(peer);
+	}
+}
+
+/* The share of events: a burst, then so many a second, whatever the order of bytes and time. */
+static void test_share(void **unused _unused_)
+{
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	struct wire_message m = {.type = WIRE_DEVICE_GONE};
+	uint64_t now = 0;
+	unsigned int n_in_ten_seconds;
+
+	greet(peer);
+	heard.n = 0;
+	while (peer->c.throttled_until_usec == 0) {
+		put(peer, &m);
+		dialogue_take_in(peer, now);
+	}
+	assert_int_equal(heard.n, LIMIT_PEER_EVENTS_BURST - 2); /* HELLO and LIST_BEGIN cost too */
+	assert_int_equal(peer->c.throttled_until_usec, PEER_EVENT_USEC);
+	assert_true(peer->c.in_len > 0); /* nothing is lost */
+	n_in_ten_seconds = heard.n;
+	while (now < 10 * USEC_PER_SEC && heard.n < 510) {
+		now = peer->c.throttled_until_usec;
+		peer->c.throttled_until_usec = 0;
+		while (peer->c.throttled_until_usec == 0) {
+			if (peer->c.in_len == 0)
+				put(peer, &m);
+			dialogue_take_in(peer, now);
+		}
+	}
+	n_in_ten_seconds = heard.n - n_in_ten_seconds;
+	assert_true(n_in_ten_seconds <= now / PEER_EVENT_USEC + 1 && n_in_ten_seconds > 400);
+	assert_int_equal(peer->end, 0);
+	free(peer);
+}
+
+/* CF08, and what the core calls a contradiction. */
+static void test_ends(void **unused _unused_)
+{
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	struct wire_message m = {.type = WIRE_HELLO};
+	static const uint16_t versions[] = {0, WIRE_VERSION + 1, UINT16_MAX};
+
+	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+		m.HELLO.version = versions[i];
+		put(peer, &m);
+		dialogue_take_in(peer, 0);
+		assert_int_equal(peer->end, END_VERSION);
+		assert_int_equal(peer->c.out_len, 0);
+		free(peer);
+		peer = make_peer(&heard);
+	}
+	m.HELLO.version = WIRE_VERSION;
+	m.HELLO.roles = 4;
+	put(peer, &m);
+	dialogue_take_in(peer, 0);
+	assert_int_equal(peer->end, END_ROLES);
+	free(peer);
+
+	peer = make_peer(&heard);
+	greet(peer);
+	heard.verdict = CORE_EVENT_CHEATED;
+	peer->c.in_len = make_device(peer->c.in);
+	dialogue_take_in(peer, 0);
+	assert_int_equal(peer->end, END_CONTRADICTION);
+	free(peer);
+
+	/* RX01: who never takes its requests is cut at the limit */
+	peer = make_peer(&heard);
+	greet(peer);
+	for (unsigned int i = 0; i <= PEER_WAITING && !peer->end; i++)
+		ask(peer, CORE_DO_EXPORT, i + 1);
+	assert_int_equal(peer->end, END_DOES_NOT_READ);
+	free(peer);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_order_of_requests),
+		cmocka_unit_test(test_no_request_before_the_list),
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_failed_stop),
+		cmocka_unit_test(test_split_points),
+		cmocka_unit_test(test_device_parts),
+		cmocka_unit_test(test_share),
+		cmocka_unit_test(test_ends),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
