@@ -13,7 +13,7 @@
 #define LIMIT_TEXT 126u      /* characters of a shown string: the longest USB string descriptor */
 #define LIMIT_PORT_TEXT 32u  /* "1-2.4.1" with its NUL */
 #define LIMIT_QUBE_NAME 31u  /* as Qubes OS allows */
-#define LIMIT_SESSIONS 64u    /* at once in one agent, both sides together */
+#define LIMIT_SESSIONS 64u   /* at once in one agent, both sides together */
 
 /* Control protocol */
 #define LIMIT_FRAME 256u        /* bytes, header included */
@@ -38,9 +38,9 @@
 #define TIMEOUT_CONNECT_USEC (5 * USEC_PER_SEC)      /* the peer of a data channel must come */
 #define TIMEOUT_UNLINK_USEC (10 * USEC_PER_SEC) /* an UNLINK must be answered; usbfs' blocking calls last up to 5 s */
 #define TIMEOUT_REFUSE_USEC (2 * USEC_PER_SEC)  /* a URB beyond the limits waits so long for room, then is refused */
-#define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC)   /* from STOP to SIGKILL of a proxy */
-#define HEARTBEAT_USEC (3 * USEC_PER_SEC)            /* broker asks each agent */
-#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)       /* silent for so long: lost */
+#define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC) /* from STOP to SIGKILL of a proxy */
+#define HEARTBEAT_USEC (3 * USEC_PER_SEC)          /* broker asks each agent */
+#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)     /* silent for so long: lost */
 
 /* Channels */
 #define RING_CONTROL 4096u           /* bytes each way */

@@ -357,7 +357,11 @@ static void barrier_try(struct export_core *core)
 	export_control_barrier(core, urb, barrier);
 }
 
-/* Makes the client's packets contiguous, as every host controller's driver below us wants them. UC11. */
+/*
+ * Makes the client's packets contiguous, as libusb wants them. Linux sends status -EXDEV in each packet of a request, so
+ * status and actual_length say nothing here; and packets shorter than the endpoint's are what audio is made of, so their
+ * number has no other bound than LIMIT_ISO_PACKETS.
+ */
 static int32_t check_packets(struct export_urb *urb)
 {
 	uint64_t end = 0;

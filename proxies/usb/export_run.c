@@ -90,7 +90,7 @@ static int set_up(struct export_session *s)
 		log_error("cannot enter the sandbox: %s", strerror(-r));
 		return r;
 	}
-	return session_report(&s->session, PROXY_LISTENING, 0, 0);
+	return session_report(PROXY_LISTENING, 0, 0);
 }
 
 /* One wait of the handshake: OUTCOME_COUNT to go on. */
@@ -257,7 +257,7 @@ int export_run(const struct session_options *options)
 	}
 	outcome = greet(&s);
 	if (outcome == OUTCOME_COUNT)
-		outcome = session_report(&s.session, PROXY_READY, 0, 0) ? OUTCOME_STOPPED : serve(&s);
+		outcome = session_report(PROXY_READY, 0, 0) ? OUTCOME_STOPPED : serve(&s);
 	export_core_stop(&s.core);
 	session_end(&s.session, outcome);
 	return EXIT_SUCCESS;

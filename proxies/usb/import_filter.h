@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The guard of the target's kernel. vhci_hcd believes whatever a USB/IP server says (its users' crashes are listed in
- * tests/rig), so nothing of the exporter's reaches it but payload: every reply header is made anew from our own record
- * of the request, and a reply that does not fit its request ends the session before the kernel sees any of it.
+ * The guard of the target's kernel. vhci_hcd believes whatever a USB/IP server says, down to the offsets and lengths
+ * that it then moves memory by, so nothing of the exporter's reaches it but payload: every reply header is made anew
+ * from our own record of the request, and a reply that does not fit its request ends the session before the kernel
+ * sees any of it.
  *
  * Sans I/O, in place: the caller keeps two byte streams and asks how much of each may go on.
  *

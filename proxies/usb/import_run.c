@@ -337,6 +337,8 @@ static enum outcome serve(struct import_session *s)
 		}
 		if (s->session.stopped)
 			return OUTCOME_STOPPED;
+		if (fds[0].revents & (POLLHUP | POLLERR))
+			return OUTCOME_OK; /* the kernel let go of the port; what it asked before has no one to go to */
 		r = import_filter_expire(&s->filter, session_now());
 		if (r)
 			return cut(r);
@@ -360,8 +362,7 @@ int import_run(const struct session_options *options)
 	outcome = greet(&s);
 	if (outcome == OUTCOME_COUNT) {
 		import_filter_init(&s.filter, &s.snapshot);
-		outcome = session_report(&s.session, PROXY_READY, s.snapshot.speed, s.devid) ? OUTCOME_STOPPED
-											     : serve(&s);
+		outcome = session_report(PROXY_READY, s.snapshot.speed, s.devid) ? OUTCOME_STOPPED : serve(&s);
 	}
 	session_end(&s.session, outcome);
 	return EXIT_SUCCESS;

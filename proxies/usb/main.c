@@ -132,7 +132,7 @@ static int parse(unsigned int mode, char **words, struct session_options *ret_op
 	return 0;
 }
 
-/* Without the agent nobody could take the device back: never outlive it. */
+/* Without the agent nobody could take the device back: never outlive it. sandbox_enter() keeps this up. */
 static void die_with_parent(void)
 {
 	pid_t parent = getppid();

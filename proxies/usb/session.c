@@ -19,11 +19,10 @@ uint64_t session_now(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-int session_report(const struct session *session, enum proxy_report_type type, uint8_t speed, uint32_t devid)
+int session_report(enum proxy_report_type type, uint8_t speed, uint32_t devid)
 {
 	const struct proxy_report report = {.type = (uint8_t)type, .speed = speed, .devid = devid};
 
-	(void)session;
 	return proxy_report_send(PROXY_FD_REPORT, &report);
 }
 

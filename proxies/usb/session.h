@@ -33,7 +33,7 @@ struct session {
 uint64_t session_now(void);
 
 /* 0 or a negative errno. */
-int session_report(const struct session *session, enum proxy_report_type type, uint8_t speed, uint32_t devid);
+int session_report(enum proxy_report_type type, uint8_t speed, uint32_t devid);
 
 /*
  * Waits for the first `n_fds` of `fds` (room for two more must follow), for the channel (unless neither reading nor

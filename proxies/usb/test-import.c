@@ -280,6 +280,21 @@ static void test_expected(void **state)
 	}
 }
 
+/* UR12, UR14: lies in two packets whose sum is right, in 64 bits and in 32. */
+static void test_balanced_packets(void **state)
+{
+	static const struct lie balanced[][2] = {
+		{{HEADER_WORDS + 2, 1, true}, {HEADER_WORDS + PACKET_WORDS + 2, 0xffffffff, true}},
+		{{HEADER_WORDS + 2, 0x80000000, true}, {HEADER_WORDS + PACKET_WORDS + 2, 0x80000000, true}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(balanced); i++) {
+		assert_int_equal(run_lie(i % 2 ? KIND_ISO_IN : KIND_ISO_OUT, balanced[i / 2], 2), IMPORT_FAULT_PACKETS);
+		model_deinit(model);
+	}
+}
+
 static void test_every_field(void **state)
 {
 	unsigned int n = 0, cut = 0;
@@ -536,11 +551,12 @@ static void test_serials(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_expected),          cmocka_unit_test(test_orders),
-		cmocka_unit_test(test_too_early),         cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_unlink_watchdog),   cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_other_descriptors), cmocka_unit_test(test_serials),
-		cmocka_unit_test(test_every_field),       cmocka_unit_test(test_every_pair),
+		cmocka_unit_test(test_expected),         cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_balanced_packets), cmocka_unit_test(test_too_early),
+		cmocka_unit_test(test_silence),          cmocka_unit_test(test_unlink_watchdog),
+		cmocka_unit_test(test_identity),         cmocka_unit_test(test_other_descriptors),
+		cmocka_unit_test(test_serials),          cmocka_unit_test(test_every_field),
+		cmocka_unit_test(test_every_pair),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -72,7 +72,7 @@ struct queue {
 };
 
 struct stream {
-	int fd; /* a descriptor, or -1 */
+	int fd;                    /* a descriptor, or -1 */
 	struct libxenvchan *vchan; /* or a vchan */
 	struct queue in, out;
 };
@@ -93,12 +93,13 @@ struct link {
 	struct stream stream;
 };
 
-static struct stream upstream = { .fd = -1 };
+static struct stream upstream = {.fd = -1};
 static struct session sessions[N_SESSIONS];
 static struct link links[N_LINKS];
 static uint16_t own_domid;
 
-static void *must(void *p) {
+static void *must(void *p)
+{
 	if (!p) {
 		fputs("rig-agent: out of memory\n", stderr);
 		_exit(1);
@@ -106,16 +107,19 @@ static void *must(void *p) {
 	return p;
 }
 
-static size_t queue_len(const struct queue *q) {
+static size_t queue_len(const struct queue *q)
+{
 	return q->end - q->start;
 }
 
-static void queue_reset(struct queue *q) {
+static void queue_reset(struct queue *q)
+{
 	free(q->data);
 	memset(q, 0, sizeof(*q));
 }
 
-static uint8_t *queue_reserve(struct queue *q, size_t n) {
+static uint8_t *queue_reserve(struct queue *q, size_t n)
+{
 	if (q->start == q->end)
 		q->start = q->end = 0;
 	if (q->size - q->end < n && q->start) {
@@ -130,24 +134,28 @@ static uint8_t *queue_reserve(struct queue *q, size_t n) {
 	return q->data + q->end;
 }
 
-static void queue_add(struct queue *q, const void *data, size_t n) {
+static void queue_add(struct queue *q, const void *data, size_t n)
+{
 	if (!n)
 		return;
 	memcpy(queue_reserve(q, n), data, n);
 	q->end += n;
 }
 
-static uint32_t get_u32(const uint8_t *p) {
+static uint32_t get_u32(const uint8_t *p)
+{
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void put_u32(uint8_t *p, uint32_t v) {
+static void put_u32(uint8_t *p, uint32_t v)
+{
 	for (int i = 0; i < 4; i++)
 		p[i] = (uint8_t)(v >> (8 * i));
 }
 
-static void frame_add(struct queue *q, uint16_t domid, enum frame_type type, uint32_t id, const void *data, size_t n) {
-	uint8_t header[HEADER] = { 0 };
+static void frame_add(struct queue *q, uint16_t domid, enum frame_type type, uint32_t id, const void *data, size_t n)
+{
+	uint8_t header[HEADER] = {0};
 
 	put_u32(header, (uint32_t)n);
 	header[4] = (uint8_t)(domid & 0xff);
@@ -158,28 +166,33 @@ static void frame_add(struct queue *q, uint16_t domid, enum frame_type type, uin
 	queue_add(q, data, n);
 }
 
-static void send_up(enum frame_type type, uint32_t id, const void *data, size_t n) {
+static void send_up(enum frame_type type, uint32_t id, const void *data, size_t n)
+{
 	frame_add(&upstream.out, own_domid, type, id, data, n);
 }
 
-static void send_up_u32(enum frame_type type, uint32_t id, uint32_t value) {
+static void send_up_u32(enum frame_type type, uint32_t id, uint32_t value)
+{
 	uint8_t b[4];
 
 	put_u32(b, value);
 	send_up(type, id, b, sizeof(b));
 }
 
-static void nonblock(int fd) {
+static void nonblock(int fd)
+{
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
 /* ---- streams: 1 = fine, 0 = nothing more now, -1 = ended */
 
-static int stream_pollfd(const struct stream *s) {
+static int stream_pollfd(const struct stream *s)
+{
 	return s->vchan ? libxenvchan_fd_for_select(s->vchan) : s->fd;
 }
 
-static int stream_fill(struct stream *s) {
+static int stream_fill(struct stream *s)
+{
 	uint8_t *p = queue_reserve(&s->in, CHUNK);
 	ssize_t n;
 
@@ -200,7 +213,8 @@ static int stream_fill(struct stream *s) {
 	return 1;
 }
 
-static int stream_flush(struct stream *s) {
+static int stream_flush(struct stream *s)
+{
 	while (queue_len(&s->out)) {
 		const uint8_t *p = s->out.data + s->out.start;
 		size_t len = queue_len(&s->out);
@@ -222,7 +236,8 @@ static int stream_flush(struct stream *s) {
 	return 1;
 }
 
-static void stream_close(struct stream *s) {
+static void stream_close(struct stream *s)
+{
 	if (s->vchan)
 		libxenvchan_close(s->vchan);
 	s->vchan = NULL;
@@ -230,7 +245,8 @@ static void stream_close(struct stream *s) {
 	queue_reset(&s->out);
 }
 
-static void vchan_prepare(struct libxenvchan *vchan) {
+static void vchan_prepare(struct libxenvchan *vchan)
+{
 	vchan->blocking = 0;
 	nonblock(libxenvchan_fd_for_select(vchan));
 	fcntl(libxenvchan_fd_for_select(vchan), F_SETFD, FD_CLOEXEC);
@@ -238,20 +254,23 @@ static void vchan_prepare(struct libxenvchan *vchan) {
 
 /* ---- sessions */
 
-static struct session *session_find(uint32_t id) {
+static struct session *session_find(uint32_t id)
+{
 	for (size_t i = 0; i < N_SESSIONS; i++)
 		if (sessions[i].used && sessions[i].id == id)
 			return &sessions[i];
 	return NULL;
 }
 
-static void close_fd(int *fd) {
+static void close_fd(int *fd)
+{
 	if (*fd >= 0)
 		close(*fd);
 	*fd = -1;
 }
 
-static void session_child(const int fds[3], const char *command) {
+static void session_child(const int fds[3], const char *command)
+{
 	sigset_t none;
 
 	setsid();
@@ -264,8 +283,9 @@ static void session_child(const int fds[3], const char *command) {
 	_exit(127);
 }
 
-static void session_start(uint32_t id, const uint8_t *data, size_t n) {
-	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
+static void session_start(uint32_t id, const uint8_t *data, size_t n)
+{
+	int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
 	struct session *s = NULL;
 	char *command;
 
@@ -290,7 +310,7 @@ static void session_start(uint32_t id, const uint8_t *data, size_t n) {
 	if (s->pid < 0)
 		goto fail;
 	if (s->pid == 0)
-		session_child((int[3]){ in[0], out[1], err[1] }, command);
+		session_child((int[3]){in[0], out[1], err[1]}, command);
 	close(in[0]);
 	close(out[1]);
 	close(err[1]);
@@ -315,7 +335,8 @@ fail:
 	send_up_u32(FRAME_EXIT, id, 126);
 }
 
-static void session_input(struct session *s) {
+static void session_input(struct session *s)
+{
 	size_t taken = 0;
 
 	while (s->in >= 0 && queue_len(&s->input)) {
@@ -339,7 +360,8 @@ static void session_input(struct session *s) {
 }
 
 /* Takes one chunk of output; false when there is no more for now. */
-static bool session_output(struct session *s, int *fd, enum frame_type type) {
+static bool session_output(struct session *s, int *fd, enum frame_type type)
+{
 	uint8_t buf[CHUNK];
 	ssize_t n;
 
@@ -355,7 +377,8 @@ static bool session_output(struct session *s, int *fd, enum frame_type type) {
 	return false;
 }
 
-static void session_finish(struct session *s) {
+static void session_finish(struct session *s)
+{
 	/* What the command itself wrote is in the pipes by now; a child it left behind is not waited for. */
 	while (session_output(s, &s->out, FRAME_STDOUT))
 		;
@@ -369,7 +392,8 @@ static void session_finish(struct session *s) {
 	s->used = false;
 }
 
-static void reap(void) {
+static void reap(void)
+{
 	int status;
 	pid_t pid;
 
@@ -381,7 +405,8 @@ static void reap(void) {
 			}
 }
 
-static void sessions_abandon(void) {
+static void sessions_abandon(void)
+{
 	for (size_t i = 0; i < N_SESSIONS; i++)
 		if (sessions[i].used) {
 			kill(-sessions[i].pid, SIGKILL);
@@ -393,7 +418,8 @@ static void sessions_abandon(void) {
 		}
 }
 
-static void session_frame(enum frame_type type, uint32_t id, const uint8_t *data, size_t n) {
+static void session_frame(enum frame_type type, uint32_t id, const uint8_t *data, size_t n)
+{
 	struct session *s = session_find(id);
 
 	if (type == FRAME_EXEC) {
@@ -421,25 +447,28 @@ static void session_frame(enum frame_type type, uint32_t id, const uint8_t *data
 
 /* ---- links of the hub to the guests */
 
-static struct link *link_find(uint16_t domid) {
+static struct link *link_find(uint16_t domid)
+{
 	for (size_t i = 0; i < N_LINKS; i++)
 		if (links[i].used && links[i].domid == domid)
 			return &links[i];
 	return NULL;
 }
 
-static void link_down(struct link *l) {
+static void link_down(struct link *l)
+{
 	stream_close(&l->stream);
 	if (l->up)
 		frame_add(&upstream.out, l->domid, FRAME_DOWN, 0, NULL, 0);
 	l->up = false;
 }
 
-static void link_try(struct link *l) {
+static void link_try(struct link *l)
+{
 	char path[64];
 
 	snprintf(path, sizeof(path), "/local/domain/%u/data/rig", (unsigned int)l->domid);
-	l->stream = (struct stream){ .fd = -1, .vchan = libxenvchan_client_init(NULL, l->domid, path) };
+	l->stream = (struct stream){.fd = -1, .vchan = libxenvchan_client_init(NULL, l->domid, path)};
 	if (!l->stream.vchan)
 		return;
 	vchan_prepare(l->stream.vchan);
@@ -447,7 +476,8 @@ static void link_try(struct link *l) {
 	frame_add(&upstream.out, l->domid, FRAME_UP, 0, NULL, 0);
 }
 
-static void link_command(uint16_t domid, enum frame_type type) {
+static void link_command(uint16_t domid, enum frame_type type)
+{
 	struct link *l = link_find(domid);
 
 	if (type == FRAME_UNLINK) {
@@ -460,12 +490,13 @@ static void link_command(uint16_t domid, enum frame_type type) {
 	for (size_t i = 0; i < N_LINKS && !l; i++)
 		if (!links[i].used) {
 			l = &links[i];
-			*l = (struct link){ .used = true, .domid = domid, .stream.fd = -1 };
+			*l = (struct link){.used = true, .domid = domid, .stream.fd = -1};
 		}
 }
 
 /* A frame from the host, in dom0 or in a guest. */
-static void frame_in(const uint8_t *header, const uint8_t *data, size_t n) {
+static void frame_in(const uint8_t *header, const uint8_t *data, size_t n)
+{
 	uint16_t domid = (uint16_t)(header[4] | header[5] << 8);
 	enum frame_type type = header[6];
 	struct link *l;
@@ -483,7 +514,8 @@ static void frame_in(const uint8_t *header, const uint8_t *data, size_t n) {
 }
 
 /* Takes whole frames off a stream; -1 when it makes no sense. */
-static int frames_take(struct stream *s, bool from_guest) {
+static int frames_take(struct stream *s, bool from_guest)
+{
 	while (queue_len(&s->in) >= HEADER) {
 		uint8_t *p = s->in.data + s->in.start;
 		size_t n = get_u32(p);
@@ -501,7 +533,8 @@ static int frames_take(struct stream *s, bool from_guest) {
 	return 0;
 }
 
-static void links_prune(struct xs_handle *xs) {
+static void links_prune(struct xs_handle *xs)
+{
 	char **event = xs_check_watch(xs);
 
 	if (!event)
@@ -521,12 +554,14 @@ struct poller {
 	nfds_t n;
 };
 
-static void poller_add(struct poller *p, int fd, short events) {
+static void poller_add(struct poller *p, int fd, short events)
+{
 	if (fd >= 0 && events)
-		p->fds[p->n++] = (struct pollfd){ .fd = fd, .events = events };
+		p->fds[p->n++] = (struct pollfd){.fd = fd, .events = events};
 }
 
-static int pump_upstream(void) {
+static int pump_upstream(void)
+{
 	int r;
 
 	if (upstream.vchan) {
@@ -540,7 +575,8 @@ static int pump_upstream(void) {
 	return r;
 }
 
-static void pump_links(void) {
+static void pump_links(void)
+{
 	for (size_t i = 0; i < N_LINKS; i++) {
 		struct link *l = &links[i];
 		int r = 1;
@@ -562,7 +598,8 @@ static void pump_links(void) {
 	}
 }
 
-static void pump_sessions(void) {
+static void pump_sessions(void)
+{
 	for (size_t i = 0; i < N_SESSIONS; i++) {
 		struct session *s = &sessions[i];
 
@@ -576,7 +613,8 @@ static void pump_sessions(void) {
 	}
 }
 
-static void poller_fill(struct poller *p, int signal_fd, struct xs_handle *xs, int *timeout) {
+static void poller_fill(struct poller *p, int signal_fd, struct xs_handle *xs, int *timeout)
+{
 	bool room = queue_len(&upstream.out) < QUEUE_SHORT;
 
 	*timeout = TICK_MSEC;
@@ -602,7 +640,8 @@ static void poller_fill(struct poller *p, int signal_fd, struct xs_handle *xs, i
 	}
 }
 
-static void loop(int signal_fd, struct xs_handle *xs) {
+static void loop(int signal_fd, struct xs_handle *xs)
+{
 	static struct poller p;
 	struct signalfd_siginfo info;
 	int timeout, r;
@@ -631,7 +670,8 @@ static void loop(int signal_fd, struct xs_handle *xs) {
 	}
 }
 
-static int signals_init(void) {
+static int signals_init(void)
+{
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -641,7 +681,8 @@ static int signals_init(void) {
 	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-static int run_hub(const char *port) {
+static int run_hub(const char *port)
+{
 	struct xs_handle *xs = xs_open(0);
 
 	upstream.fd = open(port, O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -655,7 +696,8 @@ static int run_hub(const char *port) {
 	return 1;
 }
 
-static int run_guest(void) {
+static int run_guest(void)
+{
 	struct xs_handle *xs = xs_open(0);
 	unsigned int len;
 	char *domid = xs ? xs_read(xs, XBT_NULL, "domid", &len) : NULL;
@@ -681,7 +723,8 @@ static int run_guest(void) {
 	}
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
 	if (argc == 3 && !strcmp(argv[1], "hub"))
 		return run_hub(argv[2]);
 	if (argc == 2 && !strcmp(argv[1], "guest"))

@@ -20,14 +20,16 @@
 #include <time.h>
 #include <unistd.h>
 
-static int64_t now_msec(void) {
+static int64_t now_msec(void)
+{
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static int tool_kmsg(char **argv) {
+static int tool_kmsg(char **argv)
+{
 	unsigned long long from = strtoull(argv[0], NULL, 10), seq, usec;
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	unsigned int level;
@@ -53,11 +55,12 @@ static int tool_kmsg(char **argv) {
 	return fflush(stdout) ? 1 : 0;
 }
 
-static int tool_evread(char **argv) {
+static int tool_evread(char **argv)
+{
 	int fd = open(argv[0], O_RDONLY | O_NONBLOCK);
 	long n_events = strtol(argv[1], NULL, 10);
 	int64_t end = now_msec() + strtol(argv[2], NULL, 10) * 1000;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct input_event event;
 
 	if (fd < 0) {
@@ -82,7 +85,8 @@ static int tool_evread(char **argv) {
 	return 0;
 }
 
-static int copy(int from, int to) {
+static int copy(int from, int to)
+{
 	char buf[4096];
 	ssize_t n = read(from, buf, sizeof(buf)), done = 0;
 
@@ -92,7 +96,7 @@ static int copy(int from, int to) {
 		ssize_t w = write(to, buf + done, (size_t)(n - done));
 
 		if (w < 0 && errno == EAGAIN) {
-			poll(&(struct pollfd){ .fd = to, .events = POLLOUT }, 1, 1000);
+			poll(&(struct pollfd){.fd = to, .events = POLLOUT}, 1, 1000);
 			continue;
 		}
 		if (w < 0)
@@ -102,9 +106,10 @@ static int copy(int from, int to) {
 	return 1;
 }
 
-static int tool_tty(char **argv) {
+static int tool_tty(char **argv)
+{
 	int fd = open(argv[0], O_RDWR | O_NOCTTY | O_NONBLOCK);
-	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = 0, .events = POLLIN } };
+	struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = 0, .events = POLLIN}};
 	struct termios t;
 
 	if (fd < 0 || tcgetattr(fd, &t) < 0) {
@@ -125,7 +130,8 @@ static int tool_tty(char **argv) {
 	}
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
 	if (argc == 3 && !strcmp(argv[1], "kmsg"))
 		return tool_kmsg(argv + 2);
 	if (argc == 5 && !strcmp(argv[1], "evread"))
