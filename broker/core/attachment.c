@@ -159,6 +159,12 @@ static int confirm(struct core *core, struct core_device *device, const struct i
 	return 0;
 }
 
+/* The source's proof is needed in any case; the target is waited for only while there is somebody there to answer. */
+static bool is_settled(struct core *core, const struct core_device *device)
+{
+	return !device->source_open && !(device->target_open && has_agent(core, device->target));
+}
+
 /* Something ended an attach or an attachment: stop what is open, then wait for proof. */
 static int undo(struct core *core, struct core_device *device, const struct input *input)
 {
@@ -166,7 +172,7 @@ static int undo(struct core *core, struct core_device *device, const struct inpu
 
 	device->reason = input->outcome == OUTCOME_OK && !attached ? OUTCOME_STOPPED : input->outcome;
 	close_side(device, input->type);
-	if (!device->source_open && !device->target_open)
+	if (is_settled(core, device))
 		return finish(core, device);
 	enter(core, device, CORE_DETACHING, TIMEOUT_STOP_USEC);
 	emit(core, device, (struct core_action){.type = CORE_DO_NOTE, .outcome = device->reason});
@@ -175,11 +181,11 @@ static int undo(struct core *core, struct core_device *device, const struct inpu
 	return 0;
 }
 
-/* DETACHING: one more side is done. */
+/* DETACHING: one more side is done, or the target's agent is lost and will not answer. */
 static int settle(struct core *core, struct core_device *device, const struct input *input)
 {
 	close_side(device, input->type);
-	return device->source_open || device->target_open ? 0 : finish(core, device);
+	return is_settled(core, device) ? finish(core, device) : 0;
 }
 
 /* DETACHING + TIMEOUT: without the source's word the device stays locked; without the target's it is free all the same. */
@@ -244,7 +250,7 @@ static int join_detach(struct core *core, struct core_device *device, const stru
 	if (!same_qube(device->target, input->target))
 		attachment_answer(core, device, input->token, CORE_ANSWER_NOT_ATTACHED);
 	else if (device->detach_token != 0)
-		attachment_answer(core, device, input->token, CORE_ANSWER_LOCKED);
+		attachment_answer(core, device, input->token, CORE_ANSWER_DETACHING);
 	else
 		device->detach_token = input->token;
 	return 0;
@@ -275,6 +281,12 @@ static int refuse_in_use(struct core *core, struct core_device *device, const st
 	return 0;
 }
 
+static int refuse_detaching(struct core *core, struct core_device *device, const struct input *input)
+{
+	attachment_answer(core, device, input->token, CORE_ANSWER_DETACHING);
+	return 0;
+}
+
 static int refuse_locked(struct core *core, struct core_device *device, const struct input *input)
 {
 	attachment_answer(core, device, input->token, CORE_ANSWER_LOCKED);
@@ -284,7 +296,7 @@ static int refuse_locked(struct core *core, struct core_device *device, const st
 /* clang-format off */
 static handler *const table[INPUT_COUNT][CORE_STATE_COUNT] = {
 	/*                     FREE           AUDITING       EXPORTING      IMPORTING      ATTACHED       DETACHING      LOCKED */
-	[IN_ATTACH]        = { reserve,       refuse_in_use, refuse_in_use, refuse_in_use, refuse_in_use, refuse_locked, refuse_locked },
+	[IN_ATTACH]        = { reserve,       refuse_in_use, refuse_in_use, refuse_in_use, refuse_in_use, refuse_detaching, refuse_locked },
 	[IN_DETACH]        = { refuse_detach, detach,        detach,        detach,        detach,        join_detach,   detach_again },
 	[IN_AUDITED]       = { NULL,          start_export,  NULL,          NULL,          NULL,          NULL,          NULL },
 	[IN_AUDIT_FAILED]  = { NULL,          undo,          NULL,          NULL,          NULL,          NULL,          NULL },
@@ -293,7 +305,7 @@ static handler *const table[INPUT_COUNT][CORE_STATE_COUNT] = {
 	[IN_SOURCE_CLOSED] = { NULL,          NULL,          undo,          undo,          undo,          settle,        unlock },
 	[IN_TARGET_CLOSED] = { NULL,          undo,          undo,          undo,          undo,          settle,        note_target },
 	[IN_SOURCE_LOST]   = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL },
-	[IN_TARGET_LOST]   = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL },
+	[IN_TARGET_LOST]   = { NULL,          undo,          undo,          undo,          undo,          settle,        NULL },
 	[IN_SOURCE_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again },
 	[IN_TARGET_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again },
 	[IN_SOURCE_GONE]   = { NULL,          vanish,        vanish,        vanish,        vanish,        vanish,        vanish },

@@ -313,6 +313,7 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_SELF] = "the device is in that qube already: source and target are the same",
 		[CORE_ANSWER_IN_USE] = "the device is in use by another qube; detach it there first",
 		[CORE_ANSWER_ALREADY] = "the device is attached to that qube already",
+		[CORE_ANSWER_DETACHING] = "its last attachment is just being ended; try again in a few seconds",
 		[CORE_ANSWER_LOCKED] = "an earlier detach of it is not confirmed yet; wait, or restart the device qube",
 		[CORE_ANSWER_NO_SOURCE_AGENT] =
 			"no device agent answers in the device's qube; start device-agent there",

@@ -205,6 +205,7 @@ enum core_answer {
 	CORE_ANSWER_SELF,      /* source and target are the same qube */
 	CORE_ANSWER_IN_USE,    /* attached, or on its way, to .device->target_name */
 	CORE_ANSWER_ALREADY,   /* already attached to this very qube */
+	CORE_ANSWER_DETACHING, /* its last attachment is just being ended */
 	CORE_ANSWER_LOCKED,    /* an earlier detach is under way or not confirmed yet */
 	CORE_ANSWER_NO_SOURCE_AGENT,
 	CORE_ANSWER_NO_TARGET_AGENT, /* no agent there, or one that cannot import */

@@ -577,6 +577,36 @@ static void test_detach_answers(void **unused _unused_)
 	}
 }
 
+/* PD10: nobody waits for a target whose agent is lost; the source's word is needed all the same. */
+static void test_target_lost(void **unused _unused_)
+{
+	for (int while_detaching = 0; while_detaching < 2; while_detaching++) {
+		struct fixture f;
+
+		setup(&f);
+		walk_to(&f, while_detaching ? CORE_DETACHING : CORE_ATTACHED);
+		(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f.target});
+		assert_int_equal(state_of(&f), CORE_DETACHING);
+		(void)handle(&f, request(CORE_ATTACH, 200, f.device, f.other));
+		assert_int_equal(f.answer, CORE_ANSWER_DETACHING);
+		(void)handle(&f, of_session(CORE_STOPPED, f.source, f.session));
+		assert_int_equal(state_of(&f), CORE_FREE);
+		(void)handle(&f, request(CORE_ATTACH, 201, f.device, f.other));
+		assert_int_equal(state_of(&f), CORE_AUDITING);
+		f.core = core_free(f.core);
+	}
+
+	struct fixture f;
+
+	setup(&f);
+	walk_to(&f, CORE_DETACHING);
+	(void)handle(&f, of_session(CORE_STOPPED, f.source, f.session));
+	assert_int_equal(state_of(&f), CORE_DETACHING); /* the target is there and may still say so */
+	(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f.target});
+	assert_int_equal(state_of(&f), CORE_FREE);
+	f.core = core_free(f.core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -588,6 +618,7 @@ int main(void)
 		cmocka_unit_test(test_inventory),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_detach_answers),
+		cmocka_unit_test(test_target_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

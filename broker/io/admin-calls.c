@@ -463,6 +463,8 @@ static const struct {
 	[CORE_ANSWER_IN_USE] = {"DeviceAlreadyAttached",
 				"{d} is in use by {u}: detach it there first (qvm-usb detach {u} {d})"},
 	[CORE_ANSWER_ALREADY] = {"DeviceAlreadyAttached", "{d} is already attached to {q}"},
+	[CORE_ANSWER_DETACHING] = {"QubesException",
+				   "{d} is still being detached from {u}: try again in a few seconds"},
 	[CORE_ANSWER_LOCKED] = {"QubesException", "{d} is locked: {b} has not confirmed that its attachment to {u} "
 						  "ended; if it stays so, restart {b}"},
 	[CORE_ANSWER_NO_SOURCE_AGENT] = {"QubesException",

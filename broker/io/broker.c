@@ -35,7 +35,8 @@ struct broker {
 	struct qubes *qubes;
 	struct udev_devices *udev;
 	struct core_qube_ref dom0;
-	uid_t caller; /* whose request is being handled; AUDIT_NOBODY: nobody's */
+	uid_t caller;          /* whose request is being handled; AUDIT_NOBODY: nobody's */
+	const char *requested; /* the qube that it names; NULL: none */
 
 	uint64_t audited_session; /* its record was tried while the core ran; 0: none */
 	bool audited;
@@ -48,15 +49,20 @@ static uint16_t domid_of(const struct broker *broker, struct core_qube_ref ref)
 	return qube ? qube->domid : 0;
 }
 
-static int write_record(struct broker *broker, const struct core_action *action, const char *event, const char *outcome,
-			bool durable)
+static const char *target_of(const struct core_device *device)
+{
+	return device && device->target_name[0] ? device->target_name : NULL;
+}
+
+static int write_record(struct broker *broker, const struct core_action *action, const char *event, const char *target,
+			const char *outcome, bool durable)
 {
 	const struct core_device *device = action->device;
 	struct audit_record record = {.event = event,
 				      .caller = broker->caller,
 				      .device = device,
 				      .qube = device ? core_find_qube(broker->core, device->ref.qube) : NULL,
-				      .target = device && device->target_name[0] ? device->target_name : NULL,
+				      .target = target,
 				      .session = action->session,
 				      .outcome = outcome};
 
@@ -72,7 +78,13 @@ static void note(struct broker *broker, const struct core_action *action)
 
 	if (!event)
 		event = action->device->was_attached ? "detached" : "attach-failed";
-	(void)write_record(broker, action, event, outcome_name(action->outcome), false);
+	(void)write_record(broker, action, event, target_of(action->device), outcome_name(action->outcome), false);
+}
+
+/* Names the qube that was asked for, which need not be the one that has the device. */
+static void refuse(struct broker *broker, const struct core_action *action)
+{
+	(void)write_record(broker, action, "refused", broker->requested, core_answer_text(action->answer), false);
 }
 
 /* A refusal is the only answer that no transition tells of. */
@@ -88,12 +100,13 @@ static void answer(struct broker *broker, const struct core_action *action)
 	case CORE_ANSWER_SELF:
 	case CORE_ANSWER_IN_USE:
 	case CORE_ANSWER_ALREADY:
+	case CORE_ANSWER_DETACHING:
 	case CORE_ANSWER_LOCKED:
 	case CORE_ANSWER_NO_SOURCE_AGENT:
 	case CORE_ANSWER_NO_TARGET_AGENT:
 	case CORE_ANSWER_NOT_ATTACHED:
 	case CORE_ANSWER_COUNT:
-		(void)write_record(broker, action, "refused", core_answer_text(action->answer), false);
+		refuse(broker, action);
 		break;
 	}
 	admin_answer(broker->admin, action);
@@ -107,7 +120,8 @@ static void emit(void *userdata, const struct core_action *action)
 	case CORE_DO_AUDIT:
 		assert(broker->audited_session == 0);
 		broker->audited_session = action->session;
-		broker->audited = write_record(broker, action, "attach-request", NULL, true) == 0;
+		broker->audited =
+			write_record(broker, action, "attach-request", target_of(action->device), NULL, true) == 0;
 		break;
 	case CORE_DO_NOTE:
 		note(broker, action);
@@ -167,12 +181,18 @@ static void request(struct broker *broker, enum core_event_type type, uint64_t t
 		    struct core_device_ref device, struct core_qube_ref target)
 {
 	struct core_event event = {.type = type, .now_usec = clock_now_usec()};
+	const struct core_qube *qube = core_find_qube(broker->core, target);
+	char name[LIMIT_QUBE_NAME + 1] = "";
 
+	if (qube)
+		memcpy(name, qube->name, sizeof(name));
 	event.request.token = token;
 	event.request.device = device;
 	event.request.target = target;
 	broker->caller = caller;
+	broker->requested = name[0] ? name : NULL;
 	(void)handle(broker, &event, NULL);
+	broker->requested = NULL;
 	broker->caller = AUDIT_NOBODY;
 }
 
