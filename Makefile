@@ -151,7 +151,7 @@ check: deps
 	@$(MAKE) --no-print-directory -j2 CONFIG=clang all
 	@$(MAKE) --no-print-directory -j2 CONFIG=fuzz fuzzers
 	@$(MAKE) --no-print-directory rig-images
-	@tests/list static unit gcc-san unit clang-san integration gcc-san fuzz $(CHECK_SECONDS) rig | tests/check -
+	@tests/list static unit gcc unit gcc-san unit clang-san integration gcc-san fuzz $(CHECK_SECONDS) rig | tests/check -
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 CONFIG=gcc all integration
