@@ -85,13 +85,18 @@ static int check_qube(const struct state *state, const char *name)
 	return -1;
 }
 
+static int no_backend(const struct state *state, const struct place *place)
+{
+	return runtime_error(state, "no such backend vm: '%s' (is it running?)", place->backend);
+}
+
 /* Reads the backend's devices and finds the named one. */
 static int find_device(struct state *state, const struct place *place, const struct device **ret_device)
 {
 	int r;
 
 	if (!inventory_has_qube(&state->inventory, place->backend))
-		return runtime_error(state, "no such backend vm!");
+		return no_backend(state, place);
 	r = inventory_read_devices(&state->options, &state->ids, place->backend, &state->inventory);
 	if (r >= 0)
 		return r;
@@ -275,7 +280,7 @@ static int run_detach(struct state *state)
 	if (state->options.n_args == 1)
 		return detach_all(state, qube);
 	if (!inventory_has_qube(&state->inventory, place.backend))
-		return runtime_error(state, "no such backend vm!");
+		return no_backend(state, &place);
 	admin_device_id_encode(place.id);
 	(void)snprintf(argument, sizeof(argument), "%s+%s+%s", place.backend, place.port,
 		       place.has_id ? place.id : "_");

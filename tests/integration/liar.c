@@ -3,12 +3,18 @@
  * liar: a hostile end of a USB session, for the tests. It takes the place of usb-proxy, starts the honest one behind it
  * (on a private socket channel, with the agent's fds), relays its stream, and changes fields of one message:
  *
- *     liar export|import USB-PROXY-OPTION... [--lie FIELD=VALUE[,FIELD=VALUE...]] [--kind KIND] [--nth N]
- *          [--proxy PATH] [--record FILE]
+ *     liar export|import USB-PROXY-OPTION... [--lie FIELD=VALUE[,FIELD=VALUE...]] [--kind KIND] [--nth N] [--flood N]
+ *          [--fit 1] [--silence N] [--proxy PATH] [--record FILE] [--told FILE]
  *
- * `export` lies in the replies, `import` in the requests. KIND: any, control, in, out, iso, unlink; the Nth (from 1) of it is
- * changed. VALUE: a number, or +N to be added to the truth. FIELDs: see the table. Without --lie it only relays; --record
- * keeps what was sent, lies included.
+ * `export` lies in the replies, `import` in the requests. KIND: any, hello (the exporter's preamble), control, in, out, iso,
+ * unlink; the Nth (from 1) of it is changed. VALUE: a number, or +N to be added to the truth. FIELDs: see the table.
+ * Without --lie it only relays.
+ *   --flood N    the message itself stays true, but before it N headers like it go out, with the lies (after one in seqnum,
+ *                each with a number of its own)
+ *   --fit 1      as much data follows as a false actual_length says: cut off, or zeros added
+ *   --silence N  N bytes of the message go out, and nothing more this way
+ *   --record     keeps what was sent, lies included
+ *   --told       this file is made when the lie is told
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +40,9 @@
 #define PIPE_SIZE (1024u * 1024u)
 #define SEEN 65536u /* requests remembered, by the low bits of their number */
 
-#define FIELD_PACKET 100 /* + offset: in the first packet descriptor */
+#define FIELD_PACKET 100 /* + offset: in the last packet descriptor */
+#define FIELD_HELLO 200  /* + offset: in the exporter's preamble and the snapshot behind it */
+#define HELLO_SHOWN (SNAPSHOT_PREAMBLE + 24u)
 
 static const struct {
 	const char *name;
@@ -62,10 +70,16 @@ static const struct {
 	{"packet_length", 104},
 	{"packet_actual", 108},
 	{"packet_status", 112},
+	{"hello_magic", 200},
+	{"hello_version", 204},
+	{"hello_devid", 208},
+	{"hello_length", 212},
+	{"hello_snapshot", 216},
+	{"hello_descriptors", 236},
 };
 
-static const char *const kinds[] = {"any", "control", "in", "out", "iso", "unlink"};
-enum kind { KIND_ANY, KIND_CONTROL, KIND_IN, KIND_OUT, KIND_ISO, KIND_UNLINK };
+static const char *const kinds[] = {"any", "control", "in", "out", "iso", "unlink", "hello"};
+enum kind { KIND_ANY, KIND_CONTROL, KIND_IN, KIND_OUT, KIND_ISO, KIND_UNLINK, KIND_HELLO };
 
 struct lie {
 	int offset;
@@ -80,9 +94,12 @@ struct flow {
 	uint8_t *bytes;
 	size_t at, ready, end;
 	uint64_t plain_left; /* preamble or data */
+	uint64_t pad_left;   /* zeros to be added to it */
+	uint64_t drop_left;  /* bytes to be taken away after it */
+	uint64_t flood_left; /* headers to be added before the one that is next */
+	uint64_t last_left;  /* bytes until silence */
 	uint32_t packets_left;
-	bool first_packet;
-	bool greeted, finished;
+	bool greeted, finished, silenced;
 };
 
 struct liar {
@@ -94,6 +111,9 @@ struct liar {
 	enum kind kind;
 	unsigned int nth, n_seen;
 	bool now; /* the message at hand is the one */
+	bool fit;
+	uint32_t flood, silence;
+	const char *told;
 	FILE *record;
 	pid_t child;
 	struct flow requests, replies;
@@ -118,6 +138,8 @@ static bool kind_matches(enum kind kind, bool in, bool control, bool iso, bool u
 		return iso;
 	case KIND_UNLINK:
 		return unlink;
+	case KIND_HELLO:
+		break;
 	}
 	return false;
 }
@@ -133,15 +155,75 @@ static void tell_lies(struct liar *l, uint8_t *bytes, int from, int to)
 	}
 }
 
-/* A whole header: notes what follows it, then lies in it. */
-static void take_header(struct liar *l, struct flow *f, uint8_t *bytes)
+static bool lies_in(const struct liar *l, int offset)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < l->n_lies; i++)
+		found |= l->lies[i].offset == offset;
+	return found;
+}
+
+static void tell(const struct liar *l)
+{
+	FILE *f = l->told ? fopen(l->told, "we") : NULL;
+
+	if (f)
+		(void)fclose(f);
+}
+
+/* This message is the one: what shall happen to it beside false fields. `bytes` is its header. */
+static void begin_lie(struct liar *l, struct flow *f, uint8_t *bytes)
+{
+	uint64_t truth = f->plain_left;
+	int32_t claimed;
+
+	tell(l);
+	tell_lies(l, bytes, 0, (int)USBIP_HEADER);
+	claimed = (int32_t)get_be32(bytes + 24);
+	if (l->fit && claimed < (int64_t)truth) {
+		f->plain_left = claimed > 0 ? (uint64_t)claimed : 0;
+		f->drop_left = truth - f->plain_left;
+	} else if (l->fit) {
+		f->pad_left = (uint64_t)claimed - truth;
+	}
+	if (l->silence) {
+		f->silenced = true;
+		f->last_left = (uint64_t)(bytes - (f->bytes + f->at)) + l->silence;
+	}
+}
+
+/* One more false header before the true one that is at `ready`. False: no room now. */
+static bool flood_once(struct liar *l, struct flow *f)
+{
+	uint8_t *bytes = f->bytes + f->ready;
+
+	if (PIPE_SIZE - f->end < USBIP_HEADER)
+		return false;
+	memmove(bytes + USBIP_HEADER, bytes, f->end - f->ready);
+	tell_lies(l, bytes, 0, (int)USBIP_HEADER);
+	if (lies_in(l, 4))
+		put_be32(bytes + 4, get_be32(bytes + 4) + (uint32_t)f->flood_left);
+	f->end += USBIP_HEADER;
+	f->ready += USBIP_HEADER;
+	if (--f->flood_left == 0)
+		l->now = false;
+	return true;
+}
+
+/* A whole header: notes what follows it, then lies in it. False: no room now. */
+static bool take_header(struct liar *l, struct flow *f, uint8_t *bytes)
 {
 	struct usbip_header h;
 	bool unlink, in, control;
 	uint32_t n_packets;
 
-	if (usbip_decode(bytes, &h))
-		return;
+	if (f->flood_left > 0)
+		return flood_once(l, f);
+	if (usbip_decode(bytes, &h)) {
+		f->ready += USBIP_HEADER;
+		return true;
+	}
 	unlink = h.command == USBIP_CMD_UNLINK || h.command == USBIP_RET_UNLINK;
 	if (h.command == USBIP_CMD_SUBMIT) {
 		l->seen[h.seqnum % SEEN].in = h.direction == USBIP_IN;
@@ -152,49 +234,112 @@ static void take_header(struct liar *l, struct flow *f, uint8_t *bytes)
 	in = l->seen[h.seqnum % SEEN].in;
 	control = l->seen[h.seqnum % SEEN].control;
 	n_packets = l->seen[h.seqnum % SEEN].n_packets;
+	if (f->lies_here && kind_matches(l->kind, in, control, n_packets > 0, unlink) && ++l->n_seen == l->nth) {
+		l->now = true;
+		if (l->flood) {
+			tell(l);
+			f->flood_left = l->flood;
+			return flood_once(l, f);
+		}
+	} else {
+		l->now = false;
+	}
 	if (h.command == USBIP_CMD_SUBMIT)
 		f->plain_left = in ? 0 : (uint32_t)h.cmd_submit.length;
 	else if (h.command == USBIP_RET_SUBMIT)
 		f->plain_left = in ? (uint32_t)h.ret_submit.actual_length : 0;
 	f->packets_left = unlink ? 0 : n_packets;
-	f->first_packet = true;
-	if (!f->lies_here)
+	if (l->now)
+		begin_lie(l, f, bytes);
+	f->ready += USBIP_HEADER;
+	return true;
+}
+
+/* The preamble of either side. */
+static void take_hello(struct liar *l, struct flow *f)
+{
+	uint8_t *bytes = f->bytes + f->ready;
+
+	f->plain_left = f->is_replies ? SNAPSHOT_PREAMBLE + get_le32(bytes + 12) : SNAPSHOT_GO;
+	f->greeted = true;
+	if (!f->is_replies || !f->lies_here || l->kind != KIND_HELLO)
 		return;
-	l->now = kind_matches(l->kind, in, control, n_packets > 0, unlink) && ++l->n_seen == l->nth;
-	tell_lies(l, bytes, 0, (int)USBIP_HEADER);
+	l->now = true;
+	tell(l);
+	tell_lies(l, bytes, FIELD_HELLO, FIELD_HELLO + (int)HELLO_SHOWN);
+	l->now = false;
+}
+
+/* Adds the zeros and drops the bytes that fit the data to a false length. True if anything changed. */
+static bool fit_data(struct flow *f)
+{
+	uint8_t *at = f->bytes + f->ready;
+	size_t left = f->end - f->ready;
+	size_t n = f->drop_left < left ? (size_t)f->drop_left : left;
+
+	if (n > 0) {
+		memmove(at, at + n, left - n);
+		f->end -= n;
+		f->drop_left -= n;
+		return true;
+	}
+	n = f->pad_left < PIPE_SIZE - f->end ? (size_t)f->pad_left : PIPE_SIZE - f->end;
+	if (n == 0 || f->drop_left > 0)
+		return false;
+	memmove(at + n, at, left);
+	memset(at, 0, n);
+	f->end += n;
+	f->ready += n;
+	f->pad_left -= n;
+	return true;
 }
 
 static void understand(struct liar *l, struct flow *f)
 {
-	while (f->ready < f->end) {
+	while (f->ready < f->end || f->pad_left > 0) {
 		size_t left = f->end - f->ready;
 		size_t n;
 
 		if (f->plain_left > 0) {
 			n = f->plain_left < left ? (size_t)f->plain_left : left;
+			if (n == 0)
+				return;
 			f->plain_left -= n;
 			f->ready += n;
-		} else if (!f->greeted) {
-			if (left < (f->is_replies ? SNAPSHOT_PREAMBLE : SNAPSHOT_GO))
+		} else if (f->drop_left > 0 || f->pad_left > 0) {
+			if (!fit_data(f))
 				return;
-			f->plain_left =
-				f->is_replies ? SNAPSHOT_PREAMBLE + get_le32(f->bytes + f->ready + 12) : SNAPSHOT_GO;
-			f->greeted = true;
+		} else if (!f->greeted) {
+			if (left < (f->is_replies ? HELLO_SHOWN : SNAPSHOT_GO))
+				return;
+			take_hello(l, f);
 		} else if (f->packets_left > 0) {
 			if (left < USBIP_ISO_PACKET)
 				return;
-			if (f->lies_here && f->first_packet)
+			if (f->lies_here && f->packets_left == 1)
 				tell_lies(l, f->bytes + f->ready, FIELD_PACKET, FIELD_PACKET + (int)USBIP_ISO_PACKET);
-			f->first_packet = false;
 			f->packets_left--;
 			f->ready += USBIP_ISO_PACKET;
-		} else {
-			if (left < USBIP_HEADER)
-				return;
-			take_header(l, f, f->bytes + f->ready);
-			f->ready += USBIP_HEADER;
+		} else if (left < USBIP_HEADER || !take_header(l, f, f->bytes + f->ready)) {
+			return;
 		}
 	}
+}
+
+/* Bytes that are off our hands. */
+static ssize_t send_on(struct flow *f)
+{
+	size_t len = f->ready - f->at;
+	ssize_t n;
+
+	if (!f->silenced)
+		return channel_write(f->to, f->bytes + f->at, len);
+	if (f->last_left == 0)
+		return (ssize_t)len; /* never sent */
+	n = channel_write(f->to, f->bytes + f->at, f->last_left < len ? (size_t)f->last_left : len);
+	if (n > 0)
+		f->last_left -= (uint64_t)n;
+	return n;
 }
 
 /* True if anything moved. */
@@ -203,8 +348,11 @@ static bool move(struct liar *l, struct flow *f)
 	bool moved = false;
 	ssize_t n;
 
-	if (f->at == f->end)
-		f->at = f->ready = f->end = 0;
+	if (f->at == f->ready && f->at > 0) {
+		memmove(f->bytes, f->bytes + f->at, f->end - f->at);
+		f->end -= f->at;
+		f->at = f->ready = 0;
+	}
 	if (f->end < PIPE_SIZE) {
 		n = channel_read(f->from, f->bytes + f->end, PIPE_SIZE - f->end);
 		if (n > 0) {
@@ -214,7 +362,7 @@ static bool move(struct liar *l, struct flow *f)
 	}
 	understand(l, f);
 	if (f->at < f->ready) {
-		n = channel_write(f->to, f->bytes + f->at, f->ready - f->at);
+		n = send_on(f);
 		if (n > 0) {
 			if (l->record && f->lies_here)
 				(void)fwrite(f->bytes + f->at, 1, (size_t)n, l->record);
@@ -304,6 +452,14 @@ static int take_option(struct liar *l, const char *name, char *value)
 		l->nth = (unsigned int)strtoul(value, NULL, 10);
 	else if (strcmp(name, "--proxy") == 0)
 		l->proxy = value;
+	else if (strcmp(name, "--flood") == 0)
+		l->flood = (uint32_t)strtoul(value, NULL, 10);
+	else if (strcmp(name, "--silence") == 0)
+		l->silence = (uint32_t)strtoul(value, NULL, 10);
+	else if (strcmp(name, "--fit") == 0)
+		l->fit = strcmp(value, "1") == 0;
+	else if (strcmp(name, "--told") == 0)
+		l->told = value;
 	else if (strcmp(name, "--record") == 0)
 		return (l->record = fopen(value, "we")) ? 0 : -errno;
 	else
@@ -399,9 +555,9 @@ int main(int argc, char **argv)
 	int r;
 
 	if (argc < 2 || (strcmp(argv[1], "export") != 0 && strcmp(argv[1], "import") != 0) || !mkdtemp(directory)) {
-		fputs("usage: liar export|import OPTION... [--lie FIELD=VALUE,...] [--kind KIND] [--nth N] [--proxy "
-		      "PATH] "
-		      "[--record FILE]\n",
+		fputs("usage: liar export|import OPTION... [--lie FIELD=VALUE,...] [--kind KIND] [--nth N] [--flood "
+		      "N]\n"
+		      "            [--fit 1] [--silence N] [--proxy PATH] [--record FILE] [--told FILE]\n",
 		      stderr);
 		return 2;
 	}

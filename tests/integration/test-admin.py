@@ -208,8 +208,8 @@ def test_help_and_manual_agree(server):
 
 def test_refusals_at_run_time(server):
     for row, text in [
-        (["attach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm!\n"),
-        (["detach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm!\n"),
+        (["attach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm: 'nope' (is it running?)\n"),
+        (["detach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm: 'nope' (is it running?)\n"),
         (["attach", "work", "sys-usb:9-9"], "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'\n"),
         (["info", "sys-usb:1-2:0781:5581:XX:u080650"],
          "qvm-usb: error: backend vm sys-usb doesn't expose usb device '1-2:0781:5581:XX:u080650'\n"),
