@@ -11,6 +11,8 @@
 
 #include "broker/io/agents-peer.h"
 #include "lib/base/base.h"
+#include "lib/base/text.h"
+#include "lib/digest/digest.h"
 
 static int tell_core(struct peer *peer, struct core_event *event, uint64_t now)
 {
@@ -98,6 +100,8 @@ static int on_device(struct peer *peer, const struct wire_message *m, uint64_t n
 {
 	struct core_device *device = &peer->c.device.device;
 
+	if (!text_is_usb_port(m->DEVICE.port))
+		return END_PORT;
 	peer->c.device = (struct core_event){.type = CORE_DEVICE};
 	peer->c.device_texts = 0;
 	device->ref.slot = m->DEVICE.slot;
@@ -326,6 +330,18 @@ static void queue_stop(struct connection *c, uint64_t session)
 	c->n_waiting++;
 }
 
+static void approve(const struct core_device *device, uint8_t ret_digest[WIRE_DIGEST])
+{
+	digest_approved(device->digest,
+			&(struct digest_shown){.speed = device->speed,
+					       .vendor = device->vendor,
+					       .product = device->product,
+					       .n_interfaces = device->n_interfaces,
+					       .interfaces = device->interfaces,
+					       .serial = device->serial},
+			ret_digest);
+}
+
 void dialogue_request(struct peer *peer, const struct core_action *action, uint16_t peer_domid)
 {
 	struct connection *c = &peer->c;
@@ -347,7 +363,7 @@ void dialogue_request(struct peer *peer, const struct core_action *action, uint1
 		m.IMPORT.session = action->session;
 		m.IMPORT.source = peer_domid;
 		m.IMPORT.class = action->device->class_id;
-		memcpy(m.IMPORT.digest, action->device->digest, sizeof(m.IMPORT.digest));
+		approve(action->device, m.IMPORT.digest);
 	} else {
 		if (!stop_is_under_way(c, action->session))
 			queue_stop(c, action->session);

@@ -95,8 +95,10 @@ int privilege_drop(const struct privilege_needs *needs)
 		return 0;
 	errno = 0;
 	account = getpwnam(needs->user);
-	if (!account && !needs->must_exist)
+	if (!account && !needs->must_exist) {
+		log_warning("there is no account %s: the broker goes on as root", needs->user);
 		return 0;
+	}
 	if (!account) {
 		errno = errno ? errno : ESRCH;
 		return failed(needs->user);

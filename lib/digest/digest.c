@@ -6,6 +6,8 @@
 
 #include <nettle/sha2.h>
 
+#include "lib/base/base.h"
+
 _Static_assert(DIGEST_SIZE == SHA256_DIGEST_SIZE, "digest size");
 
 void digest_sha256(const void *bytes, size_t len, uint8_t ret_digest[DIGEST_SIZE])
@@ -14,6 +16,23 @@ void digest_sha256(const void *bytes, size_t len, uint8_t ret_digest[DIGEST_SIZE
 
 	sha256_init(&context);
 	sha256_update(&context, len, bytes);
+	sha256_digest(&context, DIGEST_SIZE, ret_digest);
+}
+
+void digest_approved(const uint8_t snapshot_digest[DIGEST_SIZE], const struct digest_shown *shown,
+		     uint8_t ret_digest[DIGEST_SIZE])
+{
+	uint8_t head[6] = {shown->speed};
+	struct sha256_ctx context;
+
+	put_le16(head + 1, shown->vendor);
+	put_le16(head + 3, shown->product);
+	head[5] = shown->n_interfaces;
+	sha256_init(&context);
+	sha256_update(&context, DIGEST_SIZE, snapshot_digest);
+	sha256_update(&context, sizeof(head), head);
+	sha256_update(&context, 3 * (size_t)shown->n_interfaces, (const uint8_t *)shown->interfaces);
+	sha256_update(&context, strlen(shown->serial), (const uint8_t *)shown->serial);
 	sha256_digest(&context, DIGEST_SIZE, ret_digest);
 }
 

@@ -9,6 +9,23 @@
 
 void digest_sha256(const void *bytes, size_t len, uint8_t ret_digest[DIGEST_SIZE]);
 
+/* What the broker showed of a device, and what an importer finds in its snapshot. */
+struct digest_shown {
+	uint8_t speed; /* enum wire_speed */
+	uint16_t vendor, product;
+	uint8_t n_interfaces;
+	const uint8_t (*interfaces)[3]; /* n_interfaces codes, in order */
+	const char *serial;             /* "" if there is none */
+};
+
+/*
+ * The digest that a user's approval stands for: of a snapshot and of what was shown. A device qube that shows one device and
+ * has the snapshot of another is found out by the importer, which makes the second part anew from the snapshot itself; the
+ * broker cannot, for it reads no descriptors.
+ */
+void digest_approved(const uint8_t snapshot_digest[DIGEST_SIZE], const struct digest_shown *shown,
+		     uint8_t ret_digest[DIGEST_SIZE]);
+
 /* 64 hexadecimal digits and a NUL. */
 void digest_to_hex(const uint8_t digest[DIGEST_SIZE], char ret_text[2 * DIGEST_SIZE + 1]);
 

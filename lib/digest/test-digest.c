@@ -42,11 +42,44 @@ static void test_text_round_trip_and_faults(void **state _unused_)
 	}
 }
 
+/* Each thing that is shown counts. */
+static void test_approved(void **state _unused_)
+{
+	static const uint8_t codes[][3] = {{8, 6, 80}, {3, 1, 1}};
+	const struct digest_shown shown = {3, 0x0951, 0x1666, 1, codes, "AB12"};
+	const struct digest_shown others[] = {
+		{5, 0x0951, 0x1666, 1, codes, "AB12"},
+		{3, 0x0952, 0x1666, 1, codes, "AB12"},
+		{3, 0x0951, 0x1667, 1, codes, "AB12"},
+		{3, 0x0951, 0x1666, 2, codes, "AB12"},
+		{3, 0x0951, 0x1666, 0, codes, "AB12"},
+		{3, 0x0951, 0x1666, 1, codes + 1, "AB12"},
+		{3, 0x0951, 0x1666, 1, codes, "AB1"},
+		{3, 0x0951, 0x1666, 1, codes, ""},
+		{3, 0x0951, 0x1666, 1, codes,
+		 "AB12"
+		 "x"},
+	};
+	uint8_t snapshot[DIGEST_SIZE] = {1}, digest[DIGEST_SIZE], other[DIGEST_SIZE];
+
+	digest_approved(snapshot, &shown, digest);
+	digest_approved(snapshot, &shown, other);
+	assert_memory_equal(digest, other, DIGEST_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		digest_approved(snapshot, &others[i], other);
+		assert_memory_not_equal(digest, other, DIGEST_SIZE);
+	}
+	snapshot[31] = 1;
+	digest_approved(snapshot, &shown, other);
+	assert_memory_not_equal(digest, other, DIGEST_SIZE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_known_answer),
 		cmocka_unit_test(test_text_round_trip_and_faults),
+		cmocka_unit_test(test_approved),
 	};
 
 	return cmocka_run_group_tests_name("digest", tests, NULL, NULL);

@@ -99,7 +99,7 @@
 #define WIRE_FIELDS_IMPORT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U64(session)                                              \
 	U16(source) /* domain id */                               \
-	BYTES(digest, WIRE_DIGEST)                                \
+	BYTES(digest, WIRE_DIGEST) /* of the snapshot and what the user saw of it: digest_approved(), lib/digest/digest.h */ \
 	ENUM8(class, WIRE_CLASS_USB, WIRE_CLASS_USB)
 #define WIRE_FIELDS_STOP(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(session)
 #define WIRE_FIELDS_PING(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(nonce)

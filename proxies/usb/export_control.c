@@ -42,7 +42,8 @@ static void set_configuration(struct export_core *core, struct export_urb *urb)
 {
 	uint16_t value = value_of(urb);
 
-	if (value > 255 || (value != 0 && !usb_find_configuration(core->state.descriptors, (uint8_t)value))) {
+	/* 0 as well: a device that is unconfigured and configured again gets its own qube's drivers probed */
+	if (value > 255 || !usb_find_configuration(core->state.descriptors, (uint8_t)value)) {
 		stall(core, urb);
 		return;
 	}

@@ -14,25 +14,32 @@
 #define DESCRIPTOR_STRING 3u
 #define DEVICE_DESCRIPTOR_SIZE 18u
 
-static bool is_prefix_of(const uint8_t *data, size_t len, const uint8_t *whole, size_t whole_len)
+/* All that was asked for and is there, or nothing (less in a reply that failed): Linux takes a configuration that came short for the whole. */
+static bool is_answer_of(const uint8_t setup[8], bool good, const uint8_t *data, size_t len, const uint8_t *whole,
+			 size_t whole_len)
 {
-	return len <= whole_len && memcmp(data, whole, len) == 0;
+	size_t asked = get_le16(setup + 6);
+
+	if (asked < whole_len)
+		whole_len = asked;
+	return (len == whole_len || len == 0 || (!good && len < whole_len)) && memcmp(data, whole, len) == 0;
 }
 
-static bool check_device(const struct usb_snapshot *s, const uint8_t setup[8], const uint8_t *data, size_t len)
+static bool check_device(const struct usb_snapshot *s, const uint8_t setup[8], bool good, const uint8_t *data,
+			 size_t len)
 {
-	(void)setup;
-	return is_prefix_of(data, len, s->raw, DEVICE_DESCRIPTOR_SIZE);
+	return is_answer_of(setup, good, data, len, s->raw, DEVICE_DESCRIPTOR_SIZE);
 }
 
-static bool check_configuration(const struct usb_snapshot *s, const uint8_t setup[8], const uint8_t *data, size_t len)
+static bool check_configuration(const struct usb_snapshot *s, const uint8_t setup[8], bool good, const uint8_t *data,
+				size_t len)
 {
 	const struct usb_configuration *c;
 
 	if (setup[2] >= s->descriptors.n_configurations)
 		return len == 0;
 	c = &s->descriptors.configurations[setup[2]];
-	return is_prefix_of(data, len, s->raw + c->raw_offset, c->raw_len);
+	return is_answer_of(setup, good, data, len, s->raw + c->raw_offset, c->raw_len);
 }
 
 /*
@@ -65,16 +72,21 @@ static size_t string_to_safe(const uint8_t *units, size_t n_units, char *safe, s
 	return text_make_safe(utf8, n, safe, size);
 }
 
-static bool check_string(const struct usb_snapshot *s, const uint8_t setup[8], const uint8_t *data, size_t len)
+static bool check_string(const struct usb_snapshot *s, const uint8_t setup[8], bool good, const uint8_t *data,
+			 size_t len)
 {
 	char safe[LIMIT_TEXT + 2];
 	size_t whole, seen, n;
 
+	(void)good;
 	if (setup[2] == 0 || setup[2] != s->descriptors.i_serial || len == 0)
 		return true;
 	if (len == 1)
 		return true;
 	if (data[1] != DESCRIPTOR_STRING || data[0] < 2)
+		return false;
+	/* each character is at least one unit; a string that says to be shorter would be read no further than that */
+	if (data[0] < 2 + 2 * strlen(s->serial))
 		return false;
 	/* a prefix only if the kernel asked for no more: it takes a short answer for the whole string */
 	whole = len < get_le16(setup + 6) && len < data[0] ? len : data[0];
@@ -89,15 +101,15 @@ static bool check_string(const struct usb_snapshot *s, const uint8_t setup[8], c
 
 static const struct {
 	uint8_t type;
-	bool (*check)(const struct usb_snapshot *s, const uint8_t setup[8], const uint8_t *data, size_t len);
+	bool (*check)(const struct usb_snapshot *s, const uint8_t setup[8], bool good, const uint8_t *data, size_t len);
 } descriptor_checks[] = {
 	{DESCRIPTOR_DEVICE, check_device},
 	{DESCRIPTOR_CONFIGURATION, check_configuration},
 	{DESCRIPTOR_STRING, check_string},
 };
 
-bool import_check_control(const struct usb_snapshot *snapshot, const uint8_t setup[8], const uint8_t *untrusted_data,
-			  size_t len)
+bool import_check_control(const struct usb_snapshot *snapshot, const uint8_t setup[8], bool good,
+			  const uint8_t *untrusted_data, size_t len)
 {
 	static const uint8_t get_descriptor[2] = {0x80, 0x06};
 
@@ -105,6 +117,6 @@ bool import_check_control(const struct usb_snapshot *snapshot, const uint8_t set
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(descriptor_checks); i++)
 		if (descriptor_checks[i].type == setup[3])
-			return descriptor_checks[i].check(snapshot, setup, untrusted_data, len);
+			return descriptor_checks[i].check(snapshot, setup, good, untrusted_data, len);
 	return true;
 }

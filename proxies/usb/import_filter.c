@@ -7,7 +7,10 @@
  *   - a RET_SUBMIT completes the request at once, even while its data is still being sent: only a request that has gone
  *     by entirely may be answered;
  *   - usb_kill_urb() waits without limit for the answer to an UNLINK: hence the watchdog, and hence a request that does
- *     not fit our limits for too long is refused here, lest the UNLINK behind it never be read.
+ *     not fit our limits for too long is refused here, lest the UNLINK behind it never be read;
+ *   - a closed connection completes nothing: that is done by the hub's thread, under the device's lock. A driver that waits
+ *     under that lock (an ioctl of usbfs) for its requests would wait for ever, and with it the hub and the port: hence
+ *     import_filter_let_go().
  */
 #include <assert.h>
 #include <string.h>
@@ -121,7 +124,9 @@ static int record_unlink(struct import_filter *f, const struct usbip_header *h, 
 	bool comes_later = !f->any_submit || (int32_t)(h->unlink_seqnum - f->last_submit) > 0;
 	int slot;
 
-	if (urb == SEQ_NONE && comes_later && f->n_early < IMPORT_EARLY_UNLINKS) {
+	if (urb == SEQ_NONE && comes_later) {
+		if (f->n_early == IMPORT_EARLY_UNLINKS)
+			return IMPORT_FAULT_KERNEL;
 		f->early[f->n_early].target = h->unlink_seqnum;
 		memcpy(f->early[f->n_early++].bytes, bytes, USBIP_HEADER);
 		return 1;
@@ -341,7 +346,8 @@ static int reply_submit(struct import_filter *f, const struct usbip_header *h, u
 		return 0;
 	if (urb->iso)
 		fault = check_packets(f, slot, bytes + USBIP_HEADER + data, r->actual_length, &errors);
-	else if (urb->ep == 0 && !import_check_control(f->snapshot, urb->setup, bytes + USBIP_HEADER, data))
+	else if (urb->ep == 0 && !import_check_control(f->snapshot, urb->setup, r->status == WIRE_STATUS_OK,
+						       bytes + USBIP_HEADER, data))
 		fault = IMPORT_FAULT_DESCRIPTOR;
 	if (fault)
 		return fault;
@@ -377,6 +383,8 @@ static int reply_unlink(struct import_filter *f, const struct usbip_header *h, u
 	urb = seq_index_find(&f->urb_index, f->unlinks[slot].target);
 	if (h->unlink_status != (urb == SEQ_NONE ? WIRE_STATUS_OK : WIRE_STATUS_UNLINKED))
 		return IMPORT_FAULT_UNLINK;
+	if (urb != SEQ_NONE && !f->urbs[urb].passed)
+		return IMPORT_FAULT_UNLINK; /* the kernel still reads its buffer */
 	good.unlink_status = h->unlink_status;
 	usbip_encode(&good, bytes);
 	if (urb != SEQ_NONE)
@@ -441,8 +449,10 @@ int import_filter_replies(struct import_filter *f, uint8_t *untrusted_bytes, siz
 		if (f->n_refused > 0 || len - pass < USBIP_HEADER)
 			break;
 		fault = reply_header(f, untrusted_bytes + pass, len - pass, &used);
-		if (fault)
+		if (fault) {
+			*ret_pass = pass;
 			return fault;
+		}
 		if (used == 0)
 			break;
 		pass += used;
@@ -464,6 +474,51 @@ bool import_filter_insert_reply(struct import_filter *f, uint8_t bytes[USBIP_HEA
 	usbip_encode(&h, bytes);
 	memmove(f->refused, f->refused + 1, --f->n_refused * sizeof(f->refused[0]));
 	return true;
+}
+
+static int oldest_passed(const struct import_filter *f)
+{
+	int oldest = SEQ_NONE;
+
+	for (int slot = 0; slot < (int)LIMIT_URBS; slot++) {
+		const struct import_urb *urb = &f->urbs[slot];
+
+		if (!urb->passed || seq_index_find(&f->urb_index, urb->seqnum) != slot)
+			continue;
+		if (oldest == SEQ_NONE || (int32_t)(urb->seqnum - f->urbs[oldest].seqnum) < 0)
+			oldest = slot;
+	}
+	return oldest;
+}
+
+size_t import_filter_let_go(struct import_filter *f, uint8_t bytes[IMPORT_LET_GO_MAX])
+{
+	int slot = f->reply_left > 0 ? SEQ_NONE : oldest_passed(f);
+	struct usbip_header h = {.command = USBIP_RET_SUBMIT};
+	const struct import_urb *urb;
+
+	if (slot == SEQ_NONE)
+		return 0;
+	urb = &f->urbs[slot];
+	h.seqnum = urb->seqnum;
+	h.ret_submit = (struct usbip_ret_submit){
+		.status = WIRE_STATUS_SHUTDOWN,
+		.start_frame = urb->start_frame,
+		.n_packets = urb->n_packets,
+		.error_count = urb->n_packets,
+	};
+	usbip_encode(&h, bytes);
+	for (size_t i = 0; i < urb->n_packets; i++) {
+		const struct usbip_iso_packet p = {
+			.offset = f->packets[slot][i].offset,
+			.length = f->packets[slot][i].length,
+			.status = WIRE_STATUS_SHUTDOWN,
+		};
+
+		usbip_iso_encode(&p, bytes + USBIP_HEADER + i * USBIP_ISO_PACKET);
+	}
+	remove_urb(f, slot);
+	return USBIP_HEADER + urb->n_packets * USBIP_ISO_PACKET;
 }
 
 /* Time ---------------------------------------------------------------------------------------------------------- */

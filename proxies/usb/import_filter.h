@@ -42,7 +42,7 @@
 /* The most that is held back of a reply: the caller's buffer must have room for it. */
 #define IMPORT_HOLD_MAX (USBIP_HEADER + LIMIT_TRANSFER + LIMIT_ISO_PACKETS * USBIP_ISO_PACKET)
 
-#define IMPORT_EARLY_UNLINKS 16u
+#define IMPORT_EARLY_UNLINKS LIMIT_URBS
 #define IMPORT_REFUSALS 64u
 
 /* Why a session ends here; positive. */
@@ -98,7 +98,7 @@ struct import_filter {
 	uint32_t last_submit;
 	uint64_t blocked_since_usec; /* 0: not blocked */
 	bool refusing;
-	uint8_t n_early;
+	uint16_t n_early;
 	struct {
 		uint32_t target;
 		uint8_t bytes[USBIP_HEADER];
@@ -136,13 +136,23 @@ bool import_filter_insert_command(struct import_filter *filter, uint64_t now_use
 
 /*
  * Looks at the exporter's bytes and makes headers good in place: the first *ret_pass of them may go to the kernel. The
- * rest must be shown again, together with more. 0, or an import_fault (then nothing of `bytes` may go on).
+ * rest must be shown again, together with more. 0, or an import_fault (then nothing of the rest may go on).
  */
 int import_filter_replies(struct import_filter *filter, uint8_t *untrusted_bytes, size_t len, uint64_t now_usec,
 			  size_t *ret_pass);
 
 /* A PDU of USBIP_HEADER bytes to send to the kernel right after the bytes that were passed before; false: none, or not in the middle of a reply. */
 bool import_filter_insert_reply(struct import_filter *filter, uint8_t bytes[USBIP_HEADER]);
+
+/* The most that import_filter_let_go() writes. */
+#define IMPORT_LET_GO_MAX (USBIP_HEADER + LIMIT_ISO_PACKETS * USBIP_ISO_PACKET)
+
+/*
+ * The session is over: answers the oldest request that is outstanding with -ESHUTDOWN, as a controller does whose device was
+ * pulled out. Returns the bytes to send to the kernel after all that was passed before; 0: nothing is left, or the middle of a
+ * reply was passed and nothing may follow it.
+ */
+size_t import_filter_let_go(struct import_filter *filter, uint8_t bytes[IMPORT_LET_GO_MAX]);
 
 /* Our side is slow (the kernel does not read): the clock of the current reply starts again. */
 void import_filter_defer(struct import_filter *filter, uint64_t now_usec);

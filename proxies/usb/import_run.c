@@ -17,6 +17,8 @@
 #define REPLIES_SIZE (IMPORT_HOLD_MAX + 256u * 1024u)
 #define INSERT_ROOM ((IMPORT_EARLY_UNLINKS + IMPORT_REFUSALS) * USBIP_HEADER)
 #define SOCKET_BUFFER (4 * 1024 * 1024)
+#define LET_GO_QUIET_MSEC 30
+#define LET_GO_USEC (500 * USEC_PER_MSEC) /* less than TIMEOUT_PROXY_EXIT_USEC */
 
 /* [at, passed) may be sent on, [passed, end) has not gone past the filter. */
 struct flow {
@@ -41,7 +43,7 @@ static size_t flow_room(struct flow *flow)
 {
 	if (flow->at == flow->end) {
 		flow->at = flow->passed = flow->end = 0;
-	} else if (flow->at > 0 && flow->size - flow->end < flow->size / 4) {
+	} else if (flow->at > 0 && flow->end + flow->size / 4 > flow->size) {
 		memmove(flow->bytes, flow->bytes + flow->at, flow->end - flow->at);
 		flow->passed -= flow->at;
 		flow->end -= flow->at;
@@ -50,7 +52,13 @@ static size_t flow_room(struct flow *flow)
 	return flow->size > flow->end ? flow->size - flow->end : 0;
 }
 
-/* Puts a PDU behind what was passed. There is INSERT_ROOM beyond the size for it. */
+/* There is INSERT_ROOM beyond the size; it is had again when what is before it was sent. */
+static bool flow_has_insert_room(const struct flow *flow)
+{
+	return flow->end + USBIP_HEADER <= flow->size + INSERT_ROOM;
+}
+
+/* Puts a PDU behind what was passed. */
 static void flow_insert(struct flow *flow, const uint8_t pdu[USBIP_HEADER])
 {
 	memmove(flow->bytes + flow->passed + USBIP_HEADER, flow->bytes + flow->passed, flow->end - flow->passed);
@@ -120,21 +128,27 @@ static enum outcome read_exactly(struct import_session *s, uint8_t *bytes, size_
 	return OUTCOME_COUNT;
 }
 
-/* The snapshot is the one that the broker named: only then is anything in it looked at. OUTCOME_COUNT: it is. */
+/* The snapshot is the one that the broker named, and is of the device that the broker showed. OUTCOME_COUNT: it is. */
 static enum outcome check_snapshot(struct import_session *s, size_t len)
 {
-	uint8_t digest[DIGEST_SIZE];
-	int fault;
+	const struct usb_descriptors *d = &s->snapshot.descriptors;
+	uint8_t digest[DIGEST_SIZE], approved[DIGEST_SIZE];
+	int fault = usb_snapshot_parse(s->snapshot_bytes, len, &s->snapshot);
 
-	digest_sha256(s->snapshot_bytes, len, digest);
-	if (memcmp(digest, s->session.options->digest, sizeof(digest)) != 0)
-		return OUTCOME_CHANGED;
-	fault = usb_snapshot_parse(s->snapshot_bytes, len, &s->snapshot);
 	if (fault) {
 		log_error("the snapshot is not valid: %s", usb_descriptor_fault_text(fault));
-		return OUTCOME_UNSUPPORTED;
+		return OUTCOME_CHANGED;
 	}
-	return OUTCOME_COUNT;
+	digest_sha256(s->snapshot_bytes, len, digest);
+	digest_approved(digest,
+			&(struct digest_shown){.speed = s->snapshot.speed,
+					       .vendor = d->vendor,
+					       .product = d->product,
+					       .n_interfaces = d->n_interface_codes,
+					       .interfaces = d->interface_codes,
+					       .serial = s->snapshot.serial},
+			approved);
+	return memcmp(approved, s->session.options->digest, sizeof(approved)) == 0 ? OUTCOME_COUNT : OUTCOME_CHANGED;
 }
 
 static enum outcome greet(struct import_session *s)
@@ -247,14 +261,14 @@ static int filter_replies(struct import_session *s, uint64_t now)
 	do {
 		bool inserted = false;
 
-		while (import_filter_insert_reply(&s->filter, pdu)) {
+		while (flow_has_insert_room(r) && import_filter_insert_reply(&s->filter, pdu)) {
 			flow_insert(r, pdu);
 			inserted = true;
 		}
 		fault = import_filter_replies(&s->filter, r->bytes + r->passed, r->end - r->passed, now, &pass);
+		r->passed += pass;
 		if (fault)
 			return fault;
-		r->passed += pass;
 		if (!inserted && pass == 0)
 			return 0;
 	} while (s->filter.n_refused > 0);
@@ -345,6 +359,77 @@ static enum outcome serve(struct import_session *s)
 	}
 }
 
+/* True: all of it was sent before `give_up_usec`. */
+static bool send_all(const uint8_t *bytes, size_t len, uint64_t give_up_usec)
+{
+	while (len > 0) {
+		ssize_t n = send(PROXY_FD_DATA, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		struct pollfd fd = {.fd = PROXY_FD_DATA, .events = POLLOUT};
+		uint64_t now = session_now();
+
+		if (n > 0) {
+			bytes += n;
+			len -= (size_t)n;
+			continue;
+		}
+		if (n == 0 || (errno != EAGAIN && errno != EINTR) || now >= give_up_usec ||
+		    poll(&fd, 1, (int)((give_up_usec - now) / USEC_PER_MSEC) + 1) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* Answers all that the kernel waits for. False: it does not take the answers. */
+static bool answer_all(struct import_session *s, uint64_t give_up_usec)
+{
+	static uint8_t bytes[IMPORT_LET_GO_MAX];
+	size_t n;
+
+	while (import_filter_insert_reply(&s->filter, bytes))
+		if (!send_all(bytes, USBIP_HEADER, give_up_usec))
+			return false;
+	while ((n = import_filter_let_go(&s->filter, bytes)) > 0)
+		if (!send_all(bytes, n, give_up_usec))
+			return false;
+	return true;
+}
+
+/* Requests that came meanwhile; they go nowhere. False: none came for a while, or the kernel let go of the port. */
+static bool take_more(struct import_session *s)
+{
+	struct pollfd fd = {.fd = PROXY_FD_DATA, .events = POLLIN};
+	struct flow *c = &s->commands;
+	size_t room = flow_room(c);
+	ssize_t n;
+
+	if (room == 0 || poll(&fd, 1, LET_GO_QUIET_MSEC) <= 0 || (fd.revents & (POLLHUP | POLLERR)))
+		return false;
+	n = recv(PROXY_FD_DATA, c->bytes + c->end, room, MSG_DONTWAIT);
+	if (n <= 0)
+		return false;
+	c->end += (size_t)n;
+	if (filter_commands(s, session_now()))
+		return false;
+	c->at = c->passed;
+	return true;
+}
+
+/*
+ * What the kernel still waits for ends as if the device were pulled out, and what it then tries again, until it has nothing
+ * outstanding when its socket is closed: what was would only end by its time-outs, with the hub's thread waiting.
+ */
+static void let_go(struct import_session *s)
+{
+	uint64_t give_up = session_now() + LET_GO_USEC;
+	const struct flow *r = &s->replies;
+
+	if (s->kernel_closed || !send_all(r->bytes + r->at, r->passed - r->at, give_up))
+		return;
+	s->commands.at = s->commands.passed;
+	while (answer_all(s, give_up) && session_now() < give_up && take_more(s))
+		continue;
+}
+
 int import_run(const struct session_options *options)
 {
 	static struct import_session s;
@@ -363,6 +448,7 @@ int import_run(const struct session_options *options)
 	if (outcome == OUTCOME_COUNT) {
 		import_filter_init(&s.filter, &s.snapshot);
 		outcome = session_report(PROXY_READY, s.snapshot.speed, s.devid) ? OUTCOME_STOPPED : serve(&s);
+		let_go(&s);
 	}
 	session_end(&s.session, outcome);
 	return EXIT_SUCCESS;

@@ -87,7 +87,8 @@ static const struct {
 	{"--peer", "DOMID", "the other qube's domain id", 3, 3, take_peer},
 	{"--service", "NAME", "the channel's name, e.g. qdb/1f", 3, 3, take_service},
 	{"--devid", "N", "export: the device's number in USB/IP", MODE_EXPORT, MODE_EXPORT, take_devid},
-	{"--digest", "HEX", "import: SHA-256 of the snapshot that was approved", MODE_IMPORT, MODE_IMPORT, take_digest},
+	{"--digest", "HEX", "import: what was approved, as the broker's IMPORT has it", MODE_IMPORT, MODE_IMPORT,
+	 take_digest},
 	{"--user", "NAME", "the account to become (qdb-proxy)", 3, 0, take_user},
 };
 

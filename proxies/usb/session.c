@@ -88,6 +88,12 @@ enum outcome session_channel_outcome(const struct session *session)
 	return OUTCOME_INTERNAL;
 }
 
+/* A stream that is cut has no orderly end: the other side shall not take it for one. */
+static bool is_cut(enum outcome outcome)
+{
+	return outcome == OUTCOME_PEER_CHEATED || outcome == OUTCOME_CHANGED || outcome == OUTCOME_TIMED_OUT;
+}
+
 void session_end(struct session *session, enum outcome outcome)
 {
 	const struct proxy_report report = {
@@ -98,7 +104,7 @@ void session_end(struct session *session, enum outcome outcome)
 	};
 	uint64_t give_up = session_now() + FINISH_USEC;
 
-	while (session->channel && channel_state(session->channel) == CHANNEL_OPEN) {
+	while (session->channel && channel_state(session->channel) == CHANNEL_OPEN && !is_cut(outcome)) {
 		uint64_t now = session_now();
 
 		if (channel_finish(session->channel) != CHANNEL_NOT_YET || now >= give_up ||

@@ -43,7 +43,7 @@ int session_report(enum proxy_report_type type, uint8_t speed, uint32_t devid);
 int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool want_read, bool want_write,
 		 uint64_t deadline_usec);
 
-/* Says end-of-stream as far as the peer lets it, and the last word to the agent. */
+/* Says end-of-stream (unless the session is cut) as far as the peer lets it, and the last word to the agent. */
 void session_end(struct session *session, enum outcome outcome);
 
 /* The outcome of a channel that is no longer open; OUTCOME_COUNT while it is. */

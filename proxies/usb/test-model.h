@@ -713,15 +713,27 @@ static inline bool model_move_replies(struct model *m, bool strict)
 	MODEL_CHECK(exact);
 	memcpy(exact, from->bytes + from->at, len);
 	m->fault = import_filter_replies(&m->filter, exact, len, m->now_usec, &pass);
-	if (!m->fault) {
-		stream_put(&m->client.received, exact, pass);
-		/* what was held back is shown again as the filter left it */
-		memcpy(from->bytes + from->at, exact, len);
-		from->at += pass;
-		client_receive(&m->client, strict);
-	}
+	stream_put(&m->client.received, exact, pass);
+	/* what was held back is shown again as the filter left it */
+	memcpy(from->bytes + from->at, exact, len);
+	from->at += pass;
+	client_receive(&m->client, strict);
 	free(exact);
 	return moved || pass > 0;
+}
+
+/* After a fault: every request that went out is answered all the same. */
+static inline void model_let_go(struct model *m)
+{
+	static uint8_t bytes[IMPORT_LET_GO_MAX];
+	size_t n;
+
+	while ((n = import_filter_let_go(&m->filter, bytes)) > 0)
+		stream_put(&m->client.received, bytes, n);
+	client_receive(&m->client, false);
+	MODEL_CHECK(stream_len(&m->client.received) == 0);
+	for (size_t i = 0; i < MODEL_URBS; i++)
+		MODEL_CHECK(!m->client.urbs[i].in_flight);
 }
 
 static inline bool model_move(struct model *m, bool strict)

@@ -51,19 +51,11 @@ def kill_process(rig, domain, program, busy):
     works_again(rig)
 
 
-def test_kill_exporting_proxy_idle(rig):
-    kill_process(rig, "sys-usb", "usb-proxy", busy=False)
-
-
-def test_kill_exporting_proxy_busy(rig):
+def test_kill_exporting_proxy(rig):
     kill_process(rig, "sys-usb", "usb-proxy", busy=True)
 
 
-def test_kill_importing_proxy_idle(rig):
-    kill_process(rig, "work", "usb-proxy", busy=False)
-
-
-def test_kill_importing_proxy_busy(rig):
+def test_kill_importing_proxy(rig):
     kill_process(rig, "work", "usb-proxy", busy=True)
 
 
