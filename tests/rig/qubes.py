@@ -157,7 +157,8 @@ class Qubes:
     def grants(self, owner, to):
         """How many grant entries of one domain are for another one, as the hypervisor counts them."""
         self.dom0.run("xl dmesg -c >/dev/null; xl debug-keys g")
-        text = self.dom0.run("xl dmesg").out
+        # the hypervisor prints it later, in its own time
+        text = self.dom0.wait_for("xl dmesg >/run/grants; grep -q 'gnttab_usage_print_all . done' /run/grants && cat /run/grants").out
         owner_id, to_id = self.rig[owner].domid, self.rig[to].domid
         part = re.search(rf"grant-table for remote d{owner_id}\b(.*?)(?=grant-table for remote|\Z)", text, re.S)
         if not part:

@@ -170,7 +170,7 @@ class Rig:
                 "-fsdev", "local,id=share,path=share,security_model=none",
                 "-device", "virtio-9p-pci,fsdev=share,mount_tag=rig",
                 "-kernel", "xen", "-append",
-                "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=warning "
+                "console=com1 com1=115200,8n1 conring_size=256k loglvl=warning guest_loglvl=warning "
                 f"dom0_mem={self.dom0_memory}M,max:{self.dom0_memory}M dom0_max_vcpus=1 dom0_vcpus_pin "
                 "spec-ctrl=no xpti=no",
                 "-initrd", f"share/vmlinux {dom0},dom0.img"] + hardware.audio_arguments() + self.qemu_args
