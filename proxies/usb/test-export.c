@@ -145,6 +145,7 @@ static const struct request requests[] = {
 	{"control out of 65535", 1, 5, D, 0, 0, 65535, 0, {0x40, 6, 0, 0, 0, 0, 255, 255}, 65535, WIRE_STATUS_STALL},
 	{"UC14 SET_ADDRESS", 1, 5, D, 0, 0, 0, 0, {0, 5, 7, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_STALL},
 	{"UC14 SET_DESCRIPTOR", 1, 5, D, 0, 0, 4, 0, {0, 7, 0, 1, 0, 0, 4, 0}, 4, WIRE_STATUS_STALL},
+	{"UC13 HP13 no configuration at all", 1, 5, D, 0, 0, 0, 0, {0, 9, 0, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_STALL},
 	{"UC13 unknown configuration", 1, 5, D, 0, 0, 0, 0, {0, 9, 3, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_STALL},
 	{"UC13 configuration 0x101", 1, 5, D, 0, 0, 0, 0, {0, 9, 1, 1, 0, 0, 0, 0}, 0, WIRE_STATUS_STALL},
 	{"UC13 configuration in disguise", 1, 5, D, 0, 0, 0, 0, {0x01, 9, 2, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_STALL},
