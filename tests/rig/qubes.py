@@ -122,10 +122,15 @@ class Qubes:
         return f"{d['backend']}:{d['port']}"
 
     def attach(self, target, d, timeout=60):
-        try:
-            return self.usb("attach", target, self.device(d), timeout=timeout)
-        except Exception as e:
-            raise AssertionError(f"{e}\n{self.logs()}") from e
+        """Attaches; waits for a qube whose agent has not reported yet, as after its start, and for nothing else."""
+        deadline = time.monotonic() + timeout
+        while True:
+            r = self.usb("attach", target, self.device(d), check=False, timeout=timeout)
+            if r.rc == 0:
+                return r
+            if "no device agent" not in r.err or time.monotonic() > deadline:
+                raise AssertionError(f"attach {self.device(d)} to {target}: {r}\n{self.logs()}")
+            time.sleep(0.5)
 
     def detach(self, target, d, timeout=60):
         return self.usb("detach", target, self.device(d), timeout=timeout)

@@ -68,8 +68,10 @@ def test_network(rig):
     net.up()
     d = qubes.wait_listed(serial="NET1")
     qubes.attach("work", d)
-    near = rig["work"].wait_for("for n in /sys/class/net/*; do readlink -f $n | grep -q vhci_hcd && echo ${n##*/} && exit 0; done; false",
-                                timeout=60).out.strip()
+    interface = "for n in /sys/class/net/*; do readlink -f $n | grep -q vhci_hcd && echo ${n##*/} && exit 0; done; false"
+    rig["work"].wait_for(interface)
+    rig["work"].settle()  # udev gives it another name
+    near = rig["work"].run(interface).out.strip()
     rig["work"].run(f"ip addr add 10.9.9.2/24 dev {near} && ip link set {near} up")
     far = net.interface()
     usb.run(f"ip addr add 10.9.9.1/24 dev {far} && ip link set {far} up")
