@@ -295,7 +295,7 @@ class Stage:
             self.twin.check_goes_on()
         assert not self.strange, "the kernel's log is not empty:\n" + "\n".join(self.strange)
 
-    def run(self, lies, parallel=True, between=12):
+    def run(self, lies, parallel=True, between=16):
         """Tells all lies, `between` at a time; then checks."""
         lies = list(lies)
         for n in range(0, len(lies), between):
