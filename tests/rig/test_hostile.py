@@ -28,18 +28,15 @@ ISO = [(f, v, CUT if f == "number_of_packets" else r) for f, v, r in HEADER] + [
 
 REWRITTEN = ",".join(f"{f}={v}" for f, v, r in HEADER if r == GOOD)
 SINGLE = [
-    Lie("command=5", CUT, "control", 2), Lie("command=1", CUT), # UR03
-    Lie("seqnum=+1000", CUT), # UR01
+    Lie("command=5", CUT, "control", 2), Lie("command=1", CUT), Lie("seqnum=+1000", CUT),               # UR03, UR01
     Lie(REWRITTEN, GOOD), Lie(REWRITTEN, GOOD, "control", 2),                                           # each alone: FULL
     Lie("status=1", CUT), Lie("status=-104", CUT, "control", 3), Lie("status=-32", GOOD, nth=9),
     Lie("actual_length=-1", CUT, "control", 2), Lie("actual_length=0xfffffffc", CUT, "out"),            # UR05
-        Lie("actual_length=0", CUT, "out", 3, "--flood 1"),            # UR02: answered twice
-    Lie("", CUT, "in", 4, "--silence 20"),                                                              # UR19
-    Lie("hello_length=-1", CUT, "hello"),
-    Lie("hello_descriptors=-1", CUT, "hello"), Lie("hello_devid=-1", EITHER, "hello"),
+    Lie("actual_length=0", CUT, "out", 3, "--flood 1"), Lie("", CUT, "in", 4, "--silence 20"),          # UR02, UR19
+    Lie("hello_length=-1", CUT, "hello"), Lie("hello_descriptors=-1", CUT, "hello"),
+    Lie("hello_devid=-1", EITHER, "hello"),
     Lie("number_of_packets=+1", CUT, "iso", 2), Lie("number_of_packets=0x7fffffff", CUT, "iso", 1),     # UR10, KE04
-    Lie("packet_actual=-16", CUT, "iso", 2),                                                            # UR12, UR14
-    Lie("packet_status=5", CUT, "iso", 2),
+    Lie("packet_actual=-16", CUT, "iso", 2), Lie("packet_status=5", CUT, "iso", 2),                     # UR12, UR14
     Lie("packet_offset=0x70000000,packet_length=-1,error_count=1000", GOOD, "iso", 2),                  # UR17
 ]
 SINGLE_MORE = (
