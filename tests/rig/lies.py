@@ -70,7 +70,8 @@ ORDINARY = [re.compile(p) for p in (
     r"^(critical |device offline |)(I/O |medium |target |)error, dev sd[a-z]+, sector \d+",
     r"^Buffer I/O error on dev sd[a-z]+, logical block \d+, async page read$",
     r"^Dev sd[a-z]+: unable to read RDB block 0$",
-    r"^usbtest \d+-\d+:\d+\.\d+: (Linux gadget zero|\S+-speed \{|TEST 1[56]:|\.\.\. iso|iso |total |timeout|failed |couldn't get|during the test, \d+ errors)",
+    r"^usbtest \d+-\d+:\d+\.\d+: (Linux gadget zero|\S+-speed \{|TEST 1[56]:|\.\.\. iso|iso |total )",
+    r"^usbtest \d+-\d+:\d+\.\d+: (timeout|failed |couldn't get|during the test, \d+ errors)",
     r"^vhci_hcd vhci_hcd\.0: (pdev\(\d+\) rhport\(\d+\) sockfd\(\d+\)|devid\(\d+\) speed\(\d+\)|Device attached)",
     r"^vhci_hcd: (connection closed|connection reset by peer|release socket|disconnect device|stop threads)$",
     r"^vhci_hcd: not connected \d+$",  # the agent detaches a port that the kernel frees at the same moment
@@ -85,6 +86,12 @@ ORDINARY_EXPORTER = ORDINARY + [re.compile(p) for p in (
     r"^usbtest ",
     r"^gadget: |^configfs-gadget |^dummy_udc|^Mass Storage Function|^LUN: ",
 )]
+
+
+def install(domain, wrapper):
+    """In the place of usb-proxy, which is there at every moment: the agent looks for it when it starts."""
+    domain.put(PROXY + ".new", wrapper.encode(), mode=0o755)
+    domain.run(f"mv {PROXY}.new {PROXY}")
 
 
 class Lie:
@@ -138,8 +145,8 @@ class Lane:
 
     def in_target(self, target):
         """Shell that sets d to the device's folder in sysfs, or ends."""
-        return (f"cd /sys/bus/usb/devices; d=; for s in */serial; do read -r x <$s && [ $x = {self.serial} ] && d=${{s%/serial}}; "
-                "done 2>/dev/null; [ -n \"$d\" ] || exit 3; ")
+        return ("cd /sys/bus/usb/devices; d=; for s in */serial; do "
+                f"read -r x <$s && [ $x = {self.serial} ] && d=${{s%/serial}}; done 2>/dev/null; [ -n \"$d\" ] || exit 3; ")
 
     def probe_stick(self, target):
         r = target.run(self.in_target(target) + "set -- $d/$d:*/host*/target*/*/block/*; b=${1##*/}; "
@@ -252,12 +259,10 @@ class Stage:
         self.strange = []  # lines of a kernel's log that are about a lie
         self.unheard = set()
         for domain in (self.target, rig["sys-usb"]):
-            domain.run(f"mkdir -p /run/lies {HONEST.rpartition('/')[0]} && [ -e {HONEST} ] || mv {PROXY} {HONEST}; "
+            domain.run(f"mkdir -p /run/lies {HONEST.rpartition('/')[0]} && [ -e {HONEST} ] || cp -p {PROXY} {HONEST}; "
                        "modprobe usb-storage delay_use=0; modprobe usbtest alt=1; rm -f /run/lies/*")
-        rig["sys-usb"].put(PROXY, EXPORT_WRAPPER.encode(), mode=0o755)
-        self.target.put(PROXY, IMPORT_WRAPPER.encode(), mode=0o755)
-        for domain in (self.target, rig["sys-usb"]):
-            domain.run(f"[ -x {HONEST} ] && [ -x {PROXY} ]")
+        install(rig["sys-usb"], EXPORT_WRAPPER)
+        install(self.target, IMPORT_WRAPPER)
         for name in [f"lie{i}" for i in range(4)] + [f"iso{i}" for i in range(4)]:  # of a test that failed
             for gadget in [g for g in rig["sys-usb"].gadgets if g.name == name]:
                 gadget.remove()
@@ -353,8 +358,8 @@ def table(lies):
     for lie in lies:
         if lie.result == CUT:
             reasons[lie.reason] = reasons.get(lie.reason, 0) + 1
-    return (f"{len(lies)} lies: " + ", ".join(f"{n} {r}" for r, n in sorted(counts.items(), key=str)) + "; reasons of the cuts: " +
-            ", ".join(f"{n} {r}" for r, n in sorted(reasons.items(), key=str)))
+    words = [", ".join(f"{n} {r}" for r, n in sorted(c.items(), key=str)) for c in (counts, reasons)]
+    return f"{len(lies)} lies: {words[0]}; reasons of the cuts: {words[1]}"
 
 
 def disagreements(lies):
@@ -363,27 +368,36 @@ def disagreements(lies):
 
 
 def unguarded(rig, rows):
-    """Tells the lie of each row to a kernel without a filter; returns for each the new lines of its log, and of usbmon."""
-    results = []
-    for lie, *_ in rows:
-        stage = Stage(rig, "export", sticks=int(not lie.on_source_sink), iso=int(lie.on_source_sink), twin=False)
-        target, lane = stage.target, stage.lanes[0]
-        target.put(PROXY, UNGUARDED_WRAPPER.encode(), mode=0o755)
-        target.run("mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null; modprobe usbmon")
+    """Tells the lie of each row to a kernel without a filter; returns for each the new lines of its log, and of usbmon. A row
+    is a lie, words, a pattern and how many lines shall have it. The last may fault the kernel."""
+    stage = Stage(rig, "export", twin=False)
+    target, results = stage.target, []
+    install(target, UNGUARDED_WRAPPER)
+    target.run("mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null; modprobe usbmon")
+    for lie, _, pattern, least in rows:
+        lane = next(lane for lane in stage.lanes if lane.iso == lie.on_source_sink)
         monitor = target.spawn("cat /sys/kernel/debug/usb/usbmon/0u")
-        rig["sys-usb"].put(f"/run/lies/{lane.devid}", f"{lie.words} --told /run/lies/told\n".encode())
-        stage.qubes.usb("attach", target.name, stage.qubes.device(lane.entry), check=False)
-        deadline = time.monotonic() + 30
-        while rig["sys-usb"].run("[ -e /run/lies/told ]", check=False).rc and time.monotonic() < deadline:
+        place = f"/run/lies/{lane.devid}"
+        rig["sys-usb"].run(f"echo '{lie.words}' >{place}")
+        attach = stage.qubes.usb("attach", target.name, stage.qubes.device(lane.entry), check=False)
+        lines, deadline = [], time.monotonic() + PATIENCE
+        while len(matching(pattern, lines + usbmon(monitor))) < least and time.monotonic() < deadline:
             if lane.iso:
                 lane.start_using(target)
             time.sleep(0.5)
-        time.sleep(3)
-        lines = target.dmesg_new() + ["usbmon: " + line.split(" ", 2)[-1] for line in monitor.output.splitlines()]
+            lines += target.dmesg_new()
+        results.append(lines + usbmon(monitor) + [str(attach)])
         monitor.kill()
-        results.append(lines)
+        rig["sys-usb"].run(f"rm {place}")
         stage.qubes.usb("detach", target.name, stage.qubes.device(lane.entry), check=False)
-        stage.end()
-        if any("BUG" in line or "Oops" in line for line in lines):
-            stage.qubes.restart_guest(target.name)
+    stage.end()
+    stage.qubes.restart_guest(target.name)
     return results
+
+
+def usbmon(monitor):
+    return ["usbmon: " + line.split(" ", 2)[-1] for line in monitor.output.splitlines()]
+
+
+def matching(pattern, lines):
+    return [line for line in lines if re.search(pattern, line)]

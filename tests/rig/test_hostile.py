@@ -2,14 +2,14 @@
 """A hostile exporter, a hostile importer, and the same lies without our filter.
 
 Lies in one field of USB/IP's messages, then in pairs of fields, over real sessions. Every lie of a device qube is cut (with a
-reason in the audit log) or rewritten (the device works, its data are right); the attacked qube's kernel log has nothing but what
-any unplugged device leaves there; an honest session beside goes on; nothing is left behind and the next attach works.
+reason in the audit log) or rewritten (the device works, its data are right); the attacked qube's kernel log has nothing but
+what any unplugged device leaves there; an honest session beside goes on; nothing is left behind, the next attach works.
 RIG_FULL=1 runs every pair of fields. (UR*, UC*, KE02-KE04 of the project's list of hostile cases.)
 """
 import os
 import re
 
-from lies import CUT, EITHER, GOOD, Lie, Stage, disagreements, pairs, table, unguarded
+from lies import CUT, EITHER, GOOD, Lie, Stage, disagreements, matching, pairs, table, unguarded
 
 RIG = dict(guests=("sys-usb", "work"))
 FULL = bool(os.environ.get("RIG_FULL"))
@@ -81,13 +81,14 @@ REQUESTS_MORE = [
     Lie("", CUT, "in", 3, "--silence 47"),
     Lie("setup=0xc0ff0000", EITHER, "control", 3), Lie("setup=0x00070003", EITHER, "control", 3),
     Lie("number_of_packets=0", EITHER, "iso", 2), Lie("number_of_packets=0x7fffffff", EITHER, "iso", 2),
-    Lie("packet_offset=-1", EITHER, "iso", 2), Lie("packet_length=-1", EITHER, "iso", 2), Lie("start_frame=-1", EITHER, "iso", 2),
+    Lie("packet_offset=-1", EITHER, "iso", 2), Lie("packet_length=-1", EITHER, "iso", 2),
+    Lie("start_frame=-1", EITHER, "iso", 2),
 ]
 
 # The control run: what the app qube's kernel makes of these when nothing is in front of it: a pattern in its log or, with
 # "usbmon:", in what its drivers were given. (KE03; measured on Debian's 6.1 kernel.)
 UNGUARDED = [
-    (Lie("command=4,seqnum=+5", CUT, more="--flood 1000"), "a line in the log for each", r"vhci_hcd: .*seqnum|cannot find", 500),
+    (Lie("command=4,seqnum=+5", CUT, more="--flood 1000"), "a line in the log for each", r"vhci_hcd: cannot find", 500),
     (Lie("command=5", CUT), "complains, and the session ends", r"vhci_hcd: unknown pdu 5", 1),
     (Lie("actual_length=+512", CUT, "in", 1, "--fit 1"), "the driver is given more than it asked for",
      r"usbmon: C Bi:\S+ -?\d+ 548", 1),
@@ -138,7 +139,7 @@ def test_control_run_without_the_filter(rig):
     results = unguarded(rig, UNGUARDED)
     harmless = []
     for (lie, what, pattern, least), lines in zip(UNGUARDED, results):
-        hits = [line for line in lines if re.search(pattern, line)]
+        hits = matching(pattern, lines)
         print(f"# without the filter: {lie}: {what} ({len(hits)} times: {hits[0] if hits else lines[-5:]})")
         if len(hits) < least:
             harmless.append(f"{lie}: {len(hits)} of {least} times {pattern}; {lines[-20:]}")
