@@ -10,22 +10,15 @@
 #include "lib/base/base.h"
 #include "lib/base/log.h"
 #include "lib/sandbox/sandbox.h"
+#include "proxies/usb/flow.h"
 #include "proxies/usb/import_filter.h"
 #include "proxies/usb/session.h"
 
 #define COMMANDS_SIZE (256u * 1024u)
 #define REPLIES_SIZE (IMPORT_HOLD_MAX + 256u * 1024u)
-#define INSERT_ROOM ((IMPORT_EARLY_UNLINKS + IMPORT_REFUSALS) * USBIP_HEADER)
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 #define LET_GO_QUIET_MSEC 30
 #define LET_GO_USEC (500 * USEC_PER_MSEC) /* less than TIMEOUT_PROXY_EXIT_USEC */
-
-/* [at, passed) may be sent on, [passed, end) has not gone past the filter. */
-struct flow {
-	uint8_t *bytes;
-	size_t size;
-	size_t at, passed, end;
-};
 
 struct import_session {
 	struct session session;
@@ -34,44 +27,10 @@ struct import_session {
 	uint32_t devid;
 	struct usb_snapshot snapshot;
 	uint8_t snapshot_bytes[LIMIT_SNAPSHOT];
-	uint8_t command_bytes[COMMANDS_SIZE + INSERT_ROOM];
-	uint8_t reply_bytes[REPLIES_SIZE + INSERT_ROOM];
+	uint8_t command_bytes[COMMANDS_SIZE + FLOW_INSERT_ROOM];
+	uint8_t reply_bytes[REPLIES_SIZE + FLOW_INSERT_ROOM];
 	struct import_filter filter;
 };
-
-static size_t flow_room(struct flow *flow)
-{
-	if (flow->at == flow->end) {
-		flow->at = flow->passed = flow->end = 0;
-	} else if (flow->at > 0 && flow->end + flow->size / 4 > flow->size) {
-		memmove(flow->bytes, flow->bytes + flow->at, flow->end - flow->at);
-		flow->passed -= flow->at;
-		flow->end -= flow->at;
-		flow->at = 0;
-	}
-	return flow->size > flow->end ? flow->size - flow->end : 0;
-}
-
-/* There is INSERT_ROOM beyond the size; it is had again when what is before it was sent. */
-static bool flow_has_insert_room(const struct flow *flow)
-{
-	return flow->end + USBIP_HEADER <= flow->size + INSERT_ROOM;
-}
-
-/* Puts a PDU behind what was passed. */
-static void flow_insert(struct flow *flow, const uint8_t pdu[USBIP_HEADER])
-{
-	memmove(flow->bytes + flow->passed + USBIP_HEADER, flow->bytes + flow->passed, flow->end - flow->passed);
-	memcpy(flow->bytes + flow->passed, pdu, USBIP_HEADER);
-	flow->passed += USBIP_HEADER;
-	flow->end += USBIP_HEADER;
-}
-
-static void flow_drop(struct flow *flow, size_t n)
-{
-	memmove(flow->bytes + flow->passed, flow->bytes + flow->passed + n, flow->end - flow->passed - n);
-	flow->end -= n;
-}
 
 /* 0, an outcome or a negative errno. */
 static int set_up(struct import_session *s)

@@ -422,6 +422,34 @@ static void test_too_early(void **state)
 	model_deinit(model);
 }
 
+/*
+ * UR02: an UNLINK names a number that was answered already; while its answer is awaited the number is used again (the
+ * counter wraps) and that request's data are still on their way: "I unlinked it" would complete it too early.
+ */
+static void test_unlinked_too_early(void **state)
+{
+	struct usbip_header unlink = {.command = USBIP_CMD_UNLINK, .seqnum = 0x7000};
+	uint32_t seqnum = one_request(model, 0x02, false);
+	uint8_t submit[USBIP_HEADER + 100], bytes[USBIP_HEADER], command[USBIP_HEADER];
+	struct import_step step;
+	size_t pass = 0;
+
+	(void)state;
+	memcpy(submit, model->client.sends.bytes, USBIP_HEADER);
+	memset(submit + USBIP_HEADER, 0, 100);
+	unlink.unlink_seqnum = seqnum;
+	usbip_encode(&unlink, command);
+	put_reply(bytes, USBIP_RET_SUBMIT, seqnum, 0, 100);
+	assert_int_equal(import_filter_replies(&model->filter, bytes, sizeof(bytes), 1, &pass), 0);
+	assert_int_equal(import_filter_commands(&model->filter, command, sizeof(command), 1, &step), 0);
+	assert_int_equal(step.pass, sizeof(command));
+	assert_int_equal(import_filter_commands(&model->filter, submit, sizeof(submit) - 1, 1, &step), 0);
+	assert_int_equal(step.pass, sizeof(submit) - 1);
+	put_reply(bytes, USBIP_RET_UNLINK, unlink.seqnum, WIRE_STATUS_UNLINKED, 0);
+	assert_int_equal(import_filter_replies(&model->filter, bytes, sizeof(bytes), 1, &pass), IMPORT_FAULT_UNLINK);
+	model_deinit(model);
+}
+
 /* UR06, UR19: any number of bytes of a reply, then silence; and one byte at a time. */
 static void test_silence(void **state)
 {
@@ -558,12 +586,12 @@ static void test_serials(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_expected),         cmocka_unit_test(test_orders),
-		cmocka_unit_test(test_balanced_packets), cmocka_unit_test(test_too_early),
-		cmocka_unit_test(test_silence),          cmocka_unit_test(test_unlink_watchdog),
-		cmocka_unit_test(test_identity),         cmocka_unit_test(test_other_descriptors),
-		cmocka_unit_test(test_serials),          cmocka_unit_test(test_every_field),
-		cmocka_unit_test(test_every_pair),
+		cmocka_unit_test(test_expected),           cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_balanced_packets),   cmocka_unit_test(test_too_early),
+		cmocka_unit_test(test_unlinked_too_early), cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlink_watchdog),    cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_other_descriptors),  cmocka_unit_test(test_serials),
+		cmocka_unit_test(test_every_field),        cmocka_unit_test(test_every_pair),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
