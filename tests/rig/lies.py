@@ -79,7 +79,7 @@ ORDINARY = [re.compile(p) for p in (
     r"^vhci_hcd: vhci_device speed not set$",  # gone during the reset of its port
     r"^vhci_hcd: unlink->seqnum \d+$",
     r"^vhci_hcd: urb->status -\d+$",
-    r"^clocksource: |^hrtimer: |^sched: ",  # a busy host
+    r"^clocksource: |^tsc: Marking TSC unstable|^hrtimer: |^sched: ",  # a busy host
 )]
 # Of a device qube's kernel: usbfs while a device is taken, reset and given back.
 ORDINARY_EXPORTER = ORDINARY + [re.compile(p) for p in (
