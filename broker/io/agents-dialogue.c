@@ -6,6 +6,10 @@
  * IMPORT leave one of the LIMIT_PEER_REQUESTS places free, and a STOP takes its session's unsent EXPORT or IMPORT out of
  * the queue, so that nothing starts after it. None is sent before the agent's first list has begun, because an answer
  * is not permitted before.
+ *
+ * A request that is not answered gives its place to others after TIMEOUT_PLACE_USEC, so that a device that hangs delays no
+ * other; its answer is taken whenever it comes. While a STOP is unanswered, the session's next one is not sent: it could
+ * prove no more. So an honest agent owes two answers per session at most, and PEER_REQUESTS bounds what another may owe.
  */
 #include <string.h>
 
@@ -372,18 +376,34 @@ void dialogue_request(struct peer *peer, const struct core_action *action, uint1
 	c->waiting[c->n_waiting++] = m;
 }
 
-/* A place for a request of this type, or NULL: EXPORT and IMPORT leave one for STOP. */
-static struct peer_request *find_place(struct connection *c, enum wire_type type)
+/*
+ * May a request of this type leave now? EXPORT and IMPORT leave one place for STOP. False: place_usec says when to look
+ * again, if no answer comes before.
+ */
+static bool has_place(struct connection *c, enum wire_type type, uint64_t now)
 {
-	struct peer_request *place = NULL;
-	unsigned int n_free = 0;
+	unsigned int n_places = type == WIRE_STOP ? LIMIT_PEER_REQUESTS : LIMIT_PEER_REQUESTS - 1, n_taken = 0;
+	uint64_t next = UINT64_MAX;
 
+	for (unsigned int i = 0; i < ARRAY_SIZE(c->requests); i++) {
+		uint64_t until = c->requests[i].since_usec + TIMEOUT_PLACE_USEC;
+
+		if (c->requests[i].id == 0 || until <= now)
+			continue;
+		n_taken++;
+		if (until < next)
+			next = until;
+	}
+	c->place_usec = n_taken < n_places ? 0 : next;
+	return n_taken < n_places;
+}
+
+static struct peer_request *find_free(struct connection *c)
+{
 	for (unsigned int i = 0; i < ARRAY_SIZE(c->requests); i++)
-		if (c->requests[i].id == 0) {
-			place = &c->requests[i];
-			n_free++;
-		}
-	return type == WIRE_STOP || n_free > 1 ? place : NULL;
+		if (c->requests[i].id == 0)
+			return &c->requests[i];
+	return NULL;
 }
 
 static void send_ping(struct connection *c, uint64_t now)
@@ -405,16 +425,21 @@ void dialogue_send(struct peer *peer, uint64_t now)
 	if (c->state & (WIRE_IN_NEW | WIRE_IN_GREETED))
 		return;
 	send_ping(c, now);
+	c->place_usec = 0;
 	while (c->n_waiting > 0) {
 		struct wire_message *m = &c->waiting[0];
-		struct peer_request *place = find_place(c, m->type);
+		struct peer_request *request = find_free(c);
 
-		if (!place)
+		if (!request) {
+			peer->end = END_OWES_TOO_MUCH;
+			return;
+		}
+		if (!has_place(c, m->type, now))
 			return;
 		m->id = next_id(c);
 		if (!put_out(c, m))
 			return;
-		*place = (struct peer_request){
+		*request = (struct peer_request){
 			.id = m->id, .type = m->type, .session = session_of(m), .since_usec = now};
 		remove_waiting(c, 0);
 	}

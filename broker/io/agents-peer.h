@@ -9,8 +9,8 @@
 
 /* Requests that wait to be sent. */
 #define PEER_WAITING (LIMIT_PEER_QUEUE / LIMIT_FRAME)
-/* Every request is answered within this, or the peer is cut: longer than any step that the core waits for. */
-#define PEER_ANSWER_USEC (2 * TIMEOUT_ATTACH_STEP_USEC)
+/* Requests that may be without an answer: those on their way, and two of each session that an agent can have. */
+#define PEER_REQUESTS (LIMIT_PEER_REQUESTS + 2 * LIMIT_SESSIONS)
 /* The share of events as time: each costs PEER_EVENT_USEC of what has passed. */
 #define PEER_EVENT_USEC (USEC_PER_SEC / LIMIT_PEER_EVENTS_PER_SEC)
 #define PEER_CREDIT_MAX_USEC (LIMIT_PEER_EVENTS_BURST * PEER_EVENT_USEC)
@@ -25,7 +25,8 @@ enum peer_end {
 	END_NO_LIST,
 	END_HALF_MESSAGE,
 	END_SILENT,
-	END_OVERDUE,
+	END_NO_PONG,
+	END_OWES_TOO_MUCH,
 	END_DOES_NOT_READ,
 	END_NO_REQUEST,
 	END_DEVICE,
@@ -36,7 +37,10 @@ enum peer_end {
 	END_COUNT,
 };
 
-/* A request that was sent and is not answered. id 0: free. */
+/*
+ * A request that was sent and is not answered. id 0: free. It takes one of the LIMIT_PEER_REQUESTS places until
+ * TIMEOUT_PLACE_USEC have passed; its answer may come at any time after that.
+ */
 struct peer_request {
 	uint32_t id;
 	enum wire_type type;
@@ -55,8 +59,9 @@ struct connection {
 	uint64_t throttled_until_usec; /* 0: not */
 
 	uint32_t last_id;
-	struct peer_request requests[LIMIT_PEER_REQUESTS];
-	uint32_t ping_id; /* 0: none is under way */
+	struct peer_request requests[PEER_REQUESTS];
+	uint64_t place_usec; /* when a place comes free for what waits; 0: nothing waits for one */
+	uint32_t ping_id;    /* 0: none is under way */
 	uint64_t ping_nonce;
 	uint64_t ping_usec; /* when the next is due */
 

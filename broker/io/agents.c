@@ -42,7 +42,8 @@ static const char *const end_sentences[] = {
 	[END_NO_LIST] = "it did not say HELLO and list its devices in time",
 	[END_HALF_MESSAGE] = "it began a message and did not end it in time",
 	[END_SILENT] = "it was silent for too long",
-	[END_OVERDUE] = "it did not answer a request in time",
+	[END_NO_PONG] = "it does not answer when it is asked whether it is there",
+	[END_OWES_TOO_MUCH] = "it owes more answers than it can have sessions",
 	[END_DOES_NOT_READ] = "it does not keep up with its requests",
 	[END_NO_REQUEST] = "it answered what it was not asked",
 	[END_PORT] = "a device's port is not one",
@@ -151,7 +152,10 @@ static void receive(struct peer *peer, uint64_t now)
 	}
 }
 
-/* Which time-out has passed; 0: none. */
+/*
+ * Which time-out has passed; 0: none. An EXPORT, IMPORT or STOP that stays unanswered is none of them: one device or port
+ * that hangs is no reason to end the qube's other sessions. What it means for its own session the core decides.
+ */
 static int overdue(const struct peer *peer, uint64_t now)
 {
 	const struct connection *c = &peer->c;
@@ -162,9 +166,8 @@ static int overdue(const struct peer *peer, uint64_t now)
 		return END_HALF_MESSAGE;
 	if (now - c->heard_usec >= HEARTBEAT_LOST_USEC)
 		return END_SILENT;
-	for (unsigned int i = 0; i < ARRAY_SIZE(c->requests); i++)
-		if (c->requests[i].id != 0 && now - c->requests[i].since_usec >= PEER_ANSWER_USEC)
-			return END_OVERDUE;
+	if (c->ping_id != 0 && now - c->ping_usec >= HEARTBEAT_PONG_USEC)
+		return END_NO_PONG;
 	return 0;
 }
 
@@ -268,12 +271,10 @@ static uint64_t next_deadline(const struct peer *peer)
 	if (c->state & (WIRE_IN_NEW | WIRE_IN_GREETED))
 		clock_earlier(&next, peer->connected_usec + TIMEOUT_CONNECT_USEC);
 	else
-		clock_earlier(&next, c->ping_id == 0 ? c->ping_usec : 0);
+		clock_earlier(&next, c->ping_usec + (c->ping_id == 0 ? 0 : HEARTBEAT_PONG_USEC));
 	if (c->throttled_until_usec == 0 && c->in_len > 0)
 		clock_earlier(&next, c->in_since_usec + TIMEOUT_HEADER_USEC);
-	for (unsigned int i = 0; i < ARRAY_SIZE(c->requests); i++)
-		if (c->requests[i].id != 0)
-			clock_earlier(&next, c->requests[i].since_usec + PEER_ANSWER_USEC);
+	clock_earlier(&next, c->place_usec);
 	return next;
 }
 

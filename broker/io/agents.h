@@ -5,9 +5,11 @@
  *
  * No agent can hurt another or the broker: what it says is decoded by lib/wire and must fit the dialogue; it gets
  * LIMIT_PEER_EVENTS_PER_SEC (above it, it is not read until its share has grown again), LIMIT_PEER_REQUESTS requests at
- * a time, LIMIT_PEER_QUEUE bytes of waiting ones; every answer has a time-out. Any fault ends the connection, and
- * costs one line of the log and of the audit, of which each qube has a few per minute; the next connection to it
- * waits 1 to 30 s.
+ * a time, LIMIT_PEER_QUEUE bytes of waiting ones. Any fault ends the connection, and costs one line of the log and of the
+ * audit, of which each qube has a few per minute; the next connection to it waits 1 to 30 s.
+ *
+ * No device can hurt another either: silence, a PING without PONG and faults end a connection, a request that stays
+ * unanswered does not, until there are more of them than an honest agent can have.
  */
 #pragma once
 

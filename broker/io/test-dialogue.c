@@ -127,6 +127,111 @@ static void test_order_of_requests(void **unused _unused_)
 	free(peer);
 }
 
+static void answer(struct peer *peer, enum wire_type type, uint32_t id, uint64_t session, uint64_t now)
+{
+	struct wire_message m = {.type = type, .id = id};
+
+	m.STOPPED.session = session;
+	if (type == WIRE_FAILED) {
+		m.FAILED.session = session;
+		m.FAILED.outcome = OUTCOME_TIMED_OUT;
+	}
+	put(peer, &m);
+	dialogue_take_in(peer, now);
+}
+
+/* Promise 11: requests that hang keep others waiting for TIMEOUT_PLACE_USEC, whatever they are; their answers may be late. */
+static void test_hung_requests(void **unused _unused_)
+{
+	static const struct {
+		enum core_action_type action, next;
+		enum wire_type sent, answer;
+		unsigned int n_places;
+		bool told; /* a late answer reaches the core */
+	} cases[] = {
+		{CORE_DO_EXPORT, CORE_DO_EXPORT, WIRE_EXPORT, WIRE_EXPORTED, LIMIT_PEER_REQUESTS - 1, true},
+		{CORE_DO_EXPORT, CORE_DO_IMPORT, WIRE_EXPORT, WIRE_FAILED, LIMIT_PEER_REQUESTS - 1, true},
+		{CORE_DO_IMPORT, CORE_DO_EXPORT, WIRE_IMPORT, WIRE_IMPORTED, LIMIT_PEER_REQUESTS - 1, true},
+		{CORE_DO_STOP_SOURCE, CORE_DO_EXPORT, WIRE_STOP, WIRE_STOPPED, LIMIT_PEER_REQUESTS, true},
+		{CORE_DO_STOP_TARGET, CORE_DO_STOP_STRAY, WIRE_STOP, WIRE_STOPPED, LIMIT_PEER_REQUESTS, true},
+		{CORE_DO_STOP_STRAY, CORE_DO_STOP_TARGET, WIRE_STOP, WIRE_FAILED, LIMIT_PEER_REQUESTS, false},
+	};
+	const uint64_t freed = 1 + TIMEOUT_PLACE_USEC;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct heard heard;
+		struct peer *peer = make_peer(&heard);
+		uint32_t first = 0;
+		unsigned int before;
+
+		greet(peer);
+		peer->c.ping_usec = UINT64_MAX;
+		for (unsigned int j = 0; j < cases[i].n_places; j++)
+			ask(peer, cases[i].action, 1 + j);
+		dialogue_send(peer, 1);
+		assert_int_equal(peer->c.place_usec, 0); /* nothing waits */
+		for (unsigned int j = 0; j < cases[i].n_places; j++) {
+			struct wire_message m = sent(peer);
+
+			assert_int_equal(m.type, cases[i].sent);
+			first = j == 0 ? m.id : first;
+		}
+		ask(peer, cases[i].next, 50);
+		dialogue_send(peer, 2);
+		assert_int_equal(sent(peer).type, WIRE_HELLO);
+		assert_int_equal(peer->c.place_usec, freed);
+		dialogue_send(peer, freed - 1);
+		assert_int_equal(sent(peer).type, WIRE_HELLO);
+		dialogue_send(peer, freed);
+		assert_int_not_equal(sent(peer).type, WIRE_HELLO);
+		assert_int_equal(peer->c.place_usec, 0);
+
+		before = heard.n;
+		answer(peer, cases[i].answer, first, 1, freed + 3600 * USEC_PER_SEC);
+		assert_int_equal(peer->end, 0);
+		assert_int_equal(heard.n - before, cases[i].told);
+		answer(peer, cases[i].answer, first, 1, freed + 3600 * USEC_PER_SEC);
+		assert_int_equal(peer->end, END_NO_REQUEST); /* late, but once */
+		free(peer);
+	}
+}
+
+/* What an agent may owe is bounded by what it can have; while a STOP is unanswered its session's next is not sent. */
+static void test_owed_answers(void **unused _unused_)
+{
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	uint64_t now = 0;
+	unsigned int n_sent = 0;
+
+	greet(peer);
+	peer->c.ping_usec = UINT64_MAX;
+	for (uint64_t session = 1; session <= LIMIT_SESSIONS; session++) {
+		uint32_t id = 0;
+
+		ask(peer, session % 2 ? CORE_DO_EXPORT : CORE_DO_IMPORT, session);
+		dialogue_send(peer, now += TIMEOUT_PLACE_USEC);
+		n_sent += sent(peer).type != WIRE_HELLO;
+		for (unsigned int i = 0; i < 3; i++) {
+			ask(peer, CORE_DO_STOP_SOURCE, session);
+			dialogue_send(peer, now += TIMEOUT_PLACE_USEC);
+			id = i == 0 ? sent(peer).id : id;
+			assert_int_equal(sent(peer).type, WIRE_HELLO);
+		}
+		n_sent += id != 0;
+	}
+	assert_int_equal(n_sent, 2 * LIMIT_SESSIONS);
+	assert_int_equal(peer->end, 0); /* an honest agent whose every device hangs */
+	for (uint64_t session = 1000; !peer->end; session++) {
+		assert_true(session <= 1000 + LIMIT_PEER_REQUESTS);
+		ask(peer, CORE_DO_EXPORT, session);
+		dialogue_send(peer, now += TIMEOUT_PLACE_USEC);
+		peer->c.out_len = 0;
+	}
+	assert_int_equal(peer->end, END_OWES_TOO_MUCH);
+	free(peer);
+}
+
 static void test_no_request_before_the_list(void **unused _unused_)
 {
 	struct heard heard;
@@ -399,6 +504,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order_of_requests),
+		cmocka_unit_test(test_hung_requests),
+		cmocka_unit_test(test_owed_answers),
 		cmocka_unit_test(test_no_request_before_the_list),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_failed_stop),

@@ -17,7 +17,7 @@
 
 /* Control protocol */
 #define LIMIT_FRAME 256u        /* bytes, header included */
-#define LIMIT_PEER_REQUESTS 4u  /* outstanding, per agent */
+#define LIMIT_PEER_REQUESTS 4u  /* under way at once, per agent */
 #define LIMIT_PEER_QUEUE 65536u /* bytes queued towards one peer */
 #define LIMIT_PEER_EVENTS_PER_SEC 50u
 #define LIMIT_PEER_EVENTS_BURST 100u
@@ -35,12 +35,14 @@
 #define TIMEOUT_HEADER_USEC (5 * USEC_PER_SEC)       /* a header that has begun must be whole */
 #define TIMEOUT_ATTACH_STEP_USEC (10 * USEC_PER_SEC) /* each step of an attach: export, import */
 #define TIMEOUT_STOP_USEC (3 * USEC_PER_SEC)         /* a detach acknowledgement */
+#define TIMEOUT_PLACE_USEC (1 * USEC_PER_SEC)        /* an unanswered request keeps others waiting so long at most */
 #define TIMEOUT_CONNECT_USEC (5 * USEC_PER_SEC)      /* the peer of a data channel must come */
 #define TIMEOUT_UNLINK_USEC (10 * USEC_PER_SEC) /* an UNLINK must be answered; usbfs' blocking calls last up to 5 s */
 #define TIMEOUT_REFUSE_USEC (2 * USEC_PER_SEC)  /* a URB beyond the limits waits so long for room, then is refused */
 #define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC) /* from STOP to SIGKILL of a proxy */
 #define HEARTBEAT_USEC (3 * USEC_PER_SEC)          /* broker asks each agent */
 #define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)     /* silent for so long: lost */
+#define HEARTBEAT_PONG_USEC (20 * USEC_PER_SEC)    /* a question unanswered for so long: lost, whatever else it says */
 
 /* Channels */
 #define RING_CONTROL 4096u           /* bytes each way */

@@ -108,6 +108,52 @@ static void test_locked(void **unused _unused_)
 	assert_done(detach("personal"));
 }
 
+/*
+ * Promise 11: neither a port that the kernel does not free nor devices that hang cost their qube anything else, nor do they
+ * keep it waiting.
+ */
+static void test_hung_requests(void **unused _unused_)
+{
+	struct trio t = add_trio(0);
+	uint64_t since = now_usec();
+	int hung[4];
+
+	t.personal->manners = NO_ANSWER_TO_STOP;
+	assert_done(attach("personal"));
+	(void)detach("personal");
+	assert_int_equal(n_sessions(t.usb), 0);
+	assert_int_equal(n_sessions(t.personal), 1);
+
+	t.usb->manners = NO_ANSWER_TO_EXPORT | NO_ANSWER_TO_STOP;
+	for (uint16_t i = 0; i < ARRAY_SIZE(hung); i++) {
+		char port[8], id[64];
+
+		(void)snprintf(port, sizeof(port), "1-%u", 3u + i);
+		(void)snprintf(id, sizeof(id), "sys-usb+%s+0781+5581+AB12+u080650", port);
+		say_device(t.usb, port, (uint16_t)(1 + i), 1);
+		SERVE_UNTIL(strstr(available("sys-usb"), port));
+		hung[i] = call_begin("admin.vm.device.usb.Attach", id, "work");
+	}
+	SERVE_UNTIL(t.usb->n_exports == 5);
+	assert_true(now_usec() - since < TIMEOUT_ATTACH_STEP_USEC); /* before the first of them has failed */
+	t.usb->manners = NO_ANSWER_TO_STOP;
+	assert_done(attach("work"));
+	assert_true(now_usec() - since < TIMEOUT_ATTACH_STEP_USEC + TIMEOUT_STOP_USEC);
+	for (size_t i = 0; i < ARRAY_SIZE(hung); i++)
+		assert_text_has(call_end(hung[i]), "2");
+
+	while (now_usec() < since + 22 * USEC_PER_SEC)
+		(void)serve(-1, 100);
+	assert_false(t.usb->ended || t.personal->ended || t.work->ended); /* they answer each PING */
+	assert_int_equal(n_sessions(t.usb), 1);
+	assert_int_equal(n_sessions(t.work), 1);
+	t.usb->manners = 0;
+	assert_done(detach("work"));
+	t.personal->manners = 0;
+	assert_done(attach("personal"));
+	assert_int_equal(count_audit("\"agent-lost\""), 0);
+}
+
 /* HP01, HP02: the stick is pulled, and plugged in again. */
 static void test_unplug(void **unused _unused_)
 {
@@ -363,23 +409,27 @@ static void test_silences(void **unused _unused_)
 	struct agent *no_hello = add_agent(11, "no-hello", NULL, DOES_NOT_GREET);
 	struct agent *no_list = add_agent(12, "no-list", NULL, NO_LIST);
 	struct agent *half = add_agent(13, "half", NULL, 0);
+	struct agent *chatty = add_agent(14, "chatty", NULL, NO_ANSWER_TO_PING);
 	struct {
 		struct agent *agent;
 		uint64_t expected, ended;
 	} cases[] = {{mute, HEARTBEAT_LOST_USEC, 0},
 		     {no_hello, TIMEOUT_CONNECT_USEC, 0},
 		     {no_list, TIMEOUT_CONNECT_USEC, 0},
-		     {half, TIMEOUT_HEADER_USEC, 0}};
+		     {half, TIMEOUT_HEADER_USEC, 0},
+		     {chatty, HEARTBEAT_USEC + HEARTBEAT_PONG_USEC, 0}};
 	uint64_t since;
 	uint8_t start[3] = {WIRE_LIST_BEGIN, 0, 12};
 
 	assert_done(attach("work"));
-	SERVE_UNTIL(half->state == WIRE_IN_READY && mute->state == WIRE_IN_READY && no_hello->greeted);
+	SERVE_UNTIL(half->state == WIRE_IN_READY && mute->state == WIRE_IN_READY && chatty->state == WIRE_IN_READY &&
+		    no_hello->greeted);
 	half->manners = NO_ANSWER_TO_PING; /* its answer would complete the message */
 	since = now_usec();
 	(void)channel_write(half->channel, start, sizeof(start));
-	while (now_usec() - since < HEARTBEAT_LOST_USEC + 3 * USEC_PER_SEC) {
+	while (now_usec() - since < HEARTBEAT_USEC + HEARTBEAT_PONG_USEC + 3 * USEC_PER_SEC) {
 		(void)serve(-1, 50);
+		say_gone(chatty, 0, 1); /* not silent, but it does not answer */
 		for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 			if (cases[i].agent->ended && cases[i].ended == 0)
 				cases[i].ended = now_usec() - since;
@@ -465,11 +515,12 @@ int main(void)
 {
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, scene_begin, scene_end)
 	const struct CMUnitTest tests[] = {
-		SCENE(test_plug_to_use), SCENE(test_failing_steps), SCENE(test_agent_killed),
-		SCENE(test_locked),      SCENE(test_unplug),        SCENE(test_qubes_gone),
-		SCENE(test_races),       SCENE(test_one_instance),  SCENE(test_restart_with_strays),
-		SCENE(test_audit_fails), SCENE(test_torn_audit),    SCENE(test_garbage),
-		SCENE(test_silences),    SCENE(test_flood),         SCENE(test_reconnecting_liar),
+		SCENE(test_plug_to_use),   SCENE(test_failing_steps), SCENE(test_agent_killed),
+		SCENE(test_locked),        SCENE(test_unplug),        SCENE(test_qubes_gone),
+		SCENE(test_races),         SCENE(test_one_instance),  SCENE(test_restart_with_strays),
+		SCENE(test_audit_fails),   SCENE(test_torn_audit),    SCENE(test_garbage),
+		SCENE(test_silences),      SCENE(test_flood),         SCENE(test_reconnecting_liar),
+		SCENE(test_hung_requests),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);
