@@ -23,6 +23,7 @@
 #define PROXY_STOP 'S'
 
 enum proxy_report_type { PROXY_LISTENING = 1, PROXY_READY = 2, PROXY_ENDED = 3 };
+#define PROXY_REPORTS_MAX 3u /* in a proxy's life: it has nothing to say twice */
 
 struct proxy_report {
 	uint8_t type;    /* enum proxy_report_type */

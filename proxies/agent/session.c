@@ -43,6 +43,7 @@ struct session {
 
 	sd_event_source *child, *report, *timer;
 	int report_fd;
+	unsigned int n_reports;
 	uint64_t deadline_usec; /* of the attach */
 	uint64_t poll_usec;
 	bool killed;
@@ -339,14 +340,14 @@ static void handle_report(struct session *session, const struct proxy_report *re
 	}
 }
 
-/* Everything that the proxy has said so far. */
+/* Everything that the proxy has said so far. One that does not stop talking gets no more of our time. */
 static void take_reports(struct session *session)
 {
 	while (session->used && session->report_fd >= 0) {
 		struct proxy_report report;
 		int r = proxy_report_receive(session->report_fd, &report);
 
-		if (r == 0) {
+		if (r == 0 && session->n_reports++ < PROXY_REPORTS_MAX) {
 			handle_report(session, &report);
 			continue;
 		}

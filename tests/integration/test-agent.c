@@ -435,6 +435,11 @@ static void test_bad_proxies(void **state)
 	assert_int_equal(kill(first_child(world->agent), SIGKILL), 0);
 	message = expect(world, WIRE_ENDED);
 	assert_int_equal(message.ENDED.outcome, OUTCOME_CRASHED);
+	/* Says the same for ever, which is right the first time */
+	set_mode(world, "babbles");
+	(void)ask_export(world, 14, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	assert_int_equal(expect(world, WIRE_ENDED).ENDED.outcome, OUTCOME_CRASHED);
 	/* Hangs up without exit, or does not hear: killed after TIMEOUT_PROXY_EXIT_USEC */
 	set_mode(world, "hangs-up");
 	(void)ask_export(world, 12, &device);
