@@ -4,12 +4,14 @@
  * more enum value and one more row of `profiles`.
  *
  * Invariants: as root every step must succeed; what needs no privilege is done for everybody; the filter comes last, so
- * that it holds nothing that only the steps before need. Calls that name a file are answered with EACCES instead of
+ * that it holds nothing that only the steps before need; nothing that it lets through reaches another process, because
+ * all sessions of a qube run under one account and a signal needs no more than that. Calls that name a file are answered with EACCES instead of
  * death: the root directory is empty, so a library that looks for something there is told no more than it is anyway.
  */
 #include "lib/sandbox/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/usbdevice_fs.h>
 #include <pwd.h>
@@ -50,42 +52,18 @@
 
 /* What a proxy needs whatever it carries: its fds, its memory, the time, its end. */
 static const int common_calls[] = {
-	SCMP_SYS(read),
-	SCMP_SYS(readv),
-	SCMP_SYS(write),
-	SCMP_SYS(writev),
-	SCMP_SYS(close),
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(epoll_ctl),
-	SCMP_SYS(epoll_wait),
-	SCMP_SYS(epoll_pwait),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(sendto),
-	SCMP_SYS(accept4),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(futex),
-	SCMP_SYS(munmap),
-	SCMP_SYS(mremap),
-	SCMP_SYS(madvise),
-	SCMP_SYS(brk),
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(nanosleep),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(timerfd_settime),
-	SCMP_SYS(getrandom),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	SCMP_SYS(restart_syscall),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
+	SCMP_SYS(read),           SCMP_SYS(readv),           SCMP_SYS(write),
+	SCMP_SYS(writev),         SCMP_SYS(close),           SCMP_SYS(poll),
+	SCMP_SYS(ppoll),          SCMP_SYS(epoll_ctl),       SCMP_SYS(epoll_wait),
+	SCMP_SYS(epoll_pwait),    SCMP_SYS(recvmsg),         SCMP_SYS(recvfrom),
+	SCMP_SYS(sendmsg),        SCMP_SYS(sendto),          SCMP_SYS(accept4),
+	SCMP_SYS(shutdown),       SCMP_SYS(futex),           SCMP_SYS(munmap),
+	SCMP_SYS(mremap),         SCMP_SYS(madvise),         SCMP_SYS(brk),
+	SCMP_SYS(clock_gettime),  SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
+	SCMP_SYS(gettimeofday),   SCMP_SYS(timerfd_settime), SCMP_SYS(getrandom),
+	SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),    SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(getpid),         SCMP_SYS(gettid),          SCMP_SYS(restart_syscall),
+	SCMP_SYS(exit),           SCMP_SYS(exit_group),
 };
 
 /* Answered with EACCES. */
@@ -103,6 +81,9 @@ static const uint32_t common_ioctls[] = {
 	IOCTL_GNTDEV_UNMAP_GRANT_REF,
 	TCGETS,
 };
+
+/* Flags of fds, not their owners, signals, leases or locks: F_SETOWN, F_SETSIG and O_ASYNC send any signal to anybody. */
+static const uint32_t fcntl_commands[] = {F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC};
 
 /* libusb's event handling. */
 static const int usb_export_calls[] = {SCMP_SYS(timerfd_create), SCMP_SYS(eventfd2),
@@ -220,18 +201,18 @@ static int allow_calls(scmp_filter_ctx filter, uint32_t action, const int *calls
 	return r;
 }
 
-/* The kernel looks at 32 bits of the request only, so the filter does the same. */
-static int allow_ioctls(scmp_filter_ctx filter, const uint32_t *requests, size_t n_requests)
+/* One call with one of these second arguments. The kernel looks at 32 bits of them only, so the filter does the same. */
+static int allow_requests(scmp_filter_ctx filter, int call, const uint32_t *requests, size_t n_requests)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < n_requests && r == 0; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
 				     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, requests[i]));
 	return r;
 }
 
-/* Memory, but never executable; a signal, but only to itself: abort() shall be seen as such. */
+/* Memory, but never executable; a signal, but only to itself: abort() shall be seen as such; flags, but not O_ASYNC. */
 static int allow_with_arguments(scmp_filter_ctx filter)
 {
 	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
@@ -242,6 +223,10 @@ static int allow_with_arguments(scmp_filter_ctx filter)
 	if (r == 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
 				     SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, (scmp_datum_t)getpid()));
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2,
+				     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
+				     SCMP_A2(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
 	return r;
 }
 
@@ -270,9 +255,11 @@ static int load_filter(const struct entry *entry)
 	if (r == 0)
 		r = allow_calls(filter, SCMP_ACT_ALLOW, profile->calls, profile->n_calls);
 	if (r == 0)
-		r = allow_ioctls(filter, common_ioctls, ARRAY_SIZE(common_ioctls));
+		r = allow_requests(filter, SCMP_SYS(fcntl), fcntl_commands, ARRAY_SIZE(fcntl_commands));
 	if (r == 0)
-		r = allow_ioctls(filter, profile->ioctls, profile->n_ioctls);
+		r = allow_requests(filter, SCMP_SYS(ioctl), common_ioctls, ARRAY_SIZE(common_ioctls));
+	if (r == 0)
+		r = allow_requests(filter, SCMP_SYS(ioctl), profile->ioctls, profile->n_ioctls);
 	if (r == 0)
 		r = allow_with_arguments(filter);
 	return r == 0 ? seccomp_load(filter) : r;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/usbdevice_fs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,10 +19,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/base.h"
@@ -39,6 +43,19 @@
 #define HAS_FILTER 1
 #endif
 
+/* A raw system call as a deed. In its arguments MY_PARENT stands for the parent's pid, A_BUFFER for zeros in memory. */
+#define MY_PARENT (-4711L)
+#define A_BUFFER (-4712L)
+#define N_ARGS 6
+struct call {
+	const char *name;
+	long number;
+	long args[N_ARGS];
+};
+
+static const struct call *wanted; /* what act_call() does */
+static pid_t tester;
+
 /* Deeds of the child; each returns 0 when it went as an innocent proxy wants it. */
 
 static int act_live(void)
@@ -49,6 +66,9 @@ static int act_live(void)
 	if (!big || poll(&pollfd, 1, 1) < 0)
 		return 1;
 	memset(big, 1, 1u << 22);
+	if (fcntl(0, F_SETFD, fcntl(0, F_GETFD)) < 0 || fcntl(0, F_SETFL, fcntl(0, F_GETFL)) < 0 ||
+	    fcntl(0, F_DUPFD_CLOEXEC, 10) < 0)
+		return 1;
 	log_notice("the sandboxed child can log %d", 1);
 	return 0;
 }
@@ -114,7 +134,19 @@ static int act_usb_ioctl(void)
 {
 	unsigned int setting = 0;
 
-	return ioctl(0, _IOR('U', 21, unsigned int), &setting) == 0; /* CLEAR_HALT on what is no usbfs node: ENOTTY */
+	return ioctl(0, USBDEVFS_CLEAR_HALT, &setting) == 0; /* on what is no usbfs node: ENOTTY */
+}
+
+static int act_call(void)
+{
+	static char zeros[4096]; /* whatever a pointer is to point to */
+	long args[N_ARGS];
+
+	for (size_t i = 0; i < N_ARGS; i++)
+		args[i] = wanted->args[i] == MY_PARENT  ? (long)tester
+			  : wanted->args[i] == A_BUFFER ? (long)(uintptr_t)zeros
+							: wanted->args[i];
+	return syscall(wanted->number, args[0], args[1], args[2], args[3], args[4], args[5]) < 0 ? 2 : 1;
 }
 
 struct child {
@@ -297,6 +329,78 @@ static void test_deeds(void **state)
 	}
 }
 
+/*
+ * Ways to another process: signals, and what else one process of an account may do to another. Each must end the one that
+ * tries it. The parent is the victim, but it may be root: that the kernel would have said no is not enough.
+ */
+static const struct call ways_out[] = {
+	{"F_SETOWN", SYS_fcntl, {0, F_SETOWN, MY_PARENT}},
+	{"F_SETOWN with high bits", SYS_fcntl, {0, F_SETOWN | 1L << 32, MY_PARENT}},
+	{"F_SETOWN_EX", SYS_fcntl, {0, F_SETOWN_EX, A_BUFFER}},
+	{"F_SETSIG", SYS_fcntl, {0, F_SETSIG, SIGKILL}},
+	{"F_SETFL O_ASYNC", SYS_fcntl, {0, F_SETFL, O_ASYNC | O_NONBLOCK}},
+	{"F_SETLEASE", SYS_fcntl, {0, F_SETLEASE, F_RDLCK}},
+	{"F_NOTIFY", SYS_fcntl, {0, F_NOTIFY, DN_MODIFY}},
+	{"F_SETPIPE_SZ", SYS_fcntl, {0, F_SETPIPE_SZ, 1 << 20}},
+	{"F_SETLK", SYS_fcntl, {0, F_SETLK, A_BUFFER}},
+	{"FIOASYNC", SYS_ioctl, {0, FIOASYNC, A_BUFFER}},
+	{"FIOSETOWN", SYS_ioctl, {0, FIOSETOWN, A_BUFFER}},
+	{"SIOCSPGRP", SYS_ioctl, {0, SIOCSPGRP, A_BUFFER}},
+	{"TIOCSPGRP", SYS_ioctl, {0, TIOCSPGRP, A_BUFFER}},
+	{"USBDEVFS_DISCSIGNAL", SYS_ioctl, {0, USBDEVFS_DISCSIGNAL, A_BUFFER}},
+	{"kill", SYS_kill, {MY_PARENT, SIGKILL}},
+	{"tkill", SYS_tkill, {MY_PARENT, SIGKILL}},
+	{"tgkill", SYS_tgkill, {MY_PARENT, MY_PARENT, SIGKILL}},
+	{"rt_sigqueueinfo", SYS_rt_sigqueueinfo, {MY_PARENT, SIGKILL, A_BUFFER}},
+	{"rt_tgsigqueueinfo", SYS_rt_tgsigqueueinfo, {MY_PARENT, MY_PARENT, SIGKILL, A_BUFFER}},
+	{"pidfd_open", SYS_pidfd_open, {MY_PARENT, 0}},
+	{"pidfd_send_signal", SYS_pidfd_send_signal, {0, SIGKILL, 0, 0}},
+	{"pidfd_getfd", SYS_pidfd_getfd, {0, 0, 0}},
+	{"timer_create", SYS_timer_create, {CLOCK_MONOTONIC, A_BUFFER, A_BUFFER}},
+	{"mq_notify", SYS_mq_notify, {0, A_BUFFER}},
+	{"perf_event_open", SYS_perf_event_open, {A_BUFFER, MY_PARENT, -1, -1, 0}},
+	{"ptrace", SYS_ptrace, {PTRACE_ATTACH, MY_PARENT, 0, 0}},
+	{"process_vm_readv", SYS_process_vm_readv, {MY_PARENT, A_BUFFER, 0, A_BUFFER, 0, 0}},
+	{"process_vm_writev", SYS_process_vm_writev, {MY_PARENT, A_BUFFER, 0, A_BUFFER, 0, 0}},
+	{"process_madvise", SYS_process_madvise, {0, A_BUFFER, 0, 0, 0}},
+	{"kcmp", SYS_kcmp, {MY_PARENT, MY_PARENT, 0, 0, 0}},
+	{"setpriority", SYS_setpriority, {PRIO_PROCESS, MY_PARENT, 0}},
+	{"ioprio_set", SYS_ioprio_set, {1, MY_PARENT, 0}},
+	{"sched_setscheduler", SYS_sched_setscheduler, {MY_PARENT, SCHED_OTHER, A_BUFFER}},
+	{"sched_setparam", SYS_sched_setparam, {MY_PARENT, A_BUFFER}},
+	{"sched_setattr", SYS_sched_setattr, {MY_PARENT, A_BUFFER, 0}},
+	{"sched_setaffinity", SYS_sched_setaffinity, {MY_PARENT, 8, A_BUFFER}},
+	{"migrate_pages", SYS_migrate_pages, {MY_PARENT, 1, A_BUFFER, A_BUFFER}},
+	{"move_pages", SYS_move_pages, {MY_PARENT, 0, 0, 0, 0, 0}},
+	{"prlimit64", SYS_prlimit64, {MY_PARENT, 0, 0, 0}},
+	{"setpgid", SYS_setpgid, {MY_PARENT, 0}},
+	{"prctl", SYS_prctl, {PR_SET_PTRACER, MY_PARENT, 0, 0, 0}},
+	{"keyctl", SYS_keyctl, {0, -4, 1}},
+	{"shmget", SYS_shmget, {1, 4096, 01600}},
+	{"io_uring_setup", SYS_io_uring_setup, {1, A_BUFFER}},
+	{"bpf", SYS_bpf, {0, A_BUFFER, 0}},
+};
+
+static void test_reaches_nobody(void **state)
+{
+	static const enum sandbox_profile profiles[] = {SANDBOX_USB_EXPORT, SANDBOX_USB_IMPORT};
+
+	(void)state;
+	tester = getpid();
+	for (size_t i = 0; HAS_FILTER && i < ARRAY_SIZE(ways_out); i++)
+		for (size_t j = 0; j < ARRAY_SIZE(profiles); j++) {
+			struct child child;
+			int status;
+
+			wanted = &ways_out[i];
+			child = spawn(profiles[j], act_call);
+			status = finish(&child);
+			if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
+				fail_msg("%s, profile %d: status %#x", ways_out[i].name, (int)profiles[j],
+					 (unsigned int)status);
+		}
+}
+
 /* Without privilege it does what it can: limits, no new privileges, the filter. */
 static void test_unprivileged(void **state)
 {
@@ -333,6 +437,7 @@ int main(void)
 		cmocka_unit_test(test_seen_from_outside),
 		cmocka_unit_test(test_empty_world),
 		cmocka_unit_test(test_deeds),
+		cmocka_unit_test(test_reaches_nobody),
 		cmocka_unit_test(test_unprivileged),
 		cmocka_unit_test(test_refuses_root),
 	};
