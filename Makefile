@@ -76,7 +76,7 @@ help:
 	@echo 'make               build everything into $(OUT)/bin (CONFIG=gcc clang gcc-san clang-san)'
 	@echo 'make demo          the main job, shown under real Xen; INTERACTIVE=1 leaves you at a prompt there'
 	@echo 'make check         all tests, the Xen rig included; installs what it needs'
-	@echo 'make unit          the tests that need neither root nor Xen, in seconds'
+	@echo 'make unit          the tests that need neither root nor Xen, in seconds (CONFIG as well)'
 	@echo 'make rig S=NAME    one rig scenario: tests/rig/test_NAME.py'
 	@echo 'make bench         attach time, throughput, latency beside the peers, into $(BUILD)/bench.tsv'
 	@echo 'make fuzz T=wire S=60   one fuzzer of tests/fuzz for so many seconds'
@@ -142,8 +142,8 @@ deps:
 
 .PHONY: unit check demo bench rig fuzz
 unit:
-	@$(MAKE) --no-print-directory CONFIG=gcc units
-	@CONFIG=gcc tests/list unit gcc | tests/check -
+	@$(MAKE) --no-print-directory CONFIG=$(CONFIG) units
+	@tests/list unit $(CONFIG) | tests/check -
 
 check: deps
 	@for config in gcc gcc-san clang-san; do \
