@@ -211,11 +211,12 @@ static int on_io(sd_event_source *io _unused_, int fd _unused_, uint32_t revents
 
 static int open_channel(struct peer *peer)
 {
+	static const struct channel_rings most = {.read = RING_CONTROL, .write = RING_CONTROL};
 	struct channel_address address = {.server_domid = peer->domid, .client_domid = 0};
 	int r;
 
 	(void)snprintf(address.service, sizeof(address.service), "device-agent/%u", peer->port);
-	r = channel_connect(peer->agents->backend, &address, &peer->channel);
+	r = channel_connect(peer->agents->backend, &address, &most, &peer->channel);
 	if (r != 0)
 		return r;
 	r = sd_event_add_io(peer->agents->event, &peer->on_io, channel_fd(peer->channel),
@@ -238,8 +239,9 @@ static void try_connect(struct peer *peer, uint64_t now)
 		peer->connect_usec = peer->retry_usec = 0;
 		return;
 	}
-	if (r < 0 && may_tell(peer, now))
-		log_warning("qube %s: no connection to its agent: %s", peer->name, strerror(-r));
+	if ((r < 0 || r == CHANNEL_TOO_LARGE) && may_tell(peer, now))
+		log_warning("qube %s: no connection to its agent: %s", peer->name,
+			    r < 0 ? strerror(-r) : "it wants more memory for the channel than an agent needs");
 	peer->retry_usec = peer->retry_usec == 0 ? RETRY_FIRST_USEC : peer->retry_usec * 2;
 	if (r != CHANNEL_NOT_YET || peer->retry_usec > RETRY_LAST_USEC)
 		peer->retry_usec = RETRY_LAST_USEC;

@@ -65,7 +65,8 @@ int channel_init(struct channel *channel, const struct channel_ops *ops, int fd,
 struct channel_backend {
 	int (*listen)(struct channel_backend *backend, const struct channel_address *address,
 		      const struct channel_rings *rings, struct channel **ret_channel);
+	/* `ret_untrusted_rings`: what the server chose, of sizes that its channel can work with. */
 	int (*connect)(struct channel_backend *backend, const struct channel_address *address,
-		       struct channel **ret_channel);
+		       struct channel_rings *ret_untrusted_rings, struct channel **ret_channel);
 	int (*remove_leftovers)(struct channel_backend *backend, const struct channel_address *address);
 };

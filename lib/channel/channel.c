@@ -96,11 +96,24 @@ int channel_listen(struct channel_backend *backend, const struct channel_address
 }
 
 int channel_connect(struct channel_backend *backend, const struct channel_address *address,
-		    struct channel **ret_channel)
+		    const struct channel_rings *most, struct channel **ret_channel)
 {
-	if (!service_is_valid(address->service))
+	struct channel_rings untrusted_rings;
+	struct channel *channel;
+	int r;
+
+	if (!service_is_valid(address->service) || !channel_ring_is_valid(most->read) ||
+	    !channel_ring_is_valid(most->write))
 		return -EINVAL;
-	return backend->connect(backend, address, ret_channel);
+	r = backend->connect(backend, address, &untrusted_rings, &channel);
+	if (r != 0)
+		return r;
+	if (untrusted_rings.read > most->read || untrusted_rings.write > most->write) {
+		(void)channel_free(channel);
+		return CHANNEL_TOO_LARGE;
+	}
+	*ret_channel = channel;
+	return 0;
 }
 
 static uint64_t now_usec(void)
@@ -117,14 +130,14 @@ static struct timespec usec_to_timespec(uint64_t usec)
 				 .tv_nsec = (long)(usec % USEC_PER_SEC * 1000)};
 }
 
-int channel_connect_wait(struct channel_backend *backend, const struct channel_address *address, uint64_t timeout_usec,
-			 struct channel **ret_channel)
+int channel_connect_wait(struct channel_backend *backend, const struct channel_address *address,
+			 const struct channel_rings *most, uint64_t timeout_usec, struct channel **ret_channel)
 {
 	const struct timespec pause = usec_to_timespec(CONNECT_RETRY_USEC);
 	uint64_t start = now_usec();
 
 	for (;;) {
-		int r = channel_connect(backend, address, ret_channel);
+		int r = channel_connect(backend, address, most, ret_channel);
 
 		if (r != CHANNEL_NOT_YET)
 			return r;

@@ -42,6 +42,7 @@ enum channel_outcome {
 	CHANNEL_NOT_YET = 1, /* connect: no server there (yet), try again */
 	CHANNEL_REFUSED,     /* connect: a server is there, for another domain */
 	CHANNEL_TIMED_OUT,
+	CHANNEL_TOO_LARGE, /* connect: the server's rings are larger than we accept */
 };
 
 struct channel;
@@ -78,14 +79,18 @@ struct channel_backend *channel_backend_free(struct channel_backend *backend);
 int channel_listen(struct channel_backend *backend, const struct channel_address *address,
 		   const struct channel_rings *rings, struct channel **ret_channel);
 
-/* Connects as client_domid, without blocking. 0 and an OPEN channel, CHANNEL_NOT_YET, CHANNEL_REFUSED, or a negative
- * errno. */
+/*
+ * Connects as client_domid, without blocking. 0 and an OPEN channel, CHANNEL_NOT_YET, CHANNEL_REFUSED, CHANNEL_TOO_LARGE,
+ * or a negative errno. The server chooses the sizes of the rings, which we map: `most` is what we accept of it. Larger
+ * ones are mapped for a moment all the same, 1 MiB each at most, because libxenvchan says no size before; then they are
+ * unmapped, and for the server its one client has come and gone.
+ */
 int channel_connect(struct channel_backend *backend, const struct channel_address *address,
-		    struct channel **ret_channel);
+		    const struct channel_rings *most, struct channel **ret_channel);
 
 /* The same, retrying for at most `timeout_usec`; CHANNEL_TIMED_OUT when nobody came. */
-int channel_connect_wait(struct channel_backend *backend, const struct channel_address *address, uint64_t timeout_usec,
-			 struct channel **ret_channel);
+int channel_connect_wait(struct channel_backend *backend, const struct channel_address *address,
+			 const struct channel_rings *most, uint64_t timeout_usec, struct channel **ret_channel);
 
 /* The fd to poll. Valid and constant for the life of the channel. */
 int channel_fd(const struct channel *channel);

@@ -419,7 +419,7 @@ static int map_shared(const char *path, struct mapping *ret_map)
 }
 
 static int socket_connect(struct channel_backend *backend, const struct channel_address *address,
-			  struct channel **ret_channel)
+			  struct channel_rings *ret_untrusted_rings, struct channel **ret_channel)
 {
 	_cleanup_(cleanup_channel) struct socket_channel *self = NULL;
 	_cleanup_(cleanup_mapping) struct mapping map = {0};
@@ -439,6 +439,7 @@ static int socket_connect(struct channel_backend *backend, const struct channel_
 	if (map.shared->client_domid != address->client_domid ||
 	    !atomic_compare_exchange_strong(&map.shared->claimed, &unclaimed, 1))
 		return CHANNEL_REFUSED;
+	*ret_untrusted_rings = (struct channel_rings){.read = map.to_server, .write = map.to_client};
 	socket_set_rings(self, &map);
 	r = unix_socket(connect, socket_path, &self->connection);
 	if (r < 0)

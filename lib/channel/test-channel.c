@@ -185,6 +185,7 @@ struct fixture {
 };
 
 static const struct channel_rings small_rings = {.read = 4096, .write = 8192};
+static const struct channel_rings large_rings = {.read = CHANNEL_RING_MAX, .write = CHANNEL_RING_MAX};
 
 static int setup(void **state)
 {
@@ -215,7 +216,7 @@ static void open_pair(struct fixture *f, const struct channel_rings *rings)
 {
 	assert_int_equal(channel_listen(f->backend, &f->address, rings, &f->server), 0);
 	assert_int_equal(channel_state(f->server), CHANNEL_WAITING);
-	assert_int_equal(channel_connect(f->backend, &f->address, &f->client), 0);
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), 0);
 	assert_int_equal(channel_state(f->client), CHANNEL_OPEN);
 	assert_int_equal(channel_wait(f->server, false, USEC_PER_SEC), 0);
 	assert_int_equal(channel_state(f->server), CHANNEL_OPEN);
@@ -252,7 +253,7 @@ static void test_arguments(void **state)
 	}
 	memset(f->address.service, 'a', sizeof(f->address.service)); /* without its NUL */
 	assert_int_equal(channel_listen(f->backend, &f->address, &small_rings, &f->server), -EINVAL);
-	assert_int_equal(channel_connect(f->backend, &f->address, &f->client), -EINVAL);
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), -EINVAL);
 	assert_int_equal(channel_remove_leftovers(f->backend, &f->address), -EINVAL);
 	(void)strcpy(f->address.service, "a");
 	for (size_t i = 0; i < ARRAY_SIZE(rings); i++) {
@@ -260,6 +261,8 @@ static void test_arguments(void **state)
 
 		assert_int_equal(channel_listen(f->backend, &f->address, &bad, &f->server), -EINVAL);
 		assert_int_equal(channel_listen(f->backend, &f->address, &worse, &f->server), -EINVAL);
+		assert_int_equal(channel_connect(f->backend, &f->address, &bad, &f->client), -EINVAL);
+		assert_int_equal(channel_connect(f->backend, &f->address, &worse, &f->client), -EINVAL);
 	}
 	assert_int_equal(channel_backend_new_from_text("", &backend), -EINVAL);
 	assert_int_equal(channel_backend_new_from_text("socket", &backend), -EINVAL);
@@ -277,8 +280,8 @@ static void test_connect(void **state)
 	struct fixture *f = *state;
 	struct channel *other = NULL;
 
-	assert_int_equal(channel_connect(f->backend, &f->address, &f->client), CHANNEL_NOT_YET);
-	assert_int_equal(channel_connect_wait(f->backend, &f->address, 20 * USEC_PER_MSEC, &f->client),
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), CHANNEL_NOT_YET);
+	assert_int_equal(channel_connect_wait(f->backend, &f->address, &large_rings, 20 * USEC_PER_MSEC, &f->client),
 			 CHANNEL_TIMED_OUT);
 	assert_int_equal(channel_listen(f->backend, &f->address, &small_rings, &f->server), 0);
 	assert_int_equal(channel_listen(f->backend, &f->address, &small_rings, &other), -EADDRINUSE);
@@ -288,11 +291,43 @@ static void test_connect(void **state)
 	assert_false(is_ready(f->server));
 	assert_int_equal(channel_wait(f->server, false, USEC_PER_MSEC), CHANNEL_TIMED_OUT);
 	f->address.client_domid = 3;
-	assert_int_equal(channel_connect(f->backend, &f->address, &f->client), CHANNEL_REFUSED);
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), CHANNEL_REFUSED);
 	f->address.client_domid = 2;
-	assert_int_equal(channel_connect_wait(f->backend, &f->address, USEC_PER_SEC, &f->client), 0);
-	assert_int_equal(channel_connect(f->backend, &f->address, &other), CHANNEL_REFUSED); /* AU15 */
+	assert_int_equal(channel_connect_wait(f->backend, &f->address, &large_rings, USEC_PER_SEC, &f->client), 0);
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &other), CHANNEL_REFUSED); /* AU15 */
 	assert_null(other);
+}
+
+/* The server's choice of sizes is taken up to what the client accepts, each ring by itself. */
+static void test_most(void **state)
+{
+	static const struct {
+		struct channel_rings rings, most;
+		int r;
+	} rows[] = {
+		{{4096, 4096}, {4096, 4096}, 0},
+		{{8192, 4096}, {4096, 4096}, CHANNEL_TOO_LARGE},
+		{{4096, 8192}, {4096, 4096}, CHANNEL_TOO_LARGE},
+		{{8192, 4096}, {4096, 8192}, CHANNEL_TOO_LARGE},
+		{{8192, 4096}, {8192, 4096}, 0},
+		{{4096, 4096}, {CHANNEL_RING_MAX, CHANNEL_RING_MAX}, 0},
+		{{CHANNEL_RING_MAX, CHANNEL_RING_MAX}, {CHANNEL_RING_MAX, CHANNEL_RING_MAX}, 0},
+		{{CHANNEL_RING_MAX, CHANNEL_RING_MAX}, {CHANNEL_RING_MAX, CHANNEL_RING_MAX / 2}, CHANNEL_TOO_LARGE},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct channel *client = NULL;
+
+		assert_int_equal(channel_listen(f->backend, &f->address, &rows[i].rings, &f->server), 0);
+		assert_int_equal(channel_connect_wait(f->backend, &f->address, &rows[i].most, USEC_PER_SEC, &client),
+				 rows[i].r);
+		assert_int_equal(client != NULL, rows[i].r == 0);
+		assert_int_equal(channel_wait(f->server, false, USEC_PER_SEC), 0);
+		assert_int_equal(channel_state(f->server), rows[i].r == 0 ? CHANNEL_OPEN : CHANNEL_DEAD);
+		client = channel_free(client);
+		f->server = channel_free(f->server);
+	}
 }
 
 /* The client may write before the server has looked; the server's fd is the same before and after, for epoll too. */
@@ -307,7 +342,7 @@ static void test_early_words(void **state)
 	assert_int_equal(channel_listen(f->backend, &f->address, &small_rings, &f->server), 0);
 	fd = channel_fd(f->server);
 	assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
-	assert_int_equal(channel_connect(f->backend, &f->address, &f->client), 0);
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), 0);
 	assert_int_equal(channel_write(f->client, "early", 5), 5);
 	assert_int_equal(epoll_wait(epoll, &event, 1, 1000), 1);
 	assert_int_equal(channel_dispatch(f->server), 0);
@@ -402,7 +437,7 @@ static void test_killed_server(void **state)
 		(void)channel_write(server, "last", 4);
 		(void)raise(SIGKILL);
 	}
-	assert_int_equal(channel_connect_wait(f->backend, &f->address, 5 * USEC_PER_SEC, &f->client), 0);
+	assert_int_equal(channel_connect_wait(f->backend, &f->address, &large_rings, 5 * USEC_PER_SEC, &f->client), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(channel_wait(f->client, false, USEC_PER_SEC), 0);
@@ -415,11 +450,11 @@ static void test_killed_server(void **state)
 	assert_false(is_ready(f->client)); /* told once, not for ever */
 	f->client = channel_free(f->client);
 
-	assert_int_equal(channel_connect(f->backend, &f->address, &f->client), CHANNEL_REFUSED);
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), CHANNEL_REFUSED);
 	assert_int_equal(channel_listen(f->backend, &f->address, &small_rings, &f->server), -EADDRINUSE);
 	assert_int_equal(channel_remove_leftovers(f->backend, &f->address), 0);
 	assert_int_equal(channel_remove_leftovers(f->backend, &f->address), 0);
-	assert_int_equal(channel_connect(f->backend, &f->address, &f->client), CHANNEL_NOT_YET);
+	assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), CHANNEL_NOT_YET);
 }
 
 /* DI09, as far as our own ring goes: nonsense in the shared page moves no byte beyond a ring and hurts nobody. */
@@ -479,7 +514,7 @@ static void test_hostile_file(void **state)
 		assert_int_equal(write(fd, head, sizeof(head)), sizeof(head));
 		assert_int_equal(ftruncate(fd, cases[i].len), 0);
 		(void)close(fd);
-		assert_int_equal(channel_connect(f->backend, &f->address, &f->client), CHANNEL_REFUSED);
+		assert_int_equal(channel_connect(f->backend, &f->address, &large_rings, &f->client), CHANNEL_REFUSED);
 	}
 	assert_false(is_ready(f->server));
 }
@@ -516,6 +551,7 @@ int main(void)
 		cmocka_unit_test(test_framing),
 		cmocka_unit_test_setup_teardown(test_arguments, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connect, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_most, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_early_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wakeups, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vectors, setup, teardown),

@@ -7,6 +7,8 @@
  *   - a second server on one path overwrites the first one's nodes, and removes them for both when it closes;
  *   - a read looks at the ring and then at the link: bytes written in between, before a close, would be lost;
  *   - data_ready() and buffer_space() ask the peer for a wake-up, so each call of them can cost one;
+ *   - a client learns the sizes of the rings, 1 KiB to 1 MiB, when it has mapped them: init takes no limit, and keeps
+ *     copies of both orders, which the server cannot change any more;
  *   - bad indices from the peer read as an empty ring, and as a full one when writing, for ever;
  *   - there is no connection to xenstore but inside init and the server's close.
  */
@@ -173,7 +175,7 @@ static int xen_listen(struct channel_backend *backend _unused_, const struct cha
 }
 
 static int xen_connect(struct channel_backend *backend _unused_, const struct channel_address *address,
-		       struct channel **ret_channel)
+		       struct channel_rings *ret_untrusted_rings, struct channel **ret_channel)
 {
 	struct libxenvchan *vchan;
 	char path[PATH_SIZE];
@@ -183,8 +185,11 @@ static int xen_connect(struct channel_backend *backend _unused_, const struct ch
 		return r;
 	errno = 0;
 	vchan = libxenvchan_client_init(NULL, address->server_domid, path);
-	if (vchan)
+	if (vchan) {
+		*ret_untrusted_rings =
+			(struct channel_rings){.read = 1u << vchan->write.order, .write = 1u << vchan->read.order};
 		return xen_channel_new(vchan, CHANNEL_OPEN, ret_channel);
+	}
 	switch (errno) {
 	case ENOENT: /* no nodes */
 	case EACCES: /* not yet readable to us, or in the way of a guest: no nodes */

@@ -54,7 +54,6 @@ static int read_snapshot(struct export_session *s)
 
 static int listen_channel(struct session *session)
 {
-	static const struct channel_rings rings = {.read = RING_BULK_OUT, .write = RING_BULK_IN};
 	struct channel_address address = {.server_domid = session->options->own,
 					  .client_domid = session->options->peer};
 	struct channel_backend *backend = NULL;
@@ -63,7 +62,7 @@ static int listen_channel(struct session *session)
 	if (r)
 		return r;
 	memcpy(address.service, session->options->service, strlen(session->options->service) + 1);
-	return channel_listen(backend, &address, &rings, &session->channel);
+	return channel_listen(backend, &address, &session_rings, &session->channel);
 }
 
 /* 0, an outcome or a negative errno. */

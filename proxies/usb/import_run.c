@@ -46,9 +46,12 @@ static int set_up(struct import_session *s)
 		return r;
 	}
 	memcpy(address.service, o->service, strlen(o->service) + 1);
-	r = channel_connect_wait(backend, &address, TIMEOUT_CONNECT_USEC, &s->session.channel);
+	r = channel_connect_wait(backend, &address, &session_rings, TIMEOUT_CONNECT_USEC, &s->session.channel);
 	if (r) {
-		log_error("cannot connect to the device qube: %s", r < 0 ? strerror(-r) : "it does not serve us");
+		log_error("cannot connect to the device qube: %s", r < 0 ? strerror(-r)
+								   : r == CHANNEL_TOO_LARGE
+									   ? "its channel is larger than an exporter's"
+									   : "it does not serve us");
 		return r < 0 ? r : (int)OUTCOME_NO_PEER;
 	}
 	/* a whole large reply in one go; the second needs no right but may be clamped */

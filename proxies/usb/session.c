@@ -11,6 +11,8 @@
 
 #define FINISH_USEC (200 * USEC_PER_MSEC) /* a peer that does not read gets no longer to hear the end */
 
+const struct channel_rings session_rings = {.read = RING_BULK_OUT, .write = RING_BULK_IN};
+
 uint64_t session_now(void)
 {
 	struct timespec ts;

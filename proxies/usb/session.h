@@ -29,6 +29,9 @@ struct session {
 	uint64_t bytes_to_target, bytes_from_target;
 };
 
+/* Of the data channel, whose server is the exporter: what it asks for and the most that an importer gives. */
+extern const struct channel_rings session_rings;
+
 /* Microseconds of a clock that only goes forward. */
 uint64_t session_now(void);
 

@@ -56,7 +56,7 @@ static void test_what_the_other_side_sees(void **state)
 		(void)snprintf(address.service, sizeof(address.service), "qdb/%zx", i + 1);
 		assert_int_equal(channel_backend_new_socket(directory, &backend), 0);
 		assert_int_equal(channel_listen(backend, &address, &rings, &server), 0);
-		assert_int_equal(channel_connect_wait(backend, &address, WAIT_USEC, &session.channel), 0);
+		assert_int_equal(channel_connect_wait(backend, &address, &rings, WAIT_USEC, &session.channel), 0);
 		while (channel_state(server) == CHANNEL_WAITING)
 			assert_int_equal(channel_wait(server, false, WAIT_USEC), 0);
 		session_end(&session, ends[i].outcome);

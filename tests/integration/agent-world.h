@@ -204,6 +204,7 @@ static void leave(struct world *world)
 /* Connects to the service that is published, which must not be the last one. */
 static void join(struct world *world)
 {
+	static const struct channel_rings most = {.read = RING_CONTROL, .write = RING_CONTROL};
 	struct channel_address address = {.server_domid = OWN, .client_domid = 0};
 	uint64_t deadline = now_usec() + WAIT_USEC;
 	uint32_t number = 0;
@@ -216,7 +217,7 @@ static void join(struct world *world)
 		assert_true(number < 1u << 24);
 	world->number = number;
 	(void)snprintf(address.service, sizeof(address.service), "device-agent/%" PRIu32, number);
-	assert_int_equal(channel_connect_wait(world->backend, &address, WAIT_USEC, &world->channel), 0);
+	assert_int_equal(channel_connect_wait(world->backend, &address, &most, WAIT_USEC, &world->channel), 0);
 	world->state = WIRE_IN_NEW;
 	world->input_len = 0;
 	world->n_seen = world->n_sessions = 0;

@@ -51,6 +51,7 @@ enum manners {
 	NO_ANSWER_TO_PING = 16,
 	DOES_NOT_GREET = 32,
 	NO_LIST = 64,
+	LARGE_RINGS = 128,
 };
 
 struct agent {
@@ -379,7 +380,8 @@ static bool serve(int fd, int msec)
 static void listen_at_new_port(struct agent *agent)
 {
 	struct channel_address address = {.server_domid = agent->domid, .client_domid = 0};
-	struct channel_rings rings = {.read = RING_CONTROL, .write = RING_CONTROL};
+	uint32_t ring = agent->manners & LARGE_RINGS ? 2 * RING_CONTROL : RING_CONTROL;
+	struct channel_rings rings = {.read = RING_CONTROL, .write = ring};
 	char name[32], text[16];
 
 	agent->channel = channel_free(agent->channel);

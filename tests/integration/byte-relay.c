@@ -93,7 +93,7 @@ static int open_channel(bool serve, uint16_t own, uint16_t peer, const char *ser
 		return r;
 	(void)snprintf(address.service, sizeof(address.service), "%s", service);
 	if (!serve)
-		return channel_connect_wait(backend, &address, TIMEOUT_ATTACH_STEP_USEC, ret_channel);
+		return channel_connect_wait(backend, &address, &rings, TIMEOUT_ATTACH_STEP_USEC, ret_channel);
 	r = channel_listen(backend, &address, &rings, ret_channel);
 	while (r == 0 && channel_state(*ret_channel) == CHANNEL_WAITING)
 		r = channel_wait(*ret_channel, false, TIMEOUT_ATTACH_STEP_USEC);

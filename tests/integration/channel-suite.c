@@ -95,7 +95,8 @@ static const char *result_name(int r)
 		     {-EINVAL, "EINVAL"},
 		     {CHANNEL_NOT_YET, "not yet"},
 		     {CHANNEL_REFUSED, "refused"},
-		     {CHANNEL_TIMED_OUT, "timed out"}};
+		     {CHANNEL_TIMED_OUT, "timed out"},
+		     {CHANNEL_TOO_LARGE, "too large"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (names[i].r == r)
@@ -147,10 +148,12 @@ static void listen_here(struct side *side, uint32_t read, uint32_t write)
 		fail(side, "listen", r);
 }
 
-static void connect_here(struct side *side)
+/* Accepts no larger rings than these, as the server sees them. */
+static void connect_here(struct side *side, uint32_t read, uint32_t write)
 {
 	const struct channel_address address = address_here(side);
-	int r = channel_connect_wait(side->backend, &address, PATIENCE_USEC, &side->channel);
+	const struct channel_rings most = {.read = read, .write = write};
+	int r = channel_connect_wait(side->backend, &address, &most, PATIENCE_USEC, &side->channel);
 
 	if (r != 0)
 		fail(side, "connect", r);
@@ -173,7 +176,7 @@ static void open_pair(struct side *side, uint32_t read, uint32_t write)
 		listen_here(side, read, write);
 		await_client(side);
 	} else {
-		connect_here(side);
+		connect_here(side, read, write);
 	}
 	meet(side);
 }
@@ -271,7 +274,8 @@ static void say_listen(struct side *side, struct channel **ret_channel)
 static void say_connect(struct side *side, struct channel **ret_channel)
 {
 	const struct channel_address address = address_here(side);
-	int r = channel_connect(side->backend, &address, ret_channel);
+	const struct channel_rings most = {.read = 4096, .write = 4096};
+	int r = channel_connect(side->backend, &address, &most, ret_channel);
 
 	trace(side, "connect: %s", r == CHANNEL_NOT_YET || r == CHANNEL_REFUSED ? "no" : result_name(r));
 }
@@ -372,7 +376,7 @@ static void early_client(struct side *side)
 	}
 	meet(side);
 	if (!side->is_server)
-		connect_here(side);
+		connect_here(side, 4096, 4096);
 	meet(side);
 	if (side->is_server)
 		await_client(side);
@@ -429,6 +433,29 @@ static void second_client(struct side *side)
 	channel_free(second);
 }
 
+/* A server that wants more memory of its client than that one gives: no channel, and its client has come and gone. */
+static void refuse_rings(struct side *side, uint32_t read, uint32_t write)
+{
+	if (side->is_server)
+		listen_here(side, read, write);
+	meet(side);
+	if (!side->is_server)
+		say_connect(side, &side->channel);
+	meet(side);
+	if (side->is_server)
+		say_state(side);
+}
+
+static void too_large_to_read(struct side *side)
+{
+	refuse_rings(side, 4096, 8192);
+}
+
+static void too_large_to_write(struct side *side)
+{
+	refuse_rings(side, 1048576, 4096);
+}
+
 static void used_service(struct side *side)
 {
 	struct channel *second = NULL;
@@ -439,7 +466,7 @@ static void used_service(struct side *side)
 	}
 	meet(side);
 	if (!side->is_server)
-		connect_here(side);
+		connect_here(side, 4096, 4096);
 	meet(side);
 	if (side->is_server) {
 		say_listen(side, &second);
@@ -477,7 +504,7 @@ static void killed_server(struct side *side)
 	if (side->is_server)
 		in_killed_child(side, listen_and_greet);
 	else
-		connect_here(side);
+		connect_here(side, 4096, 4096);
 	meet(side);
 	if (side->is_server) {
 		say_listen(side, &side->channel); /* its leftovers are in the way */
@@ -499,7 +526,7 @@ static void killed_server(struct side *side)
 
 static void connect_and_greet(struct side *side)
 {
-	connect_here(side);
+	connect_here(side, 4096, 4096);
 	say_write(side, 100);
 }
 
@@ -528,7 +555,7 @@ static void hasty_client(struct side *side)
 		listen_here(side, 4096, 4096);
 	meet(side);
 	if (!side->is_server) {
-		connect_here(side);
+		connect_here(side, 4096, 4096);
 		say_write(side, 30);
 		say_finish(side);
 		close_here(side);
@@ -923,6 +950,8 @@ static const struct {
 	{"bulk-to-server", bulk_to_server},
 	{"both-ways", both_ways},
 	{"both-ways-to-the-end", both_ways_to_the_end},
+	{"too-large-to-read", too_large_to_read},
+	{"too-large-to-write", too_large_to_write},
 };
 
 /* --- measuring --- */
@@ -1000,7 +1029,7 @@ static void open_meeting(struct side *side)
 
 	side->scenario = "meeting";
 	if (!side->is_server) {
-		r = channel_connect_wait(side->backend, &address, PATIENCE_USEC, &side->meeting);
+		r = channel_connect_wait(side->backend, &address, &rings, PATIENCE_USEC, &side->meeting);
 		if (r != 0)
 			fail(side, "connect", r);
 		return;

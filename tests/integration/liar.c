@@ -531,7 +531,7 @@ static int connect_all(struct liar *l, char **words, const char *private_channel
 	if (r)
 		return r;
 	l->child = start_proxy(words);
-	r = channel_connect_wait(l->is_export ? inner : outer, &address, TIMEOUT_CONNECT_USEC, &client);
+	r = channel_connect_wait(l->is_export ? inner : outer, &address, &rings, TIMEOUT_CONNECT_USEC, &client);
 	if (r)
 		return r;
 	while (channel_state(server) == CHANNEL_WAITING) {

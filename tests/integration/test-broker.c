@@ -444,6 +444,20 @@ static void test_silences(void **unused _unused_)
 	assert_done(detach("work"));
 }
 
+/* The memory of a channel is the server's choice, but the broker's as well. */
+static void test_large_rings(void **unused _unused_)
+{
+	struct trio t = add_trio(0);
+	struct agent *large = add_agent(15, "large", NULL, LARGE_RINGS);
+
+	SERVE_UNTIL(large->ended);
+	assert_false(large->greeted);
+	large->manners = 0;
+	listen_at_new_port(large);
+	SERVE_UNTIL(large->state == WIRE_IN_READY);
+	assert_false(t.usb->ended || t.work->ended);
+}
+
 static long broker_rss_kib(void)
 {
 	char path[64], line[256];
@@ -520,7 +534,7 @@ int main(void)
 		SCENE(test_races),         SCENE(test_one_instance),  SCENE(test_restart_with_strays),
 		SCENE(test_audit_fails),   SCENE(test_torn_audit),    SCENE(test_garbage),
 		SCENE(test_silences),      SCENE(test_flood),         SCENE(test_reconnecting_liar),
-		SCENE(test_hung_requests),
+		SCENE(test_hung_requests), SCENE(test_large_rings),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -142,6 +142,7 @@ static int take_words(int argc, char **argv, struct channel_address *ret_address
 int main(int argc, char **argv)
 {
 	struct proxy_report ended = {.type = PROXY_ENDED, .outcome = OUTCOME_PEER_LOST};
+	static const struct channel_rings most = {.read = RING_BULK_OUT, .write = RING_BULK_IN};
 	struct channel_address address = {0};
 	struct channel_backend *backend = NULL;
 	struct channel *channel = NULL;
@@ -151,7 +152,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (channel_backend_new_xen(&backend) ||
-	    channel_connect_wait(backend, &address, TIMEOUT_CONNECT_USEC, &channel))
+	    channel_connect_wait(backend, &address, &most, TIMEOUT_CONNECT_USEC, &channel))
 		return EXIT_FAILURE;
 	if (greet(channel) == 0)
 		ended.outcome = (uint8_t)serve(channel);
