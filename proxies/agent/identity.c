@@ -94,7 +94,7 @@ static uint8_t read_speed(int folder)
 	return 0;
 }
 
-/* Bytes -> snapshot -> identity. 0 or IDENTITY_BAD. */
+/* Bytes -> snapshot -> identity. 0, IDENTITY_HUB or IDENTITY_BAD. */
 static int describe(const uint8_t *untrusted_raw, size_t raw_len, struct identity *identity,
 		    struct snapshot_bytes *snapshot, const char **ret_reason)
 {
@@ -111,6 +111,8 @@ static int describe(const uint8_t *untrusted_raw, size_t raw_len, struct identit
 		*ret_reason = r == USB_FAULT_COUNT ? "its snapshot is not valid" : usb_descriptor_fault_text(r);
 		return IDENTITY_BAD;
 	}
+	if (usb_is_hub(&parsed.descriptors))
+		return IDENTITY_HUB;
 	identity->vendor = parsed.descriptors.vendor;
 	identity->product = parsed.descriptors.product;
 	identity->n_interfaces = parsed.descriptors.n_interface_codes;

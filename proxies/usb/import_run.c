@@ -98,6 +98,10 @@ static enum outcome check_snapshot(struct import_session *s, size_t len)
 		log_error("the snapshot is not valid: %s", usb_descriptor_fault_text(fault));
 		return OUTCOME_CHANGED;
 	}
+	if (usb_is_hub(d)) { /* its agent should have left it out; behind a hub comes what nobody approved */
+		log_error("the device is a hub");
+		return OUTCOME_UNSUPPORTED;
+	}
 	digest_sha256(s->snapshot_bytes, len, digest);
 	digest_approved(digest,
 			&(struct digest_shown){.speed = s->snapshot.speed,
