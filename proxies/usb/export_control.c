@@ -9,6 +9,11 @@
 #include "proxies/usb/export_core.h"
 
 #define TYPE_MASK 0x60u /* of bmRequestType; 0: standard */
+#define TYPE_VENDOR 0x40u
+#define RECIPIENT_MASK 0x1fu
+#define RECIPIENT_INTERFACE 1u
+#define RECIPIENT_ENDPOINT 2u
+#define CLASS_PRINTER 7u
 
 static uint16_t value_of(const struct export_urb *urb)
 {
@@ -113,8 +118,41 @@ static const struct {
 	{TYPE_MASK, 0, 11, stall},                                   /* SET_INTERFACE likewise */
 };
 
+/*
+ * The rule of usbfs (drivers/usb/core/devio.c:check_ctrlrecip()), which has a line for the kernel's log each time that a
+ * request is to what is not there or not claimed: a client shall not write that log. Every interface of the active
+ * configuration is claimed. GET_DEVICE_ID of a printer has interface and alternate setting the other way round.
+ */
+static bool has_recipient(const struct export_core *core, const struct export_urb *urb)
+{
+	static const uint8_t get_device_id[2] = {0xa1, 0};
+	const struct usb_configuration *c = core->state.configuration;
+	uint8_t low = urb->buffer[4], high = urb->buffer[5];
+	const struct usb_altsetting *a;
+
+	if ((urb->buffer[0] & TYPE_MASK) == TYPE_VENDOR)
+		return true;
+	if (c && memcmp(urb->buffer, get_device_id, sizeof(get_device_id)) == 0) {
+		a = usb_find_altsetting(core->state.descriptors, c, high, low);
+		if (a && a->class_code == CLASS_PRINTER)
+			return true;
+	}
+	switch (urb->buffer[0] & RECIPIENT_MASK) {
+	case RECIPIENT_INTERFACE:
+		return usb_state_has_interface(&core->state, low);
+	case RECIPIENT_ENDPOINT:
+		return (low & 0x7f) == 0 || usb_state_endpoint_possible(&core->state, low);
+	default:
+		return true;
+	}
+}
+
 void export_control_dispatch(struct export_core *core, struct export_urb *urb)
 {
+	if (!has_recipient(core, urb)) {
+		stall(core, urb);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(control_requests); i++)
 		if ((urb->buffer[0] & control_requests[i].mask) == control_requests[i].type &&
 		    urb->buffer[1] == control_requests[i].request) {

@@ -158,6 +158,69 @@ static const struct request requests[] = {
 	{"UC13 same configuration", 1, 5, D, 0, 0, 0, 0, {0, 9, 1, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_OK},
 	{"UC13 other configuration", 1, 5, D, 0, 0, 0, 0, {0, 9, 2, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_OK},
 	{"UC13 alternate setting", 1, 5, D, 0, 0, 0, 0, {1, 11, 0, 0, 1, 0, 0, 0}, 0, WIRE_STATUS_OK},
+	/* usbfs has a line for the kernel's log, each time, of a request to what is not there or not claimed */
+	{"interface that is not there, class",
+	 1,
+	 5,
+	 D,
+	 0,
+	 0,
+	 0,
+	 0,
+	 {0x21, 10, 0, 0, 63, 0, 0, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"interface that is not there, standard",
+	 1,
+	 5,
+	 D,
+	 1,
+	 0,
+	 2,
+	 0,
+	 {0x81, 0, 0, 0, 2, 0, 2, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"interface that is not there, reserved",
+	 1,
+	 5,
+	 D,
+	 0,
+	 0,
+	 0,
+	 0,
+	 {0x61, 0, 0, 0, 2, 0, 0, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"interface that is not there, vendor", 1, 5, D, 0, 0, 0, 0, {0x41, 0, 0, 0, 63, 0, 0, 0}, 0, SUBMITTED},
+	{"interface, with more in the index", 1, 5, D, 0, 0, 0, 0, {0x21, 1, 0, 0, 1, 63, 0, 0}, 0, SUBMITTED},
+	{"interface of no printer, turned round",
+	 1,
+	 5,
+	 D,
+	 1,
+	 0,
+	 2,
+	 0,
+	 {0xa1, 0, 0, 0, 2, 0, 2, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"endpoint of the other direction", 1, 5, D, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 1, 0, 2, 0}, 0, WIRE_STATUS_STALL},
+	{"endpoint with reserved bits", 1, 5, D, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 0x91, 0, 2, 0}, 0, WIRE_STATUS_STALL},
+	{"endpoint that is not there, standard",
+	 1,
+	 5,
+	 D,
+	 1,
+	 0,
+	 2,
+	 0,
+	 {0x82, 0, 0, 0, 0x89, 0, 2, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"endpoint that is not there, vendor", 1, 5, D, 0, 0, 0, 0, {0x42, 0, 0, 0, 0x89, 0, 0, 0}, 0, SUBMITTED},
+	{"endpoint 0", 1, 5, D, 1, 0, 2, 0, {0x82, 0, 0, 0, 0x80, 0, 2, 0}, 0, SUBMITTED},
+	{"endpoint of the active setting", 1, 5, D, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 0x84, 0, 2, 0}, 0, SUBMITTED},
 	{"UC13 port reset", 1, 5, D, 0, 0, 0, 0, {0x23, 3, 4, 0, 1, 0, 0, 0}, 0, WIRE_STATUS_OK},
 	{"other port feature", 1, 5, D, 0, 0, 0, 0, {0x23, 3, 8, 0, 1, 0, 0, 0}, 0, WIRE_STATUS_STALL},
 	{"UC19 extremes that mean nothing",
@@ -240,6 +303,37 @@ static void test_requests(void **state)
 			fail_msg("%s: status %d", q->what, h.ret_submit.status);
 		model_deinit(model);
 	}
+}
+
+/* Recipients that only a printer has, that only another setting has, and none without a configuration. */
+static void test_recipients(void **state)
+{
+	static const struct request printer = {"", 1, 1, MODEL_DEVID, 1, 0, 2, 0, {0xa1, 0, 0, 0, 9, 1, 2, 0}, 0, 0};
+	static const struct request rate = {"", 1, 2, MODEL_DEVID, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 0x84, 0, 2, 0}, 0, 0};
+	static const struct request class = {"", 1, 3, MODEL_DEVID, 0, 0, 0, 0, {0x21, 10, 0, 0, 0, 0, 0, 0}, 0, 0};
+	uint8_t bytes[USBIP_HEADER];
+	struct usbip_header h;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		begin();
+		model->snapshot.descriptors.altsettings[2].alternate = 9; /* of interface 1 */
+		model->snapshot.descriptors.altsettings[2].class_code = i == 0 ? 7 : 8;
+		assert_int_equal(feed(bytes, put_request(bytes, &printer)), 0);
+		assert_int_equal(model->device.n_submits, i == 0);
+		assert_int_equal(next_reply(&h), i == 1);
+		model_deinit(model);
+	}
+	begin();
+	(void)usb_state_set_interface(&model->core.state, 1, 0);
+	assert_int_equal(feed(bytes, put_request(bytes, &rate)), 0);
+	assert_int_equal(model->device.n_submits, 1);
+	(void)usb_state_set_configuration(&model->core.state, 0);
+	assert_int_equal(feed(bytes, put_request(bytes, &class)), 0);
+	assert_int_equal(model->device.n_submits, 1);
+	assert_true(next_reply(&h));
+	assert_int_equal(h.ret_submit.status, WIRE_STATUS_STALL);
+	model_deinit(model);
 }
 
 /* UC13: executed exactly once */
@@ -471,7 +565,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_requests), cmocka_unit_test(test_once),    cmocka_unit_test(test_packets),
 		cmocka_unit_test(test_silence),  cmocka_unit_test(test_unlinks), cmocka_unit_test(test_unlink_storm),
-		cmocka_unit_test(test_limits),   cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_limits),   cmocka_unit_test(test_gone),    cmocka_unit_test(test_recipients),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

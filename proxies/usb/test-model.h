@@ -110,6 +110,27 @@ static inline bool device_has_endpoint(const struct model_device *d, uint8_t add
 	return false;
 }
 
+/* Whom a control request that is not the vendor's is for must be there. */
+static inline bool device_has_recipient(const struct model_device *d, const uint8_t *setup)
+{
+	const struct usb_descriptors *desc = &d->snapshot->descriptors;
+	const struct usb_configuration *c = usb_find_configuration(desc, d->configuration);
+	uint8_t recipient = setup[0] & 0x1f;
+
+	if ((setup[0] & 0x60) == 0x40 || (recipient != 1 && recipient != 2) || (recipient == 2 && !(setup[4] & 0x7f)))
+		return true;
+	for (size_t i = 0; c && i < c->n_altsettings; i++) {
+		const struct usb_altsetting *a = &desc->altsettings[c->first_altsetting + i];
+
+		if (recipient == 1 ? a->interface == setup[4] : usb_find_endpoint(desc, a, setup[4]) != NULL)
+			return true;
+		if (setup[0] == 0xa1 && setup[1] == 0 && a->class_code == 7 && a->interface == setup[5] &&
+		    a->alternate == setup[4])
+			return true;
+	}
+	return false;
+}
+
 /* What the client's OUT data must look like when they arrive: by packet for isochronous, whose gaps must not. */
 static inline void device_check_data(const struct export_urb *urb)
 {
@@ -138,6 +159,7 @@ static inline int device_submit_model(void *device, struct export_urb *urb)
 		MODEL_CHECK(urb->length == get_le16(urb->buffer + 6) && urb->address == 0);
 		MODEL_CHECK((urb->buffer[0] & 0x60) != 0 || (urb->buffer[1] != 5 && urb->buffer[1] != 7 &&
 							     urb->buffer[1] != 9 && urb->buffer[1] != 11));
+		MODEL_CHECK(device_has_recipient(d, urb->buffer));
 	} else {
 		MODEL_CHECK(device_has_endpoint(d, urb->address, &interface));
 	}
