@@ -80,7 +80,8 @@ static void clear_feature_of_endpoint(struct export_core *core, struct export_ur
 		stall(core, urb);
 		return;
 	}
-	finish_operation(core, urb, core->ops->clear_halt(core->device, (uint8_t)endpoint));
+	/* usbfs and xHCI warn and refuse when URBs are in flight there */
+	export_barrier_begin(core, urb, EXPORT_CLEAR_HALT);
 }
 
 static void set_port_feature(struct export_core *core, struct export_urb *urb)
@@ -222,6 +223,9 @@ void export_control_barrier(struct export_core *core, struct export_urb *urb, en
 {
 	switch (barrier) {
 	case EXPORT_NO_BARRIER:
+		break;
+	case EXPORT_CLEAR_HALT:
+		finish_operation(core, urb, core->ops->clear_halt(core->device, (uint8_t)index_of(urb)));
 		break;
 	case EXPORT_SET_INTERFACE:
 		do_set_interface(core, urb);

@@ -175,7 +175,7 @@ void export_core_complete(struct export_core *core, struct export_urb *urb, int3
 		return;
 	}
 	if (!cancelled && status == WIRE_STATUS_UNLINKED)
-		status = WIRE_STATUS_SHUTDOWN;
+		status = urb->flushed ? urb->flushed : WIRE_STATUS_SHUTDOWN;
 	export_urb_finish(core, urb, status, actual_length);
 	if (unlink && !core->stopped)
 		reply_unlink(core, unlink, WIRE_STATUS_OK);
@@ -313,6 +313,8 @@ static bool barrier_concerns(const struct export_core *core, const struct export
 		return true;
 	case EXPORT_SET_CONFIGURATION:
 		return urb->type != USB_CONTROL;
+	case EXPORT_CLEAR_HALT:
+		return urb->type != USB_CONTROL && urb->address == setup[4];
 	case EXPORT_SET_INTERFACE:
 		interface = setup[4];
 		return urb->type != USB_CONTROL && usb_state_endpoint_is_of(&core->state, urb->address, interface);
@@ -322,6 +324,9 @@ static bool barrier_concerns(const struct export_core *core, const struct export
 
 void export_barrier_begin(struct export_core *core, struct export_urb *urb, enum export_barrier barrier)
 {
+	/* drivers go on after the one, and take the other for the end of the device or of what they know of it */
+	int32_t status = barrier == EXPORT_CLEAR_HALT ? WIRE_STATUS_PROTOCOL : WIRE_STATUS_SHUTDOWN;
+
 	urb->state = EXPORT_URB_BARRIER;
 	core->barrier = barrier;
 	core->barrier_urb = urb;
@@ -333,9 +338,9 @@ void export_barrier_begin(struct export_core *core, struct export_urb *urb, enum
 			continue;
 		if (u->state == EXPORT_URB_WAITING) {
 			wait_remove(core, u);
-			urb_refuse(core, u, WIRE_STATUS_SHUTDOWN);
+			urb_refuse(core, u, status);
 		} else if (!u->flushed) {
-			u->flushed = true;
+			u->flushed = status;
 			core->ops->cancel(core->device, u);
 		}
 	}
@@ -764,7 +769,7 @@ void export_core_stop(struct export_core *core)
 		struct export_urb *urb = &core->urbs[i];
 
 		if (urb->state == EXPORT_URB_SUBMITTED && !urb->flushed) {
-			urb->flushed = true;
+			urb->flushed = WIRE_STATUS_SHUTDOWN;
 			core->ops->cancel(core->device, urb);
 		}
 	}

@@ -8,7 +8,8 @@
  * when not even its length can be believed, a fault that ends the session.
  *
  * Requests that would change what we know of the device are never forwarded as they are (usb-notes, 7.2):
- *   CLEAR_FEATURE(ENDPOINT_HALT)  clear_halt operation, so that the host controller's toggle follows
+ *   CLEAR_FEATURE(ENDPOINT_HALT)  the endpoint's URBs are ended, then the clear_halt operation, so that the host
+ *                                 controller's toggle follows
  *   SET_INTERFACE                 the interface's URBs are ended, then the set_interface operation
  *   SET_CONFIGURATION             same value: answered, only alternate settings other than 0 are put back (Linux sends it
  *                                 at each enumeration); another of the snapshot: all URBs ended, then set_configuration
@@ -88,7 +89,7 @@ struct export_urb {
 	uint8_t address; /* endpoint number | 0x80 for IN; control: 0, with the direction in setup */
 	enum usb_transfer_type type;
 	bool in;
-	bool flushed; /* cancelled by us for a barrier */
+	int32_t flushed; /* cancelled by us for a barrier: the status that it gets for that; 0: it is not */
 	uint32_t flags;
 	uint32_t length;
 	int32_t start_frame;
@@ -117,7 +118,13 @@ struct export_device_ops {
 	int (*reset)(void *device);
 };
 
-enum export_barrier { EXPORT_NO_BARRIER, EXPORT_SET_INTERFACE, EXPORT_SET_CONFIGURATION, EXPORT_RESET };
+enum export_barrier {
+	EXPORT_NO_BARRIER,
+	EXPORT_CLEAR_HALT,
+	EXPORT_SET_INTERFACE,
+	EXPORT_SET_CONFIGURATION,
+	EXPORT_RESET
+};
 
 struct export_core {
 	const struct usb_snapshot *snapshot;

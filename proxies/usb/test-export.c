@@ -305,6 +305,50 @@ static void test_requests(void **state)
 	}
 }
 
+/* A halt is cleared when nothing is in flight there; what is in flight elsewhere stays. */
+static void test_halt_in_flight(void **state)
+{
+	static const struct request asks[] = {
+		{"", 1, 1, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0},
+		{"", 1, 2, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0},
+		{"", 1, 3, MODEL_DEVID, 1, 3, 8, 0, {0}, 0, 0},
+		{"", 1, 4, MODEL_DEVID, 0, 0, 0, 0, {2, 1, 0, 0, 0x81, 0, 0, 0}, 0, 0},
+		{"", 1, 5, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0},
+	};
+	uint8_t bytes[USBIP_HEADER];
+	struct usbip_header h;
+
+	(void)state;
+	begin();
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(feed(bytes, put_request(bytes, &asks[i])), 0);
+	assert_int_equal(model->device.n_halts, 0);
+	assert_true(model->device.held[0].cancelled && model->device.held[1].cancelled);
+	assert_false(model->device.held[2].cancelled);
+	while (model->device.n_held > 1) {
+		struct export_urb *urb = model->device.held[0].urb;
+
+		assert_int_equal(model->device.n_halts, 0);
+		model->device.held[0] = model->device.held[1];
+		model->device.held[1] = model->device.held[2];
+		model->device.n_held--;
+		export_core_complete(&model->core, urb, WIRE_STATUS_UNLINKED, 0);
+		assert_int_equal(export_core_process(&model->core, 0), 0);
+	}
+	assert_int_equal(model->device.n_halts, 1);
+	for (uint32_t seqnum = 1; seqnum <= 2; seqnum++) {
+		assert_true(next_reply(&h));
+		assert_int_equal(h.seqnum, seqnum);
+		assert_int_equal(h.ret_submit.status, WIRE_STATUS_PROTOCOL);
+	}
+	assert_true(next_reply(&h));
+	assert_int_equal(h.seqnum, 4);
+	assert_int_equal(h.ret_submit.status, 0);
+	assert_int_equal(feed(bytes, put_request(bytes, &asks[4])), 0);
+	assert_int_equal(model->device.n_held, 2);
+	model_deinit(model);
+}
+
 /* Recipients that only a printer has, that only another setting has, and none without a configuration. */
 static void test_recipients(void **state)
 {
@@ -563,9 +607,11 @@ static void test_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests), cmocka_unit_test(test_once),    cmocka_unit_test(test_packets),
-		cmocka_unit_test(test_silence),  cmocka_unit_test(test_unlinks), cmocka_unit_test(test_unlink_storm),
-		cmocka_unit_test(test_limits),   cmocka_unit_test(test_gone),    cmocka_unit_test(test_recipients),
+		cmocka_unit_test(test_requests),   cmocka_unit_test(test_once),
+		cmocka_unit_test(test_packets),    cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlinks),    cmocka_unit_test(test_unlink_storm),
+		cmocka_unit_test(test_limits),     cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_recipients), cmocka_unit_test(test_halt_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -231,6 +231,8 @@ static inline int device_clear_halt_model(void *device, uint8_t address)
 
 	d->n_halts++;
 	MODEL_CHECK(device_has_endpoint(d, address, &interface));
+	for (size_t i = 0; i < d->n_held; i++)
+		MODEL_CHECK(d->held[i].urb->type == USB_CONTROL || d->held[i].urb->address != address);
 	return device_answer(d);
 }
 
