@@ -179,6 +179,12 @@ static int restore_alternates(struct export_core *core)
 	return 0;
 }
 
+/* What fails half way leaves the device in a state that is neither the old nor the new one, and nothing to ask it by. */
+static int whole(int r)
+{
+	return r == 0 || r == EXPORT_GONE ? r : (int)EXPORT_CHANGED;
+}
+
 static void do_set_configuration(struct export_core *core, struct export_urb *urb)
 {
 	uint8_t value = (uint8_t)value_of(urb);
@@ -189,7 +195,7 @@ static void do_set_configuration(struct export_core *core, struct export_urb *ur
 	if (value == (active ? active->value : 0)) {
 		r = restore_alternates(core);
 	} else {
-		r = core->ops->set_configuration(core->device, value);
+		r = whole(core->ops->set_configuration(core->device, value));
 		if (r == 0)
 			(void)usb_state_set_configuration(&core->state, value);
 	}
@@ -209,7 +215,7 @@ static void do_set_interface(struct export_core *core, struct export_urb *urb)
 static void do_reset(struct export_core *core, struct export_urb *urb)
 {
 	const struct usb_configuration *active = core->state.configuration;
-	int r = core->ops->reset(core->device);
+	int r = whole(core->ops->reset(core->device));
 
 	core->fresh = true;
 	(void)usb_state_set_configuration(&core->state, active ? active->value : 0);

@@ -111,7 +111,11 @@ struct export_device_ops {
 	int (*submit)(void *device, struct export_urb *urb);
 	/* Asks for an early end; export_core_complete() comes all the same. Never called twice for one urb. */
 	void (*cancel)(void *device, struct export_urb *urb);
-	/* These block (the kernel's own limit is 5 s) and are called with no URB of theirs in flight. 0, wire_status or export_outcome. */
+	/*
+	 * These block (the kernel's own limit is 5 s) and are called with no URB of theirs in flight. 0, wire_status or
+	 * export_outcome. A set_configuration or reset that fails
+	 * leaves the device in an unknown state and ends the session.
+	 */
 	int (*set_configuration)(void *device, uint8_t value);
 	int (*set_interface)(void *device, uint8_t interface, uint8_t alternate);
 	int (*clear_halt)(void *device, uint8_t address);

@@ -310,20 +310,15 @@ static int operation_result(int libusb_error)
 	return libusb_error == LIBUSB_ERROR_NO_DEVICE ? (int)EXPORT_GONE : (int)WIRE_STATUS_STALL;
 }
 
+/* A failure in the middle ends the session, so there is no way back from it here. */
 static int device_set_configuration(void *device, uint8_t value)
 {
 	struct export_libusb *d = device;
-	int before = 0;
 	int r;
 
-	(void)libusb_get_configuration(d->handle, &before);
 	release_all(d);
 	r = libusb_set_configuration(d->handle, value == 0 ? -1 : value);
-	if (r) {
-		(void)claim_all(d, (uint8_t)before);
-		return operation_result(r);
-	}
-	return operation_result(claim_all(d, value));
+	return operation_result(r ? r : claim_all(d, value));
 }
 
 static int device_set_interface(void *device, uint8_t interface, uint8_t alternate)

@@ -349,6 +349,54 @@ static void test_halt_in_flight(void **state)
 	model_deinit(model);
 }
 
+static int operation_result; /* of the two below, whose device has done half of it by then */
+
+static int set_configuration_half(void *device, uint8_t value)
+{
+	((struct model_device *)device)->configuration = value;
+	return operation_result;
+}
+
+static int reset_half(void *device)
+{
+	((struct model_device *)device)->configuration = 0;
+	return operation_result;
+}
+
+/* The engine must not go on with what it knew when the device may be in something else. */
+static void test_half_way(void **state)
+{
+	static const struct request asks[] = {
+		{"", 1, 1, MODEL_DEVID, 0, 0, 0, 0, {0, 9, 2, 0, 0, 0, 0, 0}, 0, 0},
+		{"", 1, 1, MODEL_DEVID, 0, 0, 0, 0, {0x23, 3, 4, 0, 1, 0, 0, 0}, 0, 0},
+	};
+	static const struct {
+		int result;
+		enum export_outcome ended;
+	} results[] = {
+		{WIRE_STATUS_STALL, EXPORT_CHANGED},
+		{WIRE_STATUS_PROTOCOL, EXPORT_CHANGED},
+		{EXPORT_CHANGED, EXPORT_CHANGED},
+		{EXPORT_GONE, EXPORT_GONE},
+	};
+	struct export_device_ops half = model_device_ops;
+
+	(void)state;
+	half.set_configuration = set_configuration_half;
+	half.reset = reset_half;
+	for (size_t i = 0; i < ARRAY_SIZE(asks) * ARRAY_SIZE(results); i++) {
+		uint8_t bytes[USBIP_HEADER], *at;
+
+		begin();
+		model->core.ops = &half;
+		operation_result = results[i / 2].result;
+		assert_int_equal(feed(bytes, put_request(bytes, &asks[i % 2])), 0);
+		assert_int_equal(model->core.ended, results[i / 2].ended);
+		assert_int_equal(export_core_want(&model->core, &at), 0);
+		model_deinit(model);
+	}
+}
+
 /* Recipients that only a printer has, that only another setting has, and none without a configuration. */
 static void test_recipients(void **state)
 {
@@ -607,11 +655,12 @@ static void test_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),   cmocka_unit_test(test_once),
-		cmocka_unit_test(test_packets),    cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_unlinks),    cmocka_unit_test(test_unlink_storm),
-		cmocka_unit_test(test_limits),     cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_recipients), cmocka_unit_test(test_halt_in_flight),
+		cmocka_unit_test(test_requests),       cmocka_unit_test(test_once),
+		cmocka_unit_test(test_packets),        cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlinks),        cmocka_unit_test(test_unlink_storm),
+		cmocka_unit_test(test_limits),         cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_half_way),       cmocka_unit_test(test_recipients),
+		cmocka_unit_test(test_halt_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

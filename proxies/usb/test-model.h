@@ -195,17 +195,14 @@ static inline int device_answer(struct model_device *d)
 static inline int device_set_configuration_model(void *device, uint8_t value)
 {
 	struct model_device *d = device;
-	int r = device_answer(d);
 
 	d->n_configurations++;
 	MODEL_CHECK(value == 0 || usb_find_configuration(&d->snapshot->descriptors, value));
 	for (size_t i = 0; i < d->n_held; i++)
 		MODEL_CHECK(d->held[i].urb->type == USB_CONTROL);
-	if (r == 0) {
-		d->configuration = value;
-		memset(d->alternates, 0, sizeof(d->alternates));
-	}
-	return r;
+	d->configuration = value;
+	memset(d->alternates, 0, sizeof(d->alternates));
+	return 0;
 }
 
 static inline int device_set_interface_model(void *device, uint8_t interface, uint8_t alternate)
