@@ -163,20 +163,29 @@ void export_control_dispatch(struct export_core *core, struct export_urb *urb)
 	export_urb_submit(core, urb);
 }
 
-/* What SET_CONFIGURATION with the active value does to the alternate settings, without the rest of it. */
-static int restore_alternates(struct export_core *core)
+/* The first interface from `i` on whose alternate setting is not 0; 256: none. */
+static unsigned int next_alternate(const struct export_core *core, unsigned int i)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(core->state.alternates); i++) {
-		int r;
+	while (i < ARRAY_SIZE(core->state.alternates) && core->state.alternates[i] == 0)
+		i++;
+	return i;
+}
 
-		if (core->state.alternates[i] == 0)
-			continue;
+/* What SET_CONFIGURATION with the active value does to the alternate settings, one at a time, without the rest of it. */
+static bool restore_alternate(struct export_core *core, struct export_urb *urb)
+{
+	unsigned int i = next_alternate(core, 0);
+	int r = 0;
+
+	if (i < ARRAY_SIZE(core->state.alternates)) {
 		r = core->ops->set_interface(core->device, (uint8_t)i, 0);
-		if (r)
-			return r;
-		(void)usb_state_set_interface(&core->state, (uint8_t)i, 0);
+		if (r == 0)
+			(void)usb_state_set_interface(&core->state, (uint8_t)i, 0);
 	}
-	return 0;
+	if (r == 0 && next_alternate(core, i) < ARRAY_SIZE(core->state.alternates))
+		return false;
+	finish_operation(core, urb, r);
+	return true;
 }
 
 /* What fails half way leaves the device in a state that is neither the old nor the new one, and nothing to ask it by. */
@@ -185,21 +194,20 @@ static int whole(int r)
 	return r == 0 || r == EXPORT_GONE ? r : (int)EXPORT_CHANGED;
 }
 
-static void do_set_configuration(struct export_core *core, struct export_urb *urb)
+static bool do_set_configuration(struct export_core *core, struct export_urb *urb)
 {
 	uint8_t value = (uint8_t)value_of(urb);
 	const struct usb_configuration *active = core->state.configuration;
 	int r;
 
 	core->fresh = false;
-	if (value == (active ? active->value : 0)) {
-		r = restore_alternates(core);
-	} else {
-		r = whole(core->ops->set_configuration(core->device, value));
-		if (r == 0)
-			(void)usb_state_set_configuration(&core->state, value);
-	}
+	if (value == (active ? active->value : 0))
+		return restore_alternate(core, urb);
+	r = whole(core->ops->set_configuration(core->device, value));
+	if (r == 0)
+		(void)usb_state_set_configuration(&core->state, value);
 	finish_operation(core, urb, r);
+	return true;
 }
 
 static void do_set_interface(struct export_core *core, struct export_urb *urb)
@@ -225,7 +233,7 @@ static void do_reset(struct export_core *core, struct export_urb *urb)
 		finish_operation(core, urb, r);
 }
 
-void export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier)
+bool export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier)
 {
 	switch (barrier) {
 	case EXPORT_NO_BARRIER:
@@ -237,10 +245,10 @@ void export_control_barrier(struct export_core *core, struct export_urb *urb, en
 		do_set_interface(core, urb);
 		break;
 	case EXPORT_SET_CONFIGURATION:
-		do_set_configuration(core, urb);
-		break;
+		return do_set_configuration(core, urb);
 	case EXPORT_RESET:
 		do_reset(core, urb);
 		break;
 	}
+	return true;
 }

@@ -348,18 +348,17 @@ void export_barrier_begin(struct export_core *core, struct export_urb *urb, enum
 
 static void barrier_try(struct export_core *core)
 {
-	struct export_urb *urb = core->barrier_urb;
-	enum export_barrier barrier = core->barrier;
-
 	for (size_t i = 0; i < LIMIT_URBS; i++) {
 		const struct export_urb *u = &core->urbs[i];
 
 		if ((u->state == EXPORT_URB_SUBMITTED || u->state == EXPORT_URB_CANCELLED) && barrier_concerns(core, u))
 			return;
 	}
+	core->operated = true;
+	if (!export_control_barrier(core, core->barrier_urb, core->barrier))
+		return;
 	core->barrier = EXPORT_NO_BARRIER;
 	core->barrier_urb = NULL;
-	export_control_barrier(core, urb, barrier);
 }
 
 /*
@@ -712,18 +711,18 @@ int export_core_process(struct export_core *core, uint64_t now_usec)
 {
 	int fault;
 
+	core->operated = false;
 	submit_waiting(core);
-	if (core->barrier != EXPORT_NO_BARRIER && !core->stopped && core->ended == 0)
-		barrier_try(core);
 	fault = parse(core);
-	while (fault == 0 && core->barrier != EXPORT_NO_BARRIER && !core->stopped && core->ended == 0) {
+	if (fault == 0 && core->barrier != EXPORT_NO_BARRIER && !core->stopped && core->ended == 0)
 		barrier_try(core);
-		if (core->barrier != EXPORT_NO_BARRIER)
-			break;
-		fault = parse(core);
-	}
 	watch_request(core, now_usec);
 	return fault;
+}
+
+bool export_core_again(const struct export_core *core)
+{
+	return core->operated && !core->stopped && core->ended == 0;
 }
 
 size_t export_core_want(struct export_core *core, uint8_t **ret_at)

@@ -150,6 +150,7 @@ struct export_core {
 
 	enum export_barrier barrier;
 	struct export_urb *barrier_urb;
+	bool operated; /* the last export_core_process() did an operation that blocks */
 
 	struct export_reply *first_reply, *last_reply;
 	size_t reply_sent; /* bytes of first_reply */
@@ -179,8 +180,14 @@ size_t export_core_want(struct export_core *core, uint8_t **ret_at);
 /* `n` bytes were put there. 0 or a fault. */
 int export_core_got(struct export_core *core, size_t n, uint64_t now_usec);
 
-/* Goes on with what had to wait; call after export_core_complete() and export_core_sent(). 0 or a fault. */
+/*
+ * Goes on with what had to wait; call after export_core_complete() and export_core_sent(). 0 or a fault. This and
+ * export_core_got() do at most one operation that blocks, so that the caller can look about between two.
+ */
 int export_core_process(struct export_core *core, uint64_t now_usec);
+
+/* export_core_process() may have more to do at once. */
+bool export_core_again(const struct export_core *core);
 
 /* The device is done with `urb` (isochronous: its packets are filled in, actual_length is ignored). */
 void export_core_complete(struct export_core *core, struct export_urb *urb, int32_t status, uint32_t actual_length);
@@ -207,5 +214,5 @@ void export_note_outcome(struct export_core *core, int outcome);
 /* A control request whose data are there: submits, translates or refuses it. */
 void export_control_dispatch(struct export_core *core, struct export_urb *urb);
 
-/* Everything that the barrier waited for has ended: does its operation. */
-void export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier);
+/* Everything that the barrier waited for has ended: does one operation for it. False: another must follow. */
+bool export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier);

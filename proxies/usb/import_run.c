@@ -269,15 +269,22 @@ static bool move_replies(struct import_session *s, uint64_t now, int *ret_fault)
 	return moved;
 }
 
-/* Moves everything that can be moved. OUTCOME_COUNT: the session goes on. */
+/*
+ * Moves everything that can be moved, which may be without end: the other qube decides that, so the agent's word and the
+ * time that is up are looked for in each round. OUTCOME_COUNT: the session goes on.
+ */
 static enum outcome pump(struct import_session *s)
 {
 	bool moved;
 
 	do {
 		uint64_t now = session_now();
-		int fault = 0;
+		int fault = import_filter_expire(&s->filter, now);
 
+		if (fault)
+			return cut(fault);
+		if (session_is_stopped(&s->session))
+			return OUTCOME_STOPPED;
 		moved = move_replies(s, now, &fault);
 		if (fault)
 			return cut(fault);
@@ -316,9 +323,6 @@ static enum outcome serve(struct import_session *s)
 			return OUTCOME_STOPPED;
 		if (fds[0].revents & (POLLHUP | POLLERR))
 			return OUTCOME_OK; /* the kernel let go of the port; what it asked before has no one to go to */
-		r = import_filter_expire(&s->filter, session_now());
-		if (r)
-			return cut(r);
 	}
 }
 

@@ -49,6 +49,8 @@ static int feed(const void *bytes, size_t len)
 		from += want;
 		len -= want;
 		fault = export_core_got(&model->core, want, model->now_usec);
+		while (fault == 0 && export_core_again(&model->core))
+			fault = export_core_process(&model->core, model->now_usec);
 	}
 	return fault;
 }
@@ -285,8 +287,10 @@ static void test_requests(void **state)
 		}
 		if (fault)
 			fail_msg("%s: %s", q->what, export_fault_text(fault));
-		while (model->core.barrier != EXPORT_NO_BARRIER && model->device.n_held > 0) {
-			device_end(&model->device, 0);
+		while (model->core.barrier != EXPORT_NO_BARRIER &&
+		       (model->device.n_held > 0 || export_core_again(&model->core))) {
+			if (model->device.n_held > 0)
+				device_end(&model->device, 0);
 			assert_int_equal(export_core_process(&model->core, 0), 0);
 		}
 		if (model->device.n_submits - before != (q->result == SUBMITTED))
@@ -395,6 +399,42 @@ static void test_half_way(void **state)
 		assert_int_equal(export_core_want(&model->core, &at), 0);
 		model_deinit(model);
 	}
+}
+
+/* UC21: whatever lies in the buffer, the caller gets a word in between two operations that block. */
+static void test_one_operation_each(void **state)
+{
+	static const struct request asks[] = {
+		{"", 1, 1, MODEL_DEVID, 0, 0, 0, 0, {2, 1, 0, 0, 0x81, 0, 0, 0}, 0, 0},
+		{"", 1, 2, MODEL_DEVID, 0, 0, 0, 0, {1, 11, 1, 0, 1, 0, 0, 0}, 0, 0},
+		{"", 1, 3, MODEL_DEVID, 0, 0, 0, 0, {0, 9, 1, 0, 0, 0, 0, 0}, 0, 0}, /* two: both interfaces */
+		{"", 1, 4, MODEL_DEVID, 0, 0, 0, 0, {0x23, 3, 4, 0, 1, 0, 0, 0}, 0, 0},
+		{"", 1, 5, MODEL_DEVID, 0, 0, 0, 0, {0, 9, 2, 0, 0, 0, 0, 0}, 0, 0},
+	};
+	uint8_t bytes[ARRAY_SIZE(asks) * USBIP_HEADER], *at;
+	unsigned int n = 0;
+
+	(void)state;
+	begin();
+	/* interface 0 gets a second setting */
+	model->snapshot.descriptors.altsettings[0].alternate = 1;
+	model->core.state.alternates[0] = 1;
+	model->device.alternates[0] = 1;
+	model->snapshot.descriptors.altsettings[3] = model->snapshot.descriptors.altsettings[0];
+	model->snapshot.descriptors.altsettings[3].alternate = 0;
+	model->snapshot.descriptors.configurations[0].n_altsettings = 4;
+	for (size_t i = 0; i < ARRAY_SIZE(asks); i++)
+		(void)put_request(bytes + i * USBIP_HEADER, &asks[i]);
+	assert_true(export_core_want(&model->core, &at) >= sizeof(bytes));
+	memcpy(at, bytes, sizeof(bytes));
+	assert_int_equal(export_core_got(&model->core, sizeof(bytes), 0), 0);
+	while (export_core_again(&model->core)) {
+		assert_int_equal(device_n_operations(&model->device), ++n);
+		assert_int_equal(export_core_process(&model->core, 0), 0);
+	}
+	assert_int_equal(n, 6);
+	assert_int_equal(device_n_operations(&model->device), 6);
+	model_deinit(model);
 }
 
 /* Recipients that only a printer has, that only another setting has, and none without a configuration. */
@@ -655,12 +695,12 @@ static void test_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),       cmocka_unit_test(test_once),
-		cmocka_unit_test(test_packets),        cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_unlinks),        cmocka_unit_test(test_unlink_storm),
-		cmocka_unit_test(test_limits),         cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_half_way),       cmocka_unit_test(test_recipients),
-		cmocka_unit_test(test_halt_in_flight),
+		cmocka_unit_test(test_requests),   cmocka_unit_test(test_once),
+		cmocka_unit_test(test_packets),    cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlinks),    cmocka_unit_test(test_unlink_storm),
+		cmocka_unit_test(test_limits),     cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_half_way),   cmocka_unit_test(test_one_operation_each),
+		cmocka_unit_test(test_recipients), cmocka_unit_test(test_halt_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -134,6 +134,7 @@ static void run_device(struct model *m)
 		moved = model_move_commands(m);
 		moved |= model_feed_exporter(m);
 		MODEL_CHECK(export_core_process(&m->core, m->now_usec) == 0);
+		moved |= export_core_again(&m->core);
 	}
 }
 

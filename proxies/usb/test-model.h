@@ -95,6 +95,12 @@ struct model_device {
 	unsigned int n_submits, n_resets, n_configurations, n_interfaces, n_halts;
 };
 
+/* Operations that block. */
+static inline unsigned int device_n_operations(const struct model_device *d)
+{
+	return d->n_resets + d->n_configurations + d->n_interfaces + d->n_halts;
+}
+
 static inline bool device_has_endpoint(const struct model_device *d, uint8_t address, int *ret_interface)
 {
 	const struct usb_descriptors *desc = &d->snapshot->descriptors;
@@ -683,6 +689,7 @@ static inline bool model_move_commands(struct model *m)
 
 static inline bool model_feed_exporter(struct model *m)
 {
+	unsigned int before = device_n_operations(&m->device);
 	uint8_t *at = NULL;
 	size_t want = export_core_want(&m->core, &at);
 	size_t n = model_portion(m, stream_len(&m->to_exporter));
@@ -694,6 +701,7 @@ static inline bool model_feed_exporter(struct model *m)
 	memcpy(at, m->to_exporter.bytes + m->to_exporter.at, n);
 	m->to_exporter.at += n;
 	MODEL_CHECK(export_core_got(&m->core, n, m->now_usec) == 0);
+	MODEL_CHECK(device_n_operations(&m->device) <= before + 1);
 	return true;
 }
 
@@ -763,6 +771,7 @@ static inline bool model_move(struct model *m, bool strict)
 
 	moved |= model_feed_exporter(m);
 	MODEL_CHECK(export_core_process(&m->core, m->now_usec) == 0);
+	moved |= export_core_again(&m->core);
 	moved |= model_drain_exporter(m);
 	moved |= model_move_replies(m, strict);
 	return moved;

@@ -82,16 +82,19 @@ static int run_exporter(struct model *m)
 	int fault = export_core_process(&m->core, m->now_usec);
 
 	while (fault == 0) {
+		unsigned int before = device_n_operations(&m->device);
 		uint8_t *at = NULL;
 		size_t want = export_core_want(&m->core, &at);
 		size_t n = model_portion(m, stream_len(&m->to_exporter));
 
 		n = want < n ? want : n;
-		if (n == 0)
+		if (n == 0 && !export_core_again(&m->core))
 			break;
-		memcpy(at, m->to_exporter.bytes + m->to_exporter.at, n);
+		if (n > 0)
+			memcpy(at, m->to_exporter.bytes + m->to_exporter.at, n);
 		m->to_exporter.at += n;
-		fault = export_core_got(&m->core, n, m->now_usec);
+		fault = n > 0 ? export_core_got(&m->core, n, m->now_usec) : export_core_process(&m->core, m->now_usec);
+		MODEL_CHECK(device_n_operations(&m->device) <= before + 1);
 	}
 	return fault;
 }
