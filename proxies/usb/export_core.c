@@ -271,11 +271,9 @@ static bool try_submit(struct export_core *core, struct export_urb *urb)
 	if (r == 0)
 		return true;
 	core->n_submitted--;
-	if (r == EXPORT_LATER && core->n_submitted > 0)
+	if (r == EXPORT_LATER)
 		return false;
 	export_note_outcome(core, r);
-	if (r == EXPORT_LATER)
-		r = WIRE_STATUS_NO_MEMORY;
 	urb_refuse(core, urb, r > 0 ? WIRE_STATUS_NO_DEVICE : r);
 	return true;
 }
@@ -286,14 +284,44 @@ void export_urb_submit(struct export_core *core, struct export_urb *urb)
 		wait_append(core, urb);
 }
 
-static void submit_waiting(struct export_core *core)
+/*
+ * usbfs' memory is one pot for all sessions of a qube: what has it may be another's, of whose end nothing is heard here.
+ * Hence a clock; and a bound, when nothing of our own is in flight that could be it.
+ */
+static void watch_waiting(struct export_core *core, const struct export_urb *before, uint64_t now_usec)
+{
+	if (!core->first_waiting) {
+		core->retry_usec = core->refuse_usec = 0;
+		return;
+	}
+	if (core->retry_usec == 0 || core->first_waiting != before) {
+		core->retry_delay_usec = RETRY_MEMORY_MIN_USEC;
+		core->retry_usec = now_usec + core->retry_delay_usec;
+		core->refuse_usec = 0;
+	} else if (now_usec >= core->retry_usec) {
+		core->retry_delay_usec *= 2;
+		if (core->retry_delay_usec > RETRY_MEMORY_MAX_USEC)
+			core->retry_delay_usec = RETRY_MEMORY_MAX_USEC;
+		core->retry_usec = now_usec + core->retry_delay_usec;
+	}
+	if (core->n_submitted > 0)
+		core->refuse_usec = 0;
+	else if (core->refuse_usec == 0)
+		core->refuse_usec = now_usec + TIMEOUT_REFUSE_USEC;
+}
+
+static void submit_waiting(struct export_core *core, uint64_t now_usec)
 {
 	while (core->first_waiting) {
 		struct export_urb *urb = core->first_waiting;
 
 		if (!try_submit(core, urb)) {
 			urb->state = EXPORT_URB_WAITING;
-			return;
+			if (core->n_submitted > 0 || core->refuse_usec == 0 || now_usec < core->refuse_usec)
+				return;
+			wait_remove(core, urb);
+			urb_refuse(core, urb, WIRE_STATUS_NO_MEMORY);
+			continue;
 		}
 		core->first_waiting = urb->next_waiting;
 		if (!core->first_waiting)
@@ -709,13 +737,15 @@ static void watch_request(struct export_core *core, uint64_t now_usec)
 
 int export_core_process(struct export_core *core, uint64_t now_usec)
 {
+	const struct export_urb *waiting = core->first_waiting;
 	int fault;
 
 	core->operated = false;
-	submit_waiting(core);
+	submit_waiting(core, now_usec);
 	fault = parse(core);
 	if (fault == 0 && core->barrier != EXPORT_NO_BARRIER && !core->stopped && core->ended == 0)
 		barrier_try(core);
+	watch_waiting(core, waiting, now_usec);
 	watch_request(core, now_usec);
 	return fault;
 }
@@ -776,7 +806,9 @@ void export_core_stop(struct export_core *core)
 
 uint64_t export_core_deadline(const struct export_core *core)
 {
-	return core->deadline_usec != 0 ? core->deadline_usec : UINT64_MAX;
+	uint64_t at = core->deadline_usec != 0 ? core->deadline_usec : UINT64_MAX;
+
+	return core->retry_usec != 0 && core->retry_usec < at ? core->retry_usec : at;
 }
 
 int export_core_expire(struct export_core *core, uint64_t now_usec)

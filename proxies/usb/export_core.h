@@ -56,9 +56,10 @@ enum export_fault {
 
 /* What an operation can return beside 0 and a negative wire_status. */
 enum export_outcome {
-	EXPORT_LATER = 1, /* submit only: no memory now, try again when another transfer has ended */
-	EXPORT_GONE,      /* the device was unplugged */
-	EXPORT_CHANGED,   /* it came back as another device */
+	EXPORT_LATER =
+		1, /* submit only: no memory now, which others may have: try again when a transfer has ended, or soon */
+	EXPORT_GONE,    /* the device was unplugged */
+	EXPORT_CHANGED, /* it came back as another device */
 };
 
 struct export_reply {
@@ -147,6 +148,9 @@ struct export_core {
 	unsigned int n_submitted; /* SUBMITTED and CANCELLED */
 	uint32_t in_flight;       /* bytes */
 	struct export_urb *first_waiting, *last_waiting;
+	uint64_t retry_usec;       /* when to try first_waiting again; 0: nothing waits */
+	uint64_t retry_delay_usec; /* doubled each time */
+	uint64_t refuse_usec;      /* nothing of ours is in flight: when to give first_waiting up; 0: something is */
 
 	enum export_barrier barrier;
 	struct export_urb *barrier_urb;
@@ -199,7 +203,7 @@ void export_core_sent(struct export_core *core, size_t n);
 /* From now on nothing is submitted and nothing is replied; what is in flight is cancelled. */
 void export_core_stop(struct export_core *core);
 
-/* When to call export_core_expire(); UINT64_MAX: never. */
+/* When to call export_core_expire(), then export_core_process(); UINT64_MAX: never. */
 uint64_t export_core_deadline(const struct export_core *core);
 int export_core_expire(struct export_core *core, uint64_t now_usec);
 

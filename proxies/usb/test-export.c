@@ -88,6 +88,26 @@ static bool next_reply(struct usbip_header *ret_header)
 	return true;
 }
 
+static void unlink_of(uint32_t seqnum, uint32_t target)
+{
+	struct usbip_header h = {
+		.command = USBIP_CMD_UNLINK, .seqnum = seqnum, .devid = MODEL_DEVID, .unlink_seqnum = target};
+	uint8_t bytes[USBIP_HEADER];
+
+	usbip_encode(&h, bytes);
+	assert_int_equal(feed(bytes, sizeof(bytes)), 0);
+}
+
+static void expect(uint32_t command, uint32_t seqnum, int32_t status)
+{
+	struct usbip_header h;
+
+	assert_true(next_reply(&h));
+	assert_int_equal(h.command, command);
+	assert_int_equal(h.seqnum, seqnum);
+	assert_int_equal(command == USBIP_RET_SUBMIT ? h.ret_submit.status : h.unlink_status, status);
+}
+
 #define SUBMITTED 1 /* instead of a status: the device has it */
 #define FAULT(f) (1000 + EXPORT_FAULT_##f)
 
@@ -353,6 +373,85 @@ static void test_halt_in_flight(void **state)
 	model_deinit(model);
 }
 
+static int submit_later(void *device, struct export_urb *urb)
+{
+	(void)device;
+	(void)urb;
+	return EXPORT_LATER;
+}
+
+static const struct request bulk_in = {"", 1, 2, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0};
+
+/* One request that waits for memory. */
+static void begin_without_memory(bool with_idle)
+{
+	static const struct request idle = {"", 1, 1, MODEL_DEVID, 1, 3, 8, 0, {0}, 0, 0};
+	static struct export_device_ops empty_pot;
+	uint8_t bytes[USBIP_HEADER];
+
+	begin();
+	if (with_idle)
+		assert_int_equal(feed(bytes, put_request(bytes, &idle)), 0);
+	empty_pot = model_device_ops;
+	empty_pot.submit = submit_later;
+	model->core.ops = &empty_pot;
+	assert_int_equal(feed(bytes, put_request(bytes, &bulk_in)), 0);
+	assert_non_null(model->core.first_waiting);
+}
+
+/* usbfs' memory is one pot for all sessions of a qube: when another gives it back nothing happens here, so a clock must ask. */
+static void test_memory_of_others(void **state)
+{
+	uint64_t delay = RETRY_MEMORY_MIN_USEC;
+
+	(void)state;
+	begin_without_memory(true);
+	for (unsigned int i = 0; i < 200; i++) {
+		assert_true(export_core_deadline(&model->core) == model->now_usec + delay);
+		assert_int_equal(export_core_process(&model->core, model->now_usec + delay - 1), 0);
+		assert_true(export_core_deadline(&model->core) == model->now_usec + delay);
+		model->now_usec += delay;
+		assert_int_equal(export_core_expire(&model->core, model->now_usec), 0);
+		assert_int_equal(export_core_process(&model->core, model->now_usec), 0);
+		delay = delay * 2 < RETRY_MEMORY_MAX_USEC ? delay * 2 : RETRY_MEMORY_MAX_USEC;
+	}
+	model->core.ops = &model_device_ops;
+	assert_int_equal(export_core_process(&model->core, export_core_deadline(&model->core)), 0);
+	assert_int_equal(model->device.n_held, 2);
+	assert_true(export_core_deadline(&model->core) == UINT64_MAX);
+	model_deinit(model);
+}
+
+/* With nothing of ours in flight it ends all the same: in the end the driver is told. */
+static void test_no_memory_at_all(void **state)
+{
+	uint8_t bytes[USBIP_HEADER];
+	uint64_t until;
+	struct usbip_header h;
+	struct request second = bulk_in;
+
+	(void)state;
+	second.seqnum = 3;
+	begin_without_memory(false);
+	until = model->now_usec + TIMEOUT_REFUSE_USEC;
+	assert_int_equal(feed(bytes, put_request(bytes, &second)), 0);
+	while (model->now_usec < until) {
+		assert_false(next_reply(&h));
+		model->now_usec = export_core_deadline(&model->core);
+		assert_int_equal(export_core_process(&model->core, model->now_usec), 0);
+	}
+	assert_true(model->now_usec < until + RETRY_MEMORY_MAX_USEC);
+	for (uint32_t seqnum = 2; seqnum <= 3; seqnum++)
+		expect(USBIP_RET_SUBMIT, seqnum, WIRE_STATUS_NO_MEMORY);
+	assert_true(export_core_deadline(&model->core) == UINT64_MAX);
+	model_deinit(model);
+	begin_without_memory(false);
+	unlink_of(60, 2);
+	expect(USBIP_RET_UNLINK, 60, WIRE_STATUS_UNLINKED);
+	assert_true(export_core_deadline(&model->core) == UINT64_MAX);
+	model_deinit(model);
+}
+
 static int operation_result; /* of the two below, whose device has done half of it by then */
 
 static int set_configuration_half(void *device, uint8_t value)
@@ -563,26 +662,6 @@ static void test_silence(void **state)
 	}
 }
 
-static void unlink_of(uint32_t seqnum, uint32_t target)
-{
-	struct usbip_header h = {
-		.command = USBIP_CMD_UNLINK, .seqnum = seqnum, .devid = MODEL_DEVID, .unlink_seqnum = target};
-	uint8_t bytes[USBIP_HEADER];
-
-	usbip_encode(&h, bytes);
-	assert_int_equal(feed(bytes, sizeof(bytes)), 0);
-}
-
-static void expect(uint32_t command, uint32_t seqnum, int32_t status)
-{
-	struct usbip_header h;
-
-	assert_true(next_reply(&h));
-	assert_int_equal(h.command, command);
-	assert_int_equal(h.seqnum, seqnum);
-	assert_int_equal(command == USBIP_RET_SUBMIT ? h.ret_submit.status : h.unlink_status, status);
-}
-
 /* UC16 */
 static void test_unlinks(void **state)
 {
@@ -695,12 +774,13 @@ static void test_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),   cmocka_unit_test(test_once),
-		cmocka_unit_test(test_packets),    cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_unlinks),    cmocka_unit_test(test_unlink_storm),
-		cmocka_unit_test(test_limits),     cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_half_way),   cmocka_unit_test(test_one_operation_each),
-		cmocka_unit_test(test_recipients), cmocka_unit_test(test_halt_in_flight),
+		cmocka_unit_test(test_requests),         cmocka_unit_test(test_once),
+		cmocka_unit_test(test_packets),          cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlinks),          cmocka_unit_test(test_unlink_storm),
+		cmocka_unit_test(test_limits),           cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_half_way),         cmocka_unit_test(test_one_operation_each),
+		cmocka_unit_test(test_memory_of_others), cmocka_unit_test(test_no_memory_at_all),
+		cmocka_unit_test(test_recipients),       cmocka_unit_test(test_halt_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
