@@ -20,6 +20,7 @@
 #include "proxies/agent/session.h"
 #include "proxies/agent/track.h"
 #include "proxies/agent/udev.h"
+#include "proxies/agent/usbfs.h"
 #include "proxies/agent/vhci.h"
 
 #define MODPROBE_USEC (10 * USEC_PER_SEC)
@@ -41,6 +42,7 @@ struct agent {
 	sd_event_source *udev, *scan_timer, *list_timer, *stop_timer;
 	struct track track;
 	struct rate events, logs;
+	bool memory_raised;                      /* usbfs', or that was tried in vain */
 	uint64_t last_scan_usec, last_list_usec; /* 0: never */
 
 	/* Of the present connection */
@@ -430,6 +432,17 @@ static enum outcome export_device(struct agent *agent, const struct wire_EXPORT 
 	return outcome;
 }
 
+/* With the first export, as a qube that has no device of its own has no need of it. */
+static void raise_memory(struct agent *agent)
+{
+	int r = agent->memory_raised ? 0 : usbfs_raise_memory(USBFS_MEMORY_FILE, usbfs_ram());
+
+	agent->memory_raised = true;
+	if (r < 0)
+		log_warning("cannot raise usbfs' memory, exported devices share what there is: %s: %s",
+			    USBFS_MEMORY_FILE, strerror(-r));
+}
+
 static void on_export(struct agent *agent, const struct wire_message *message)
 {
 	const struct wire_EXPORT *request = &message->EXPORT;
@@ -437,6 +450,8 @@ static void on_export(struct agent *agent, const struct wire_message *message)
 	_cleanup_close_ int fd = -1;
 	enum outcome outcome = export_device(agent, request, &device, &fd);
 
+	if (outcome == OUTCOME_OK)
+		raise_memory(agent);
 	if (outcome == OUTCOME_OK)
 		sessions_export(agent->sessions, message->id, request, &device->identity, &agent->snapshot, fd);
 	else

@@ -341,12 +341,15 @@ static void test_export(void **state)
 
 	mock_add(world->bed, &stick);
 	set_mode(world, "good");
+	(void)usbfs_memory(world, "1\n");
 	start_agent(world);
 	meet(world);
 	n_fds = count_fds(world->agent);
 	device = find_seen(world, "1-1")->device;
+	assert_int_equal(usbfs_memory(world, NULL), 1);
 	id = ask_export(world, session, &device);
 	message = expect(world, WIRE_EXPORTED);
+	assert_true(usbfs_memory(world, NULL) > 16);
 	assert_int_equal(message.id, id);
 	assert_int_equal(message.EXPORTED.session, session);
 	/* What the proxy was given: command line, fds, signals, snapshot */
