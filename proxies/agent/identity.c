@@ -160,3 +160,18 @@ int identity_read(const char *syspath, const char *port, struct identity *ret_id
 		*ret_identity = identity;
 	return r;
 }
+
+int identity_read_configuration(const char *syspath, const struct identity *identity, uint8_t *ret_configuration)
+{
+	_cleanup_close_ int folder = open(syspath, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	uint16_t configuration;
+
+	if (folder < 0)
+		return IDENTITY_GONE;
+	configuration = read_number(folder, "bConfigurationValue", UINT8_MAX); /* empty when there is none */
+	if (read_number(folder, "busnum", USB_BUS_MAX) != identity->bus ||
+	    read_number(folder, "devnum", USB_DEV_MAX) != identity->dev)
+		return IDENTITY_GONE;
+	*ret_configuration = (uint8_t)configuration;
+	return 0;
+}

@@ -69,7 +69,7 @@ static int listen_channel(struct session *session)
 /* 0, an outcome or a negative errno. */
 static int set_up(struct export_session *s)
 {
-	uint8_t configuration = 0;
+	uint8_t configuration = s->session.options->configuration;
 	int r = read_snapshot(s);
 
 	if (r)
@@ -79,7 +79,7 @@ static int set_up(struct export_session *s)
 		log_error("cannot serve the channel: %s", strerror(-r));
 		return OUTCOME_INTERNAL;
 	}
-	r = export_libusb_open(PROXY_FD_DATA, &s->snapshot, &s->device, &configuration);
+	r = export_libusb_open(PROXY_FD_DATA, &s->snapshot, configuration, &s->device);
 	if (r)
 		return r;
 	export_core_init(&s->core, &s->snapshot, s->session.options->devid, configuration, &export_libusb_ops,

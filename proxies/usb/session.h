@@ -19,6 +19,7 @@ struct session_options {
 	const char *user;
 	uint16_t own, peer;          /* domain ids */
 	uint32_t devid;              /* export */
+	uint8_t configuration;       /* export: that the kernel has the device in; 0: none */
 	uint8_t digest[DIGEST_SIZE]; /* import */
 };
 

@@ -197,11 +197,10 @@ int sandbox_enter(_unused_ enum sandbox_profile profile, _unused_ const char *us
 
 static struct export_libusb *const no_device = (struct export_libusb *)&other;
 
-int export_libusb_open(_unused_ int fd, _unused_ const struct usb_snapshot *snapshot, struct export_libusb **ret_device,
-		       uint8_t *ret_configuration)
+int export_libusb_open(_unused_ int fd, _unused_ const struct usb_snapshot *snapshot, _unused_ uint8_t configuration,
+		       struct export_libusb **ret_device)
 {
 	*ret_device = no_device;
-	*ret_configuration = 1;
 	return 0;
 }
 
@@ -400,7 +399,8 @@ static void expect_stopped(int fd, const enum proxy_report_type *before, size_t 
 static void test_exporter_hears_stop(void **state)
 {
 	static const enum proxy_report_type before[] = {PROXY_LISTENING, PROXY_READY};
-	struct session_options options = {.channel = "", .service = "qdb/1", .user = "", .devid = DEVID};
+	struct session_options options = {
+		.channel = "", .service = "qdb/1", .user = "", .devid = DEVID, .configuration = 1};
 	int snapshot = memfd_create("snapshot", MFD_CLOEXEC), fd;
 	pid_t pid;
 
