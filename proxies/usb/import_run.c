@@ -15,7 +15,7 @@
 #include "proxies/usb/session.h"
 
 #define COMMANDS_SIZE (256u * 1024u)
-#define REPLIES_SIZE (IMPORT_HOLD_MAX + 256u * 1024u)
+#define REPLIES_SIZE (2u * IMPORT_HOLD_MAX) /* of a long one little must be moved to the front */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 #define LET_GO_QUIET_MSEC 30
 #define LET_GO_USEC (500 * USEC_PER_MSEC) /* less than TIMEOUT_PROXY_EXIT_USEC */
