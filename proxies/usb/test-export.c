@@ -380,6 +380,13 @@ static int submit_later(void *device, struct export_urb *urb)
 	return EXPORT_LATER;
 }
 
+static int submit_one(void *device, struct export_urb *urb)
+{
+	struct model_device *d = device;
+
+	return d->n_held == 0 ? device_submit_model(device, urb) : EXPORT_LATER;
+}
+
 static const struct request bulk_in = {"", 1, 2, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0};
 
 /* One request that waits for memory. */
@@ -429,6 +436,7 @@ static void test_no_memory_at_all(void **state)
 	uint64_t until;
 	struct usbip_header h;
 	struct request second = bulk_in;
+	struct export_device_ops some;
 
 	(void)state;
 	second.seqnum = 3;
@@ -444,6 +452,18 @@ static void test_no_memory_at_all(void **state)
 	for (uint32_t seqnum = 2; seqnum <= 3; seqnum++)
 		expect(USBIP_RET_SUBMIT, seqnum, WIRE_STATUS_NO_MEMORY);
 	assert_true(export_core_deadline(&model->core) == UINT64_MAX);
+	model_deinit(model);
+	/* there is memory for the first in the last moment: the second has something to wait for again */
+	begin_without_memory(false);
+	assert_int_equal(feed(bytes, put_request(bytes, &second)), 0);
+	some = model_device_ops;
+	some.submit = submit_one;
+	model->core.ops = &some;
+	assert_int_equal(export_core_process(&model->core, until), 0);
+	assert_int_equal(model->device.n_held, 1);
+	assert_int_equal(export_core_process(&model->core, until + 10 * TIMEOUT_REFUSE_USEC), 0);
+	assert_false(next_reply(&h));
+	assert_non_null(model->core.first_waiting);
 	model_deinit(model);
 	begin_without_memory(false);
 	unlink_of(60, 2);
