@@ -44,6 +44,7 @@ struct mock_device {
 	const char *descriptors;    /* in upper case hexadecimal; NULL: made from the above */
 	const char *node;           /* what the usbfs node says, in hexadecimal; NULL: the same */
 	const char *property;       /* "NAME=VALUE" or NULL */
+	unsigned int configuration; /* that the kernel has it in; 0: none */
 };
 
 #define MOCK_PATH_SIZE 256
@@ -56,7 +57,7 @@ static inline void mock_path(const struct mock_device *device, char path[MOCK_PA
 /* Adds it to sysfs; those that listen hear of it. */
 static inline void mock_add(UMockdevTestbed *bed, const struct mock_device *device)
 {
-	char made[256], text[4096];
+	char made[256], text[4096], active[16] = "";
 	const char *raw = device->descriptors != NULL ? device->descriptors : made;
 	GError *error = NULL;
 
@@ -66,6 +67,8 @@ static inline void mock_add(UMockdevTestbed *bed, const struct mock_device *devi
 		       "0705810200020A",
 		       device->class_code, device->vendor & 0xff, device->vendor >> 8, device->product & 0xff,
 		       device->product >> 8);
+	if (device->configuration != 0)
+		(void)snprintf(active, sizeof(active), "%u\\n", device->configuration);
 	(void)snprintf(text, sizeof(text),
 		       "P: /devices/%s/%s\n"
 		       "N: bus/usb/%03u/%03u=%s\n"
@@ -73,6 +76,7 @@ static inline void mock_add(UMockdevTestbed *bed, const struct mock_device *devi
 		       "E: BUSNUM=%03u\nE: DEVNUM=%03u\nE: MAJOR=189\nE: MINOR=%u\n%s%s%s"
 		       "A: busnum=%u\\n\nA: devnum=%u\\n\nA: bDeviceClass=%02x\\n\nA: speed=%s\\n\n"
 		       "%s%s%s"
+		       "A: bConfigurationValue=%s\n"
 		       "A: manufacturer=Mock\\n\nA: product=Thing %s\\n\n"
 		       "H: descriptors=%s\n\n",
 		       device->bus_path, device->port, device->bus, device->dev,
@@ -81,7 +85,7 @@ static inline void mock_add(UMockdevTestbed *bed, const struct mock_device *devi
 		       device->property != NULL ? device->property : "", device->property != NULL ? "\n" : "",
 		       device->bus, device->dev, device->class_code, device->speed,
 		       device->serial != NULL ? "A: serial=" : "", device->serial != NULL ? device->serial : "",
-		       device->serial != NULL ? "\\n\n" : "", device->port, raw);
+		       device->serial != NULL ? "\\n\n" : "", active, device->port, raw);
 	if (!umockdev_testbed_add_from_string(bed, text, &error)) {
 		(void)fprintf(stderr, "umockdev: %s\n%s", error->message, text);
 		abort();

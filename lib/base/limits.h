@@ -26,8 +26,10 @@
 #define LIMIT_URBS 256u                /* in flight */
 #define LIMIT_TRANSFER (1024u * 1024u) /* bytes of one transfer */
 #define LIMIT_IN_FLIGHT (16u * 1024u * 1024u)
-#define LIMIT_ISO_PACKETS 1024u /* of one URB */
-#define LIMIT_SNAPSHOT 32768u   /* bytes: speed, serial and raw descriptors of one device */
+#define LIMIT_USBFS_SHARE (17u * 1024u * 1024u) /* of usbfs' memory, for LIMIT_IN_FLIGHT and the kernel's own records */
+#define LIMIT_USBFS_OF_RAM 4u                   /* all exports of a qube together get at most this part of its memory */
+#define LIMIT_ISO_PACKETS 1024u                 /* of one URB */
+#define LIMIT_SNAPSHOT 32768u                   /* bytes: speed, serial and raw descriptors of one device */
 
 /* Time, in microseconds */
 #define USEC_PER_MSEC 1000ull
@@ -39,10 +41,12 @@
 #define TIMEOUT_CONNECT_USEC (5 * USEC_PER_SEC)      /* the peer of a data channel must come */
 #define TIMEOUT_UNLINK_USEC (10 * USEC_PER_SEC) /* an UNLINK must be answered; usbfs' blocking calls last up to 5 s */
 #define TIMEOUT_REFUSE_USEC (2 * USEC_PER_SEC)  /* a URB beyond the limits waits so long for room, then is refused */
-#define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC) /* from STOP to SIGKILL of a proxy */
-#define HEARTBEAT_USEC (3 * USEC_PER_SEC)          /* broker asks each agent */
-#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)     /* silent for so long: lost */
-#define HEARTBEAT_PONG_USEC (20 * USEC_PER_SEC)    /* a question unanswered for so long: lost, whatever else it says */
+#define RETRY_MEMORY_MIN_USEC (20 * USEC_PER_MSEC)  /* usbfs had no memory: ask again after so long, then after twice */
+#define RETRY_MEMORY_MAX_USEC (320 * USEC_PER_MSEC) /* as long, up to this */
+#define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC)  /* from STOP to SIGKILL of a proxy */
+#define HEARTBEAT_USEC (3 * USEC_PER_SEC)           /* broker asks each agent */
+#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)      /* silent for so long: lost */
+#define HEARTBEAT_PONG_USEC (20 * USEC_PER_SEC)     /* a question unanswered for so long: lost, whatever else it says */
 
 /* Channels */
 #define RING_CONTROL 4096u           /* bytes each way */

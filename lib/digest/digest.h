@@ -14,7 +14,7 @@ struct digest_shown {
 	uint8_t speed; /* enum wire_speed */
 	uint16_t vendor, product;
 	uint8_t n_interfaces;
-	const uint8_t (*interfaces)[3]; /* n_interfaces codes, in order */
+	const uint8_t (*interfaces)[3]; /* n_interfaces codes, in order; the device's own class among them */
 	const char *serial;             /* "" if there is none */
 };
 

@@ -22,6 +22,7 @@ enum usb_descriptor_type {
 	USB_DT_SS_COMPANION = 0x30,
 };
 
+#define USB_CLASS_HUB 9u
 #define USB_DEVICE_SIZE 18u
 #define USB_CONFIGURATION_SIZE 9u
 #define USB_ADDRESS_MASK 0x8fu /* number and direction; the other bits are reserved and have no meaning */
@@ -74,6 +75,22 @@ static int add_interface_code(struct usb_descriptors *d, const uint8_t code[3])
 		return USB_FAULT_TOO_MANY;
 	memcpy(d->interface_codes[d->n_interface_codes++], code, 3);
 	return 0;
+}
+
+/*
+ * Linux binds drivers by the device's own class as well (usbcore's hub driver, btusb, usblp: modules.alias of Debian 12), so
+ * it is one more code; unless it says no more than that the interfaces' count: USB 3.2, table 9-11; CDC 1.2, table 2;
+ * the interface association.
+ */
+static int add_device_code(struct usb_descriptors *d)
+{
+	static const uint8_t see_interfaces[][3] = {{0, 0, 0}, {2, 0, 0}, {0xef, 2, 1}};
+	const uint8_t code[3] = {d->class_code, d->subclass, d->protocol};
+
+	for (size_t i = 0; i < ARRAY_SIZE(see_interfaces); i++)
+		if (memcmp(code, see_interfaces[i], sizeof(code)) == 0)
+			return 0;
+	return add_interface_code(d, code);
 }
 
 static int take_interface(struct usb_walk *w, const uint8_t *bytes)
@@ -278,7 +295,15 @@ int usb_descriptors_parse(const uint8_t *untrusted_bytes, size_t len, struct usb
 			return r;
 		offset += d->configurations[i].raw_len;
 	}
-	return offset == len ? 0 : USB_FAULT_TRAILING;
+	return offset == len ? add_device_code(d) : USB_FAULT_TRAILING;
+}
+
+bool usb_is_hub(const struct usb_descriptors *d)
+{
+	for (size_t i = 0; i < d->n_interface_codes; i++)
+		if (d->interface_codes[i][0] == USB_CLASS_HUB)
+			return true;
+	return false;
 }
 
 const char *usb_descriptor_fault_text(int fault)

@@ -57,7 +57,7 @@ struct usb_descriptors {
 	uint16_t n_endpoints;
 	struct usb_endpoint endpoints[USB_MAX_ENDPOINTS];
 	/* Distinct {class, subclass, protocol} in order of first appearance, over all configurations and alternate
-	 * settings */
+	 * settings; then the device's own, unless it only says that the interfaces' count */
 	uint8_t n_interface_codes;
 	uint8_t interface_codes[LIMIT_INTERFACES][3];
 };
@@ -79,6 +79,9 @@ enum usb_descriptor_fault {
 
 /* Pure and total. 0 and *ret_descriptors set, or a usb_descriptor_fault (and *ret_descriptors undefined). */
 int usb_descriptors_parse(const uint8_t *untrusted_bytes, size_t len, struct usb_descriptors *ret_descriptors);
+
+/* The device itself or any alternate setting of any configuration is a hub. */
+bool usb_is_hub(const struct usb_descriptors *d);
 
 const char *usb_descriptor_fault_text(int fault);
 

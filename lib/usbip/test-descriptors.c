@@ -171,6 +171,93 @@ static void test_limits(void **state)
 	assert_int_equal(usb_descriptors_parse(iad, 0, &parsed), USB_FAULT_SHORT);
 }
 
+/* What Linux binds drivers by must be among what is shown: the device's own class, each interface's. */
+static void test_device_class(void **state)
+{
+	static const struct {
+		uint8_t code[3];
+		const char *codes;
+		bool hub;
+	} cases[] = {
+		{{0, 0, 0}, ":080650:", false},
+		{{0xef, 2, 1}, ":080650:", false},
+		{{2, 0, 0}, ":080650:", false},
+		{{8, 6, 0x50}, ":080650:", false},
+		{{9, 0, 0}, ":080650:090000:", true},
+		{{9, 0, 2}, ":080650:090002:", true},
+		{{0xe0, 1, 1}, ":080650:e00101:", false},
+		{{7, 1, 2}, ":080650:070102:", false},
+		{{0xff, 0xff, 0xff}, ":080650:ffffff:", false},
+		{{0xff, 0, 0}, ":080650:ff0000:", false},
+		{{0xef, 2, 2}, ":080650:ef0202:", false},
+		{{0xef, 0, 0}, ":080650:ef0000:", false},
+		{{0, 0, 1}, ":080650:000001:", false},
+		{{0, 1, 0}, ":080650:000100:", false},
+		{{2, 0, 1}, ":080650:020001:", false},
+		{{2, 2, 0}, ":080650:020200:", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint8_t bytes[SAMPLE_MAX];
+		size_t len = sample_build(&samples[0], bytes);
+		char codes[LIMIT_INTERFACES * 7 + 2];
+
+		memcpy(bytes + 4, cases[i].code, 3);
+		assert_int_equal(parse_exact(bytes, len), 0);
+		interface_codes(&parsed, codes);
+		assert_string_equal(codes, cases[i].codes);
+		assert_int_equal(usb_is_hub(&parsed), cases[i].hub);
+	}
+}
+
+/* A hub's interface in any alternate setting of any configuration. */
+static void test_hubs(void **state)
+{
+	static const size_t class_of_interface = 5;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
+		uint8_t bytes[SAMPLE_MAX];
+		size_t len = sample_build(&samples[i], bytes);
+
+		assert_int_equal(parse_exact(bytes, len), 0);
+		assert_false(usb_is_hub(&parsed));
+		for (size_t at = 18; at < len; at += bytes[at]) {
+			uint8_t before = bytes[at + class_of_interface];
+
+			if (bytes[at + 1] != 4)
+				continue;
+			bytes[at + class_of_interface] = 9;
+			assert_int_equal(parse_exact(bytes, len), 0);
+			assert_true(usb_is_hub(&parsed));
+			bytes[at + class_of_interface] = before;
+		}
+	}
+}
+
+/* 32 kinds of interface are what can be shown; with one more for the device itself it is one too many. */
+static void test_device_class_at_limit(void **state)
+{
+	(void)state;
+	for (unsigned int n = LIMIT_INTERFACES - 1; n <= LIMIT_INTERFACES; n++) {
+		uint8_t bytes[SAMPLE_MAX];
+		size_t len = sample_build(&samples[0], bytes);
+
+		len = 27;
+		for (unsigned int i = 0; i < n; i++) {
+			const uint8_t interface[] = {S_IF((uint8_t)i, 0, 0, 0xff, (uint8_t)i, 0)};
+
+			memcpy(bytes + len, interface, sizeof(interface));
+			len += sizeof(interface);
+		}
+		put_le16(bytes + 20, (uint16_t)(len - 18));
+		assert_int_equal(parse_exact(bytes, len), 0);
+		bytes[4] = 0xe0;
+		assert_int_equal(parse_exact(bytes, len), n < LIMIT_INTERFACES ? 0 : USB_FAULT_TOO_MANY);
+	}
+}
+
 /* UD08, UD14: every truncation of every sample */
 static void test_truncations(void **state)
 {
@@ -266,9 +353,17 @@ static void test_texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_samples),  cmocka_unit_test(test_tree),   cmocka_unit_test(test_faults),
-		cmocka_unit_test(test_limits),   cmocka_unit_test(test_damage), cmocka_unit_test(test_truncations),
-		cmocka_unit_test(test_snapshot), cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_samples),
+		cmocka_unit_test(test_tree),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_truncations),
+		cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_device_class),
+		cmocka_unit_test(test_hubs),
+		cmocka_unit_test(test_device_class_at_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 #include "proxies/agent/session.h"
 #include "proxies/agent/track.h"
 #include "proxies/agent/udev.h"
+#include "proxies/agent/usbfs.h"
 #include "proxies/agent/vhci.h"
 
 #define MODPROBE_USEC (10 * USEC_PER_SEC)
@@ -41,6 +42,7 @@ struct agent {
 	sd_event_source *udev, *scan_timer, *list_timer, *stop_timer;
 	struct track track;
 	struct rate events, logs;
+	bool memory_raised;                      /* usbfs', or that was tried in vain */
 	uint64_t last_scan_usec, last_list_usec; /* 0: never */
 
 	/* Of the present connection */
@@ -389,16 +391,23 @@ static void on_rescan(struct agent *agent, const struct wire_message *message)
 	want_scan(agent);
 }
 
+#define SYSPATH_SIZE (64 + LIMIT_PORT_TEXT)
+
+static void make_syspath(const struct identity *known, char syspath[SYSPATH_SIZE])
+{
+	(void)snprintf(syspath, SYSPATH_SIZE, "/sys/bus/usb/devices/%s", known->port);
+}
+
 /* The device again, from its port's folder: still there, still the same? */
 static enum outcome read_again(struct agent *agent, const struct identity *known)
 {
 	struct identity identity;
 	const char *reason;
-	char syspath[64 + LIMIT_PORT_TEXT];
+	char syspath[SYSPATH_SIZE];
 	uint16_t dev;
 	int r;
 
-	(void)snprintf(syspath, sizeof(syspath), "/sys/bus/usb/devices/%s", known->port);
+	make_syspath(known, syspath);
 	r = identity_read(syspath, known->port, &identity, &agent->snapshot, &dev, &reason);
 	if (r == IDENTITY_GONE)
 		return OUTCOME_NO_DEVICE;
@@ -410,9 +419,10 @@ static enum outcome read_again(struct agent *agent, const struct identity *known
 
 /* Everything that must be right before a device is opened, in this order (UD01). */
 static enum outcome export_device(struct agent *agent, const struct wire_EXPORT *request,
-				  const struct track_device **ret_device, int *ret_fd)
+				  const struct track_device **ret_device, int *ret_fd, uint8_t *ret_configuration)
 {
 	const struct track_device *device = track_find(&agent->track, request->slot, request->generation);
+	char syspath[SYSPATH_SIZE];
 	enum outcome outcome;
 
 	if ((present_roles(agent) & WIRE_ROLE_EXPORT) == 0 || request->target == agent->settings.launch.own)
@@ -426,8 +436,22 @@ static enum outcome export_device(struct agent *agent, const struct wire_EXPORT 
 		outcome = read_again(agent, &device->identity);
 	if (outcome == OUTCOME_OK)
 		outcome = node_open(&device->identity, &agent->snapshot, ret_fd);
+	make_syspath(&device->identity, syspath);
+	if (outcome == OUTCOME_OK && identity_read_configuration(syspath, &device->identity, ret_configuration) != 0)
+		outcome = OUTCOME_NO_DEVICE;
 	*ret_device = device;
 	return outcome;
+}
+
+/* With the first export, as a qube that has no device of its own has no need of it. */
+static void raise_memory(struct agent *agent)
+{
+	int r = agent->memory_raised ? 0 : usbfs_raise_memory(USBFS_MEMORY_FILE, usbfs_ram());
+
+	agent->memory_raised = true;
+	if (r < 0)
+		log_warning("cannot raise usbfs' memory, exported devices share what there is: %s: %s",
+			    USBFS_MEMORY_FILE, strerror(-r));
 }
 
 static void on_export(struct agent *agent, const struct wire_message *message)
@@ -435,10 +459,14 @@ static void on_export(struct agent *agent, const struct wire_message *message)
 	const struct wire_EXPORT *request = &message->EXPORT;
 	const struct track_device *device = NULL;
 	_cleanup_close_ int fd = -1;
-	enum outcome outcome = export_device(agent, request, &device, &fd);
+	uint8_t configuration = 0;
+	enum outcome outcome = export_device(agent, request, &device, &fd, &configuration);
 
 	if (outcome == OUTCOME_OK)
-		sessions_export(agent->sessions, message->id, request, &device->identity, &agent->snapshot, fd);
+		raise_memory(agent);
+	if (outcome == OUTCOME_OK)
+		sessions_export(agent->sessions, message->id, request, &device->identity, &agent->snapshot,
+				configuration, fd);
 	else
 		send_failed(agent, message->id, request->session, outcome);
 }

@@ -94,7 +94,7 @@ static uint8_t read_speed(int folder)
 	return 0;
 }
 
-/* Bytes -> snapshot -> identity. 0 or IDENTITY_BAD. */
+/* Bytes -> snapshot -> identity. 0, IDENTITY_HUB or IDENTITY_BAD. */
 static int describe(const uint8_t *untrusted_raw, size_t raw_len, struct identity *identity,
 		    struct snapshot_bytes *snapshot, const char **ret_reason)
 {
@@ -111,6 +111,8 @@ static int describe(const uint8_t *untrusted_raw, size_t raw_len, struct identit
 		*ret_reason = r == USB_FAULT_COUNT ? "its snapshot is not valid" : usb_descriptor_fault_text(r);
 		return IDENTITY_BAD;
 	}
+	if (usb_is_hub(&parsed.descriptors))
+		return IDENTITY_HUB;
 	identity->vendor = parsed.descriptors.vendor;
 	identity->product = parsed.descriptors.product;
 	identity->n_interfaces = parsed.descriptors.n_interface_codes;
@@ -157,4 +159,19 @@ int identity_read(const char *syspath, const char *port, struct identity *ret_id
 	if (r == 0)
 		*ret_identity = identity;
 	return r;
+}
+
+int identity_read_configuration(const char *syspath, const struct identity *identity, uint8_t *ret_configuration)
+{
+	_cleanup_close_ int folder = open(syspath, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	uint16_t configuration;
+
+	if (folder < 0)
+		return IDENTITY_GONE;
+	configuration = read_number(folder, "bConfigurationValue", UINT8_MAX); /* empty when there is none */
+	if (read_number(folder, "busnum", USB_BUS_MAX) != identity->bus ||
+	    read_number(folder, "devnum", USB_DEV_MAX) != identity->dev)
+		return IDENTITY_GONE;
+	*ret_configuration = (uint8_t)configuration;
+	return 0;
 }

@@ -40,3 +40,9 @@ enum identity_outcome {
  */
 int identity_read(const char *syspath, const char *port, struct identity *ret_identity,
 		  struct snapshot_bytes *ret_snapshot, uint16_t *ret_dev, const char **ret_reason);
+
+/*
+ * Which configuration the kernel has that device in, 0: none. Not part of who it is, and not asked of the device, which may
+ * say anything. 0 or IDENTITY_GONE.
+ */
+int identity_read_configuration(const char *syspath, const struct identity *identity, uint8_t *ret_configuration);

@@ -77,9 +77,23 @@ int launch_proxy(const struct launch_settings *settings, const struct launch_pro
 	_cleanup_close_ int report = -1, data = -1, snapshot = -1;
 	char program[4096], own[8], peer[8], service[24];
 	const char *argv[] = {
-		program,  proxy->side,    "--channel", settings->channel, "--own",           own,
-		"--peer", peer,           "--service", service,           proxy->extra_name, proxy->extra_value,
-		"--user", settings->user, NULL,
+		program,
+		proxy->side,
+		"--channel",
+		settings->channel,
+		"--own",
+		own,
+		"--peer",
+		peer,
+		"--service",
+		service,
+		"--user",
+		settings->user,
+		proxy->extra[0],
+		proxy->extra[1],
+		proxy->extra[2],
+		proxy->extra[3],
+		NULL,
 	};
 	int r;
 

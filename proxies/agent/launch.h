@@ -22,7 +22,7 @@ struct launch_proxy {
 	const char *side; /* "export", "import" */
 	uint16_t peer;
 	uint64_t session;
-	const char *extra_name, *extra_value; /* "--devid" or "--digest" */
+	const char *extra[4]; /* options that only this side has: names and values */
 	int report_fd, data_fd, snapshot_fd;
 };
 

@@ -507,7 +507,8 @@ static void begin(struct sessions *sessions, const struct session *wanted, struc
 }
 
 void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
-		     const struct identity *identity, const struct snapshot_bytes *snapshot, int fd)
+		     const struct identity *identity, const struct snapshot_bytes *snapshot, uint8_t configuration,
+		     int fd)
 {
 	struct session wanted = {
 		.state = SESSION_LISTENING,
@@ -520,7 +521,7 @@ void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_E
 		.vhci_fd = -1,
 	};
 	_cleanup_close_ int snapshot_fd = -1;
-	char devid[16];
+	char devid[16], active[8];
 	int r = launch_sealed_file(snapshot->bytes, snapshot->len, &snapshot_fd);
 
 	if (r < 0) {
@@ -536,11 +537,11 @@ void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_E
 	}
 	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
 	(void)snprintf(devid, sizeof(devid), "%u", (unsigned int)identity->bus << 16 | identity->dev);
+	(void)snprintf(active, sizeof(active), "%u", configuration);
 	begin(sessions, &wanted,
 	      &(struct launch_proxy){
 		      .side = "export",
-		      .extra_name = "--devid",
-		      .extra_value = devid,
+		      .extra = {"--devid", devid, "--configuration", active},
 		      .data_fd = fd,
 		      .snapshot_fd = snapshot_fd,
 	      });
@@ -572,8 +573,7 @@ void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_I
 	begin(sessions, &wanted,
 	      &(struct launch_proxy){
 		      .side = "import",
-		      .extra_name = "--digest",
-		      .extra_value = digest,
+		      .extra = {"--digest", digest},
 		      .data_fd = proxy_end,
 		      .snapshot_fd = -1,
 	      });

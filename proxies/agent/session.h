@@ -43,11 +43,12 @@ struct sessions *sessions_free(struct sessions *sessions);
 enum outcome sessions_may_begin(const struct sessions *sessions, uint64_t session, const struct identity *identity);
 
 /*
- * Starts an exporter for the open node `fd` (the caller keeps its copy) and answers request `id` in time. Only after
- * sessions_may_begin().
+ * Starts an exporter for the open node `fd` (the caller keeps its copy) of a device that the kernel has in `configuration`,
+ * and answers request `id` in time. Only after sessions_may_begin().
  */
 void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
-		     const struct identity *identity, const struct snapshot_bytes *snapshot, int fd);
+		     const struct identity *identity, const struct snapshot_bytes *snapshot, uint8_t configuration,
+		     int fd);
 
 /* The same for an importer. */
 void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request);

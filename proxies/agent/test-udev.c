@@ -130,10 +130,12 @@ static void test_identity(_unused_ void **state)
 {
 	static struct snapshot_bytes snapshot;
 	UMockdevTestbed *bed = umockdev_testbed_new();
-	uint8_t digest[DIGEST_SIZE];
+	uint8_t digest[DIGEST_SIZE], configuration;
+	char path[MOCK_PATH_SIZE];
 	struct identity identity;
 	uint16_t dev;
 
+	mock_path(&stick, path);
 	mock_add(bed, &stick);
 	assert_int_equal(read_device(&stick, &identity, &snapshot, &dev), 0);
 	assert_string_equal(identity.port, "1-1");
@@ -151,6 +153,14 @@ static void test_identity(_unused_ void **state)
 	assert_int_equal(snapshot.len, SNAPSHOT_HEAD + 2 + 18 + 25);
 	digest_sha256(snapshot.bytes, snapshot.len, digest);
 	assert_memory_equal(identity.digest, digest, sizeof(digest));
+	/* Which configuration it is in, if any, and only of this very device */
+	assert_int_equal(identity_read_configuration(path, &identity, &configuration), 0);
+	assert_int_equal(configuration, 0);
+	umockdev_testbed_set_attribute(bed, path, "bConfigurationValue", "2\n");
+	assert_int_equal(identity_read_configuration(path, &identity, &configuration), 0);
+	assert_int_equal(configuration, 2);
+	identity.dev++;
+	assert_int_equal(identity_read_configuration(path, &identity, &configuration), IDENTITY_GONE);
 	/* It is gone */
 	mock_unplug(bed, &stick, true);
 	assert_int_equal(read_device(&stick, &identity, &snapshot, &dev), IDENTITY_GONE);
@@ -179,6 +189,9 @@ static void test_hostile(_unused_ void **state)
 		{"wTotalLength 8", DEVICE_18 "09020800010100A032", "480", "A", IDENTITY_BAD, NULL},
 		{"wTotalLength past the end", DEVICE_18 "0902FFFF010100A032", "480", "A", IDENTITY_BAD, NULL},
 		{"bLength 0", DEVICE_18 "09020B00010100A0320004", "480", "A", IDENTITY_BAD, NULL},
+		{"a hub's interface",
+		 "12010002000000403412CDAB00010102030109021900010100A0320904000001090000000705810200020A", "480", "A",
+		 IDENTITY_HUB, NULL},
 		{"hub", "1201000209000040341200AB000101020301", "480", "A", IDENTITY_HUB, NULL},
 	};
 	static struct snapshot_bytes snapshot;

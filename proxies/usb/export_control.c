@@ -9,6 +9,11 @@
 #include "proxies/usb/export_core.h"
 
 #define TYPE_MASK 0x60u /* of bmRequestType; 0: standard */
+#define TYPE_VENDOR 0x40u
+#define RECIPIENT_MASK 0x1fu
+#define RECIPIENT_INTERFACE 1u
+#define RECIPIENT_ENDPOINT 2u
+#define CLASS_PRINTER 7u
 
 static uint16_t value_of(const struct export_urb *urb)
 {
@@ -75,7 +80,8 @@ static void clear_feature_of_endpoint(struct export_core *core, struct export_ur
 		stall(core, urb);
 		return;
 	}
-	finish_operation(core, urb, core->ops->clear_halt(core->device, (uint8_t)endpoint));
+	/* usbfs and xHCI warn and refuse when URBs are in flight there */
+	export_barrier_begin(core, urb, EXPORT_CLEAR_HALT);
 }
 
 static void set_port_feature(struct export_core *core, struct export_urb *urb)
@@ -113,8 +119,41 @@ static const struct {
 	{TYPE_MASK, 0, 11, stall},                                   /* SET_INTERFACE likewise */
 };
 
+/*
+ * The rule of usbfs (drivers/usb/core/devio.c:check_ctrlrecip()), which has a line for the kernel's log each time that a
+ * request is to what is not there or not claimed: a client shall not write that log. Every interface of the active
+ * configuration is claimed. GET_DEVICE_ID of a printer has interface and alternate setting the other way round.
+ */
+static bool has_recipient(const struct export_core *core, const struct export_urb *urb)
+{
+	static const uint8_t get_device_id[2] = {0xa1, 0};
+	const struct usb_configuration *c = core->state.configuration;
+	uint8_t low = urb->buffer[4], high = urb->buffer[5];
+	const struct usb_altsetting *a;
+
+	if ((urb->buffer[0] & TYPE_MASK) == TYPE_VENDOR)
+		return true;
+	if (c && memcmp(urb->buffer, get_device_id, sizeof(get_device_id)) == 0) {
+		a = usb_find_altsetting(core->state.descriptors, c, high, low);
+		if (a && a->class_code == CLASS_PRINTER)
+			return true;
+	}
+	switch (urb->buffer[0] & RECIPIENT_MASK) {
+	case RECIPIENT_INTERFACE:
+		return usb_state_has_interface(&core->state, low);
+	case RECIPIENT_ENDPOINT:
+		return (low & 0x7f) == 0 || usb_state_endpoint_possible(&core->state, low);
+	default:
+		return true;
+	}
+}
+
 void export_control_dispatch(struct export_core *core, struct export_urb *urb)
 {
+	if (!has_recipient(core, urb)) {
+		stall(core, urb);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(control_requests); i++)
 		if ((urb->buffer[0] & control_requests[i].mask) == control_requests[i].type &&
 		    urb->buffer[1] == control_requests[i].request) {
@@ -124,37 +163,51 @@ void export_control_dispatch(struct export_core *core, struct export_urb *urb)
 	export_urb_submit(core, urb);
 }
 
-/* What SET_CONFIGURATION with the active value does to the alternate settings, without the rest of it. */
-static int restore_alternates(struct export_core *core)
+/* The first interface from `i` on whose alternate setting is not 0; 256: none. */
+static unsigned int next_alternate(const struct export_core *core, unsigned int i)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(core->state.alternates); i++) {
-		int r;
-
-		if (core->state.alternates[i] == 0)
-			continue;
-		r = core->ops->set_interface(core->device, (uint8_t)i, 0);
-		if (r)
-			return r;
-		(void)usb_state_set_interface(&core->state, (uint8_t)i, 0);
-	}
-	return 0;
+	while (i < ARRAY_SIZE(core->state.alternates) && core->state.alternates[i] == 0)
+		i++;
+	return i;
 }
 
-static void do_set_configuration(struct export_core *core, struct export_urb *urb)
+/* What SET_CONFIGURATION with the active value does to the alternate settings, one at a time, without the rest of it. */
+static bool restore_alternate(struct export_core *core, struct export_urb *urb)
+{
+	unsigned int i = next_alternate(core, 0);
+	int r = 0;
+
+	if (i < ARRAY_SIZE(core->state.alternates)) {
+		r = core->ops->set_interface(core->device, (uint8_t)i, 0);
+		if (r == 0)
+			(void)usb_state_set_interface(&core->state, (uint8_t)i, 0);
+	}
+	if (r == 0 && next_alternate(core, i) < ARRAY_SIZE(core->state.alternates))
+		return false;
+	finish_operation(core, urb, r);
+	return true;
+}
+
+/* What fails half way leaves the device in a state that is neither the old nor the new one, and nothing to ask it by. */
+static int whole(int r)
+{
+	return r == 0 || r == EXPORT_GONE ? r : (int)EXPORT_CHANGED;
+}
+
+static bool do_set_configuration(struct export_core *core, struct export_urb *urb)
 {
 	uint8_t value = (uint8_t)value_of(urb);
 	const struct usb_configuration *active = core->state.configuration;
 	int r;
 
 	core->fresh = false;
-	if (value == (active ? active->value : 0)) {
-		r = restore_alternates(core);
-	} else {
-		r = core->ops->set_configuration(core->device, value);
-		if (r == 0)
-			(void)usb_state_set_configuration(&core->state, value);
-	}
+	if (value == (active ? active->value : 0))
+		return restore_alternate(core, urb);
+	r = whole(core->ops->set_configuration(core->device, value));
+	if (r == 0)
+		(void)usb_state_set_configuration(&core->state, value);
 	finish_operation(core, urb, r);
+	return true;
 }
 
 static void do_set_interface(struct export_core *core, struct export_urb *urb)
@@ -170,7 +223,7 @@ static void do_set_interface(struct export_core *core, struct export_urb *urb)
 static void do_reset(struct export_core *core, struct export_urb *urb)
 {
 	const struct usb_configuration *active = core->state.configuration;
-	int r = core->ops->reset(core->device);
+	int r = whole(core->ops->reset(core->device));
 
 	core->fresh = true;
 	(void)usb_state_set_configuration(&core->state, active ? active->value : 0);
@@ -180,19 +233,22 @@ static void do_reset(struct export_core *core, struct export_urb *urb)
 		finish_operation(core, urb, r);
 }
 
-void export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier)
+bool export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier)
 {
 	switch (barrier) {
 	case EXPORT_NO_BARRIER:
+		break;
+	case EXPORT_CLEAR_HALT:
+		finish_operation(core, urb, core->ops->clear_halt(core->device, (uint8_t)index_of(urb)));
 		break;
 	case EXPORT_SET_INTERFACE:
 		do_set_interface(core, urb);
 		break;
 	case EXPORT_SET_CONFIGURATION:
-		do_set_configuration(core, urb);
-		break;
+		return do_set_configuration(core, urb);
 	case EXPORT_RESET:
 		do_reset(core, urb);
 		break;
 	}
+	return true;
 }

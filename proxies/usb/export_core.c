@@ -175,7 +175,7 @@ void export_core_complete(struct export_core *core, struct export_urb *urb, int3
 		return;
 	}
 	if (!cancelled && status == WIRE_STATUS_UNLINKED)
-		status = WIRE_STATUS_SHUTDOWN;
+		status = urb->flushed ? urb->flushed : WIRE_STATUS_SHUTDOWN;
 	export_urb_finish(core, urb, status, actual_length);
 	if (unlink && !core->stopped)
 		reply_unlink(core, unlink, WIRE_STATUS_OK);
@@ -271,11 +271,9 @@ static bool try_submit(struct export_core *core, struct export_urb *urb)
 	if (r == 0)
 		return true;
 	core->n_submitted--;
-	if (r == EXPORT_LATER && core->n_submitted > 0)
+	if (r == EXPORT_LATER)
 		return false;
 	export_note_outcome(core, r);
-	if (r == EXPORT_LATER)
-		r = WIRE_STATUS_NO_MEMORY;
 	urb_refuse(core, urb, r > 0 ? WIRE_STATUS_NO_DEVICE : r);
 	return true;
 }
@@ -286,14 +284,44 @@ void export_urb_submit(struct export_core *core, struct export_urb *urb)
 		wait_append(core, urb);
 }
 
-static void submit_waiting(struct export_core *core)
+/*
+ * usbfs' memory is one pot for all sessions of a qube: what has it may be another's, of whose end nothing is heard here.
+ * Hence a clock; and a bound, when nothing of our own is in flight that could be it.
+ */
+static void watch_waiting(struct export_core *core, const struct export_urb *before, uint64_t now_usec)
+{
+	if (!core->first_waiting) {
+		core->retry_usec = core->refuse_usec = 0;
+		return;
+	}
+	if (core->retry_usec == 0 || core->first_waiting != before) {
+		core->retry_delay_usec = RETRY_MEMORY_MIN_USEC;
+		core->retry_usec = now_usec + core->retry_delay_usec;
+		core->refuse_usec = 0;
+	} else if (now_usec >= core->retry_usec) {
+		core->retry_delay_usec *= 2;
+		if (core->retry_delay_usec > RETRY_MEMORY_MAX_USEC)
+			core->retry_delay_usec = RETRY_MEMORY_MAX_USEC;
+		core->retry_usec = now_usec + core->retry_delay_usec;
+	}
+	if (core->n_submitted > 0)
+		core->refuse_usec = 0;
+	else if (core->refuse_usec == 0)
+		core->refuse_usec = now_usec + TIMEOUT_REFUSE_USEC;
+}
+
+static void submit_waiting(struct export_core *core, uint64_t now_usec)
 {
 	while (core->first_waiting) {
 		struct export_urb *urb = core->first_waiting;
 
 		if (!try_submit(core, urb)) {
 			urb->state = EXPORT_URB_WAITING;
-			return;
+			if (core->n_submitted > 0 || core->refuse_usec == 0 || now_usec < core->refuse_usec)
+				return;
+			wait_remove(core, urb);
+			urb_refuse(core, urb, WIRE_STATUS_NO_MEMORY);
+			continue;
 		}
 		core->first_waiting = urb->next_waiting;
 		if (!core->first_waiting)
@@ -313,6 +341,8 @@ static bool barrier_concerns(const struct export_core *core, const struct export
 		return true;
 	case EXPORT_SET_CONFIGURATION:
 		return urb->type != USB_CONTROL;
+	case EXPORT_CLEAR_HALT:
+		return urb->type != USB_CONTROL && urb->address == setup[4];
 	case EXPORT_SET_INTERFACE:
 		interface = setup[4];
 		return urb->type != USB_CONTROL && usb_state_endpoint_is_of(&core->state, urb->address, interface);
@@ -322,6 +352,9 @@ static bool barrier_concerns(const struct export_core *core, const struct export
 
 void export_barrier_begin(struct export_core *core, struct export_urb *urb, enum export_barrier barrier)
 {
+	/* drivers go on after the one, and take the other for the end of the device or of what they know of it */
+	int32_t status = barrier == EXPORT_CLEAR_HALT ? WIRE_STATUS_PROTOCOL : WIRE_STATUS_SHUTDOWN;
+
 	urb->state = EXPORT_URB_BARRIER;
 	core->barrier = barrier;
 	core->barrier_urb = urb;
@@ -333,9 +366,9 @@ void export_barrier_begin(struct export_core *core, struct export_urb *urb, enum
 			continue;
 		if (u->state == EXPORT_URB_WAITING) {
 			wait_remove(core, u);
-			urb_refuse(core, u, WIRE_STATUS_SHUTDOWN);
+			urb_refuse(core, u, status);
 		} else if (!u->flushed) {
-			u->flushed = true;
+			u->flushed = status;
 			core->ops->cancel(core->device, u);
 		}
 	}
@@ -343,18 +376,17 @@ void export_barrier_begin(struct export_core *core, struct export_urb *urb, enum
 
 static void barrier_try(struct export_core *core)
 {
-	struct export_urb *urb = core->barrier_urb;
-	enum export_barrier barrier = core->barrier;
-
 	for (size_t i = 0; i < LIMIT_URBS; i++) {
 		const struct export_urb *u = &core->urbs[i];
 
 		if ((u->state == EXPORT_URB_SUBMITTED || u->state == EXPORT_URB_CANCELLED) && barrier_concerns(core, u))
 			return;
 	}
+	core->operated = true;
+	if (!export_control_barrier(core, core->barrier_urb, core->barrier))
+		return;
 	core->barrier = EXPORT_NO_BARRIER;
 	core->barrier_urb = NULL;
-	export_control_barrier(core, urb, barrier);
 }
 
 /*
@@ -705,20 +737,22 @@ static void watch_request(struct export_core *core, uint64_t now_usec)
 
 int export_core_process(struct export_core *core, uint64_t now_usec)
 {
+	const struct export_urb *waiting = core->first_waiting;
 	int fault;
 
-	submit_waiting(core);
-	if (core->barrier != EXPORT_NO_BARRIER && !core->stopped && core->ended == 0)
-		barrier_try(core);
+	core->operated = false;
+	submit_waiting(core, now_usec);
 	fault = parse(core);
-	while (fault == 0 && core->barrier != EXPORT_NO_BARRIER && !core->stopped && core->ended == 0) {
+	if (fault == 0 && core->barrier != EXPORT_NO_BARRIER && !core->stopped && core->ended == 0)
 		barrier_try(core);
-		if (core->barrier != EXPORT_NO_BARRIER)
-			break;
-		fault = parse(core);
-	}
+	watch_waiting(core, waiting, now_usec);
 	watch_request(core, now_usec);
 	return fault;
+}
+
+bool export_core_again(const struct export_core *core)
+{
+	return core->operated && !core->stopped && core->ended == 0;
 }
 
 size_t export_core_want(struct export_core *core, uint8_t **ret_at)
@@ -764,7 +798,7 @@ void export_core_stop(struct export_core *core)
 		struct export_urb *urb = &core->urbs[i];
 
 		if (urb->state == EXPORT_URB_SUBMITTED && !urb->flushed) {
-			urb->flushed = true;
+			urb->flushed = WIRE_STATUS_SHUTDOWN;
 			core->ops->cancel(core->device, urb);
 		}
 	}
@@ -772,7 +806,9 @@ void export_core_stop(struct export_core *core)
 
 uint64_t export_core_deadline(const struct export_core *core)
 {
-	return core->deadline_usec != 0 ? core->deadline_usec : UINT64_MAX;
+	uint64_t at = core->deadline_usec != 0 ? core->deadline_usec : UINT64_MAX;
+
+	return core->retry_usec != 0 && core->retry_usec < at ? core->retry_usec : at;
 }
 
 int export_core_expire(struct export_core *core, uint64_t now_usec)

@@ -8,7 +8,8 @@
  * when not even its length can be believed, a fault that ends the session.
  *
  * Requests that would change what we know of the device are never forwarded as they are (usb-notes, 7.2):
- *   CLEAR_FEATURE(ENDPOINT_HALT)  clear_halt operation, so that the host controller's toggle follows
+ *   CLEAR_FEATURE(ENDPOINT_HALT)  the endpoint's URBs are ended, then the clear_halt operation, so that the host
+ *                                 controller's toggle follows
  *   SET_INTERFACE                 the interface's URBs are ended, then the set_interface operation
  *   SET_CONFIGURATION             same value: answered, only alternate settings other than 0 are put back (Linux sends it
  *                                 at each enumeration); another of the snapshot: all URBs ended, then set_configuration
@@ -55,9 +56,10 @@ enum export_fault {
 
 /* What an operation can return beside 0 and a negative wire_status. */
 enum export_outcome {
-	EXPORT_LATER = 1, /* submit only: no memory now, try again when another transfer has ended */
-	EXPORT_GONE,      /* the device was unplugged */
-	EXPORT_CHANGED,   /* it came back as another device */
+	EXPORT_LATER =
+		1, /* submit only: no memory now, which others may have: try again when a transfer has ended, or soon */
+	EXPORT_GONE,    /* the device was unplugged */
+	EXPORT_CHANGED, /* it came back as another device */
 };
 
 struct export_reply {
@@ -88,7 +90,7 @@ struct export_urb {
 	uint8_t address; /* endpoint number | 0x80 for IN; control: 0, with the direction in setup */
 	enum usb_transfer_type type;
 	bool in;
-	bool flushed; /* cancelled by us for a barrier */
+	int32_t flushed; /* cancelled by us for a barrier: the status that it gets for that; 0: it is not */
 	uint32_t flags;
 	uint32_t length;
 	int32_t start_frame;
@@ -110,14 +112,24 @@ struct export_device_ops {
 	int (*submit)(void *device, struct export_urb *urb);
 	/* Asks for an early end; export_core_complete() comes all the same. Never called twice for one urb. */
 	void (*cancel)(void *device, struct export_urb *urb);
-	/* These block (the kernel's own limit is 5 s) and are called with no URB of theirs in flight. 0, wire_status or export_outcome. */
+	/*
+	 * These block (the kernel's own limit is 5 s) and are called with no URB of theirs in flight. 0, wire_status or
+	 * export_outcome. A set_configuration or reset that fails
+	 * leaves the device in an unknown state and ends the session.
+	 */
 	int (*set_configuration)(void *device, uint8_t value);
 	int (*set_interface)(void *device, uint8_t interface, uint8_t alternate);
 	int (*clear_halt)(void *device, uint8_t address);
 	int (*reset)(void *device);
 };
 
-enum export_barrier { EXPORT_NO_BARRIER, EXPORT_SET_INTERFACE, EXPORT_SET_CONFIGURATION, EXPORT_RESET };
+enum export_barrier {
+	EXPORT_NO_BARRIER,
+	EXPORT_CLEAR_HALT,
+	EXPORT_SET_INTERFACE,
+	EXPORT_SET_CONFIGURATION,
+	EXPORT_RESET
+};
 
 struct export_core {
 	const struct usb_snapshot *snapshot;
@@ -136,9 +148,13 @@ struct export_core {
 	unsigned int n_submitted; /* SUBMITTED and CANCELLED */
 	uint32_t in_flight;       /* bytes */
 	struct export_urb *first_waiting, *last_waiting;
+	uint64_t retry_usec;       /* when to try first_waiting again; 0: nothing waits */
+	uint64_t retry_delay_usec; /* doubled each time */
+	uint64_t refuse_usec;      /* nothing of ours is in flight: when to give first_waiting up; 0: something is */
 
 	enum export_barrier barrier;
 	struct export_urb *barrier_urb;
+	bool operated; /* the last export_core_process() did an operation that blocks */
 
 	struct export_reply *first_reply, *last_reply;
 	size_t reply_sent; /* bytes of first_reply */
@@ -168,8 +184,14 @@ size_t export_core_want(struct export_core *core, uint8_t **ret_at);
 /* `n` bytes were put there. 0 or a fault. */
 int export_core_got(struct export_core *core, size_t n, uint64_t now_usec);
 
-/* Goes on with what had to wait; call after export_core_complete() and export_core_sent(). 0 or a fault. */
+/*
+ * Goes on with what had to wait; call after export_core_complete() and export_core_sent(). 0 or a fault. This and
+ * export_core_got() do at most one operation that blocks, so that the caller can look about between two.
+ */
 int export_core_process(struct export_core *core, uint64_t now_usec);
+
+/* export_core_process() may have more to do at once. */
+bool export_core_again(const struct export_core *core);
 
 /* The device is done with `urb` (isochronous: its packets are filled in, actual_length is ignored). */
 void export_core_complete(struct export_core *core, struct export_urb *urb, int32_t status, uint32_t actual_length);
@@ -181,7 +203,7 @@ void export_core_sent(struct export_core *core, size_t n);
 /* From now on nothing is submitted and nothing is replied; what is in flight is cancelled. */
 void export_core_stop(struct export_core *core);
 
-/* When to call export_core_expire(); UINT64_MAX: never. */
+/* When to call export_core_expire(), then export_core_process(); UINT64_MAX: never. */
 uint64_t export_core_deadline(const struct export_core *core);
 int export_core_expire(struct export_core *core, uint64_t now_usec);
 
@@ -196,5 +218,5 @@ void export_note_outcome(struct export_core *core, int outcome);
 /* A control request whose data are there: submits, translates or refuses it. */
 void export_control_dispatch(struct export_core *core, struct export_urb *urb);
 
-/* Everything that the barrier waited for has ended: does its operation. */
-void export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier);
+/* Everything that the barrier waited for has ended: does one operation for it. False: another must follow. */
+bool export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * export_core's operations on a real device. Facts of libusb and usbfs that shape it:
- *   - libusb never sees the system's device list: no discovery, no sysfs, just the fd that the agent opened;
+ *   - libusb never sees the system's device list: no discovery, no sysfs, just the fd that the agent opened; so it would
+ *     ask the device for its active configuration, and a device can lie;
  *   - a cancelled transfer still carries what had arrived before, and is reported as cancelled even when it was whole;
  *   - set_configuration, set_interface, clear_halt and reset block in the kernel, for at most 5 s when the device does not
  *     answer (drivers/usb/core: USB_CTRL_SET_TIMEOUT); other transfers go on meanwhile, only their replies wait;
@@ -125,16 +126,13 @@ static int collect_pollfds(struct export_libusb *d)
 	return 0;
 }
 
-static int take_over(struct export_libusb *d, uint8_t *ret_configuration)
+static int take_over(struct export_libusb *d, uint8_t configuration)
 {
-	int configuration = 0;
-	int r = libusb_get_configuration(d->handle, &configuration);
+	int r;
 
-	if (r)
-		return outcome_of(r);
-	if (configuration != 0 && !usb_find_configuration(&d->snapshot->descriptors, (uint8_t)configuration))
+	if (configuration != 0 && !usb_find_configuration(&d->snapshot->descriptors, configuration))
 		return OUTCOME_CHANGED;
-	r = claim_all(d, (uint8_t)configuration);
+	r = claim_all(d, configuration);
 	if (r) {
 		log_error("cannot claim the device's interfaces: %s", libusb_error_name(r));
 		return outcome_of(r);
@@ -146,12 +144,11 @@ static int take_over(struct export_libusb *d, uint8_t *ret_configuration)
 		log_error("cannot reset the device: %s", libusb_error_name(r));
 		return outcome_of(r);
 	}
-	*ret_configuration = (uint8_t)configuration;
 	return check_identity(d);
 }
 
-int export_libusb_open(int fd, const struct usb_snapshot *snapshot, struct export_libusb **ret_device,
-		       uint8_t *ret_configuration)
+int export_libusb_open(int fd, const struct usb_snapshot *snapshot, uint8_t configuration,
+		       struct export_libusb **ret_device)
 {
 	struct export_libusb *d = calloc(1, sizeof(*d));
 	int r;
@@ -181,7 +178,7 @@ int export_libusb_open(int fd, const struct usb_snapshot *snapshot, struct expor
 		log_error("libusb cannot use the device: %s", libusb_error_name(r));
 		return outcome_of(r);
 	}
-	r = take_over(d, ret_configuration);
+	r = take_over(d, configuration);
 	return r ? r : collect_pollfds(d);
 }
 
@@ -310,20 +307,15 @@ static int operation_result(int libusb_error)
 	return libusb_error == LIBUSB_ERROR_NO_DEVICE ? (int)EXPORT_GONE : (int)WIRE_STATUS_STALL;
 }
 
+/* A failure in the middle ends the session, so there is no way back from it here. */
 static int device_set_configuration(void *device, uint8_t value)
 {
 	struct export_libusb *d = device;
-	int before = 0;
 	int r;
 
-	(void)libusb_get_configuration(d->handle, &before);
 	release_all(d);
 	r = libusb_set_configuration(d->handle, value == 0 ? -1 : value);
-	if (r) {
-		(void)claim_all(d, (uint8_t)before);
-		return operation_result(r);
-	}
-	return operation_result(claim_all(d, value));
+	return operation_result(r ? r : claim_all(d, value));
 }
 
 static int device_set_interface(void *device, uint8_t interface, uint8_t alternate)

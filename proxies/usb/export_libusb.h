@@ -17,11 +17,12 @@ struct export_libusb;
 /*
  * Takes the device over: holds what it says now against the snapshot, detaches the kernel's drivers, claims all
  * interfaces, resets it once so that nothing of an earlier user is left in it, and looks again. Its kernel drivers
- * never get it back. `fd` stays the caller's. *ret_configuration: the active one, 0 if none. 0, an enum outcome
- * (CHANGED, UNPLUGGED, BUSY, OPEN_FAILED), or a negative errno.
+ * never get it back. `fd` stays the caller's. `configuration`: the one that the kernel has it in, 0 for none (the device
+ * itself may say anything, and an interface that is not claimed is one that a driver of this qube keeps). 0, an enum
+ * outcome (CHANGED, UNPLUGGED, BUSY, OPEN_FAILED), or a negative errno.
  */
-int export_libusb_open(int fd, const struct usb_snapshot *snapshot, struct export_libusb **ret_device,
-		       uint8_t *ret_configuration);
+int export_libusb_open(int fd, const struct usb_snapshot *snapshot, uint8_t configuration,
+		       struct export_libusb **ret_device);
 
 /* For export_core_init(). `core` gets the completions, from within export_libusb_handle(). */
 extern const struct export_device_ops export_libusb_ops;

@@ -68,7 +68,7 @@ static int listen_channel(struct session *session)
 /* 0, an outcome or a negative errno. */
 static int set_up(struct export_session *s)
 {
-	uint8_t configuration = 0;
+	uint8_t configuration = s->session.options->configuration;
 	int r = read_snapshot(s);
 
 	if (r)
@@ -78,7 +78,7 @@ static int set_up(struct export_session *s)
 		log_error("cannot serve the channel: %s", strerror(-r));
 		return OUTCOME_INTERNAL;
 	}
-	r = export_libusb_open(PROXY_FD_DATA, &s->snapshot, &s->device, &configuration);
+	r = export_libusb_open(PROXY_FD_DATA, &s->snapshot, configuration, &s->device);
 	if (r)
 		return r;
 	export_core_init(&s->core, &s->snapshot, s->session.options->devid, configuration, &export_libusb_ops,
@@ -184,23 +184,31 @@ static int take_requests(struct export_session *s)
 	return export_core_got(&s->core, (size_t)n, session_now()) + 1;
 }
 
-/* Moves everything that can be moved. OUTCOME_COUNT: the session goes on. */
+/*
+ * Moves everything that can be moved, which may be without end: the other qube decides that. OUTCOME_COUNT: the session
+ * goes on.
+ */
 static enum outcome pump(struct export_session *s)
 {
 	bool moved;
-	int r;
 
 	do {
+		int r;
+
+		if (session_is_stopped(&s->session))
+			return OUTCOME_STOPPED;
 		moved = flush_replies(s);
 		r = export_core_process(&s->core, session_now());
 		if (r)
 			return cheated(r);
-		while ((r = take_requests(s)) == 1) {
-			(void)flush_replies(s);
+		if (export_core_again(&s->core)) {
 			moved = true;
+			continue;
 		}
+		r = take_requests(s);
 		if (r > 1)
 			return cheated(r - 1);
+		moved |= r == 1;
 	} while (moved);
 	if (s->core.ended == EXPORT_GONE)
 		return OUTCOME_UNPLUGGED;

@@ -330,7 +330,7 @@ static int reply_submit(struct import_filter *f, const struct usbip_header *h, u
 	int slot = seq_index_find(&f->urb_index, h->seqnum);
 	const struct import_urb *urb;
 	struct usbip_header good;
-	size_t data, held;
+	size_t data, whole;
 	int32_t errors = 0;
 	int fault;
 
@@ -341,8 +341,8 @@ static int reply_submit(struct import_filter *f, const struct usbip_header *h, u
 	if (fault)
 		return fault;
 	data = urb->in ? (size_t)r->actual_length : 0;
-	held = urb->ep == 0 || urb->iso ? data + urb->n_packets * USBIP_ISO_PACKET : 0;
-	if (len < USBIP_HEADER + held)
+	whole = USBIP_HEADER + data + urb->n_packets * USBIP_ISO_PACKET;
+	if (len < whole)
 		return 0;
 	if (urb->iso)
 		fault = check_packets(f, slot, bytes + USBIP_HEADER + data, r->actual_length, &errors);
@@ -367,8 +367,7 @@ static int reply_submit(struct import_filter *f, const struct usbip_header *h, u
 	};
 	usbip_encode(&good, bytes);
 	remove_urb(f, slot);
-	*ret_used = USBIP_HEADER + held;
-	f->reply_left = held ? 0 : (uint32_t)data;
+	*ret_used = whole;
 	return 0;
 }
 
@@ -421,7 +420,7 @@ static void watch_reply(struct import_filter *f, size_t passed, size_t left, boo
 
 	f->reply_position += passed;
 	seen = f->reply_position + left;
-	if (left == 0 && f->reply_left == 0) {
+	if (left == 0) {
 		f->reply_deadline_usec = 0;
 	} else if (f->reply_deadline_usec == 0 || ended_one || seen - f->reply_mark >= REPLY_PROGRESS) {
 		f->reply_deadline_usec = now_usec + TIMEOUT_HEADER_USEC;
@@ -439,13 +438,6 @@ int import_filter_replies(struct import_filter *f, uint8_t *untrusted_bytes, siz
 		size_t used = 0;
 		int fault;
 
-		if (f->reply_left > 0) {
-			used = f->reply_left < len - pass ? f->reply_left : len - pass;
-			f->reply_left -= (uint32_t)used;
-			pass += used;
-			ended_one |= f->reply_left == 0;
-			continue;
-		}
 		if (f->n_refused > 0 || len - pass < USBIP_HEADER)
 			break;
 		fault = reply_header(f, untrusted_bytes + pass, len - pass, &used);
@@ -467,7 +459,7 @@ bool import_filter_insert_reply(struct import_filter *f, uint8_t bytes[USBIP_HEA
 {
 	struct usbip_header h = {.command = USBIP_RET_SUBMIT};
 
-	if (f->n_refused == 0 || f->reply_left > 0)
+	if (f->n_refused == 0)
 		return false;
 	h.seqnum = f->refused[0];
 	h.ret_submit.status = WIRE_STATUS_NO_MEMORY;
@@ -493,7 +485,7 @@ static int oldest_passed(const struct import_filter *f)
 
 size_t import_filter_let_go(struct import_filter *f, uint8_t bytes[IMPORT_LET_GO_MAX])
 {
-	int slot = f->reply_left > 0 ? SEQ_NONE : oldest_passed(f);
+	int slot = oldest_passed(f);
 	struct usbip_header h = {.command = USBIP_RET_SUBMIT};
 	const struct import_urb *urb;
 

@@ -24,8 +24,9 @@
  *   RET_UNLINK status    0 only when the request was answered before, -ECONNRESET only when not, else cut
  *   data                 device and configuration descriptors and the serial number must be the snapshot's, else cut
  *
- * Data of bulk and interrupt transfers streams through as it comes; answers on endpoint 0 and isochronous ones are
- * held until they are whole, because their end decides whether their beginning may be seen.
+ * Every reply is held until it is whole: the end of one on endpoint 0 or of an isochronous one decides whether its beginning
+ * may be seen, and after the beginning of any that then breaks off nothing could be said to the kernel any more. It costs
+ * no time: vhci_hcd completes nothing before its last byte.
  */
 #pragma once
 
@@ -39,7 +40,7 @@
 #include "proxies/usb/seq_index.h"
 #include "proxies/usb/usb_state.h"
 
-/* The most that is held back of a reply: the caller's buffer must have room for it. */
+/* The longest reply, held back until it is whole: the caller's buffer must have room for it. */
 #define IMPORT_HOLD_MAX (USBIP_HEADER + LIMIT_TRANSFER + LIMIT_ISO_PACKETS * USBIP_ISO_PACKET)
 
 #define IMPORT_EARLY_UNLINKS LIMIT_URBS
@@ -107,7 +108,6 @@ struct import_filter {
 	uint32_t refused[IMPORT_REFUSALS];
 
 	/* replies */
-	uint32_t reply_left; /* data bytes of the current reply still to pass */
 	uint64_t reply_position, reply_mark;
 	uint64_t reply_deadline_usec; /* 0: nothing has begun */
 
@@ -141,7 +141,7 @@ bool import_filter_insert_command(struct import_filter *filter, uint64_t now_use
 int import_filter_replies(struct import_filter *filter, uint8_t *untrusted_bytes, size_t len, uint64_t now_usec,
 			  size_t *ret_pass);
 
-/* A PDU of USBIP_HEADER bytes to send to the kernel right after the bytes that were passed before; false: none, or not in the middle of a reply. */
+/* A PDU of USBIP_HEADER bytes to send to the kernel right after the bytes that were passed before; false: none. */
 bool import_filter_insert_reply(struct import_filter *filter, uint8_t bytes[USBIP_HEADER]);
 
 /* The most that import_filter_let_go() writes. */
@@ -149,8 +149,7 @@ bool import_filter_insert_reply(struct import_filter *filter, uint8_t bytes[USBI
 
 /*
  * The session is over: answers the oldest request that is outstanding with -ESHUTDOWN, as a controller does whose device was
- * pulled out. Returns the bytes to send to the kernel after all that was passed before; 0: nothing is left, or the middle of a
- * reply was passed and nothing may follow it.
+ * pulled out. Returns the bytes to send to the kernel after all that was passed before; 0: nothing is left.
  */
 size_t import_filter_let_go(struct import_filter *filter, uint8_t bytes[IMPORT_LET_GO_MAX]);
 

@@ -15,7 +15,7 @@
 #include "proxies/usb/session.h"
 
 #define COMMANDS_SIZE (256u * 1024u)
-#define REPLIES_SIZE (IMPORT_HOLD_MAX + 256u * 1024u)
+#define REPLIES_SIZE (2u * IMPORT_HOLD_MAX) /* of a long one little must be moved to the front */
 #define SOCKET_BUFFER (4 * 1024 * 1024)
 #define LET_GO_QUIET_MSEC 30
 #define LET_GO_USEC (500 * USEC_PER_MSEC) /* less than TIMEOUT_PROXY_EXIT_USEC */
@@ -100,6 +100,10 @@ static enum outcome check_snapshot(struct import_session *s, size_t len)
 	if (fault) {
 		log_error("the snapshot is not valid: %s", usb_descriptor_fault_text(fault));
 		return OUTCOME_CHANGED;
+	}
+	if (usb_is_hub(d)) { /* its agent should have left it out; behind a hub comes what nobody approved */
+		log_error("the device is a hub");
+		return OUTCOME_UNSUPPORTED;
 	}
 	digest_sha256(s->snapshot_bytes, len, digest);
 	digest_approved(digest,
@@ -268,15 +272,22 @@ static bool move_replies(struct import_session *s, uint64_t now, int *ret_fault)
 	return moved;
 }
 
-/* Moves everything that can be moved. OUTCOME_COUNT: the session goes on. */
+/*
+ * Moves everything that can be moved, which may be without end: the other qube decides that, so the agent's word and the
+ * time that is up are looked for in each round. OUTCOME_COUNT: the session goes on.
+ */
 static enum outcome pump(struct import_session *s)
 {
 	bool moved;
 
 	do {
 		uint64_t now = session_now();
-		int fault = 0;
+		int fault = import_filter_expire(&s->filter, now);
 
+		if (fault)
+			return cut(fault);
+		if (session_is_stopped(&s->session))
+			return OUTCOME_STOPPED;
 		moved = move_replies(s, now, &fault);
 		if (fault)
 			return cut(fault);
@@ -315,9 +326,6 @@ static enum outcome serve(struct import_session *s)
 			return OUTCOME_STOPPED;
 		if (fds[0].revents & (POLLHUP | POLLERR))
 			return OUTCOME_OK; /* the kernel let go of the port; what it asked before has no one to go to */
-		r = import_filter_expire(&s->filter, session_now());
-		if (r)
-			return cut(r);
 	}
 }
 

@@ -66,6 +66,15 @@ static int take_devid(const char *text, struct session_options *o)
 	return r;
 }
 
+static int take_configuration(const char *text, struct session_options *o)
+{
+	uint64_t value = 0;
+	int r = text_to_u64(text, UINT8_MAX, &value);
+
+	o->configuration = (uint8_t)value;
+	return r;
+}
+
 static int take_digest(const char *text, struct session_options *o)
 {
 	return digest_from_hex(text, o->digest);
@@ -87,6 +96,8 @@ static const struct {
 	{"--peer", "DOMID", "the other qube's domain id", 3, 3, take_peer},
 	{"--service", "NAME", "the channel's name, e.g. qdb/1f", 3, 3, take_service},
 	{"--devid", "N", "export: the device's number in USB/IP", MODE_EXPORT, MODE_EXPORT, take_devid},
+	{"--configuration", "N", "export: the one that the kernel has the device in, 0 for none", MODE_EXPORT,
+	 MODE_EXPORT, take_configuration},
 	{"--digest", "HEX", "import: what was approved, as the broker's IMPORT has it", MODE_IMPORT, MODE_IMPORT,
 	 take_digest},
 	{"--user", "NAME", "the account to become (qdb-proxy)", 3, 0, take_user},
@@ -98,8 +109,8 @@ static void usage(FILE *out)
 	      "One end of a USB session between two qubes; the device agent starts it.\n\n",
 	      out);
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
-		fprintf(out, "  %-9s %-15s %s\n", options[i].name, options[i].argument, options[i].what);
-	fputs("  --help                    this text\n", out);
+		fprintf(out, "  %-15s %-15s %s\n", options[i].name, options[i].argument, options[i].what);
+	fputs("  --help                          this text\n", out);
 }
 
 static int refuse(const char *problem, const char *text)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See the header. Every wait of a session is session_wait(), so that the agent's STOP is heard in each state. */
+/*
+ * See the header. Every wait of a session is session_wait(), and every loop that does not wait asks session_is_stopped(), so
+ * that the agent's STOP is heard in each state.
+ */
 #include <errno.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -39,6 +42,12 @@ static bool stop_was_said(void)
 	return n == 0 || (n == 1 && word[0] == PROXY_STOP);
 }
 
+bool session_is_stopped(struct session *session)
+{
+	session->stopped = session->stopped || stop_was_said();
+	return session->stopped;
+}
+
 static int timeout_of(uint64_t deadline_usec)
 {
 	uint64_t now = session_now();
@@ -70,7 +79,7 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 		return errno == EINTR ? 0 : -errno;
 	}
 	if (fds[n_fds].revents)
-		session->stopped |= stop_was_said();
+		(void)session_is_stopped(session);
 	if (with_channel && fds[n_fds + 1].revents)
 		return channel_dispatch(session->channel);
 	return 0;

@@ -19,6 +19,7 @@ struct session_options {
 	const char *user;
 	uint16_t own, peer;          /* domain ids */
 	uint32_t devid;              /* export */
+	uint8_t configuration;       /* export: that the kernel has the device in; 0: none */
 	uint8_t digest[DIGEST_SIZE]; /* import */
 };
 
@@ -45,6 +46,12 @@ int session_report(enum proxy_report_type type, uint8_t speed, uint32_t devid);
  */
 int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool want_read, bool want_write,
 		 uint64_t deadline_usec);
+
+/*
+ * Sets and returns `stopped` without waiting. For loops that end only when the other qube lets them: after the agent's STOP
+ * no more than what is being done is done.
+ */
+bool session_is_stopped(struct session *session);
 
 /* Says end-of-stream (unless the session is cut) as far as the peer lets it, and the last word to the agent. */
 void session_end(struct session *session, enum outcome outcome);

@@ -49,6 +49,8 @@ static int feed(const void *bytes, size_t len)
 		from += want;
 		len -= want;
 		fault = export_core_got(&model->core, want, model->now_usec);
+		while (fault == 0 && export_core_again(&model->core))
+			fault = export_core_process(&model->core, model->now_usec);
 	}
 	return fault;
 }
@@ -84,6 +86,26 @@ static bool next_reply(struct usbip_header *ret_header)
 	if (ret_header->command == USBIP_RET_SUBMIT && ret_header->seqnum == OTHER)
 		model->to_importer.at += (size_t)ret_header->ret_submit.actual_length;
 	return true;
+}
+
+static void unlink_of(uint32_t seqnum, uint32_t target)
+{
+	struct usbip_header h = {
+		.command = USBIP_CMD_UNLINK, .seqnum = seqnum, .devid = MODEL_DEVID, .unlink_seqnum = target};
+	uint8_t bytes[USBIP_HEADER];
+
+	usbip_encode(&h, bytes);
+	assert_int_equal(feed(bytes, sizeof(bytes)), 0);
+}
+
+static void expect(uint32_t command, uint32_t seqnum, int32_t status)
+{
+	struct usbip_header h;
+
+	assert_true(next_reply(&h));
+	assert_int_equal(h.command, command);
+	assert_int_equal(h.seqnum, seqnum);
+	assert_int_equal(command == USBIP_RET_SUBMIT ? h.ret_submit.status : h.unlink_status, status);
 }
 
 #define SUBMITTED 1 /* instead of a status: the device has it */
@@ -158,6 +180,69 @@ static const struct request requests[] = {
 	{"UC13 same configuration", 1, 5, D, 0, 0, 0, 0, {0, 9, 1, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_OK},
 	{"UC13 other configuration", 1, 5, D, 0, 0, 0, 0, {0, 9, 2, 0, 0, 0, 0, 0}, 0, WIRE_STATUS_OK},
 	{"UC13 alternate setting", 1, 5, D, 0, 0, 0, 0, {1, 11, 0, 0, 1, 0, 0, 0}, 0, WIRE_STATUS_OK},
+	/* usbfs has a line for the kernel's log, each time, of a request to what is not there or not claimed */
+	{"interface that is not there, class",
+	 1,
+	 5,
+	 D,
+	 0,
+	 0,
+	 0,
+	 0,
+	 {0x21, 10, 0, 0, 63, 0, 0, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"interface that is not there, standard",
+	 1,
+	 5,
+	 D,
+	 1,
+	 0,
+	 2,
+	 0,
+	 {0x81, 0, 0, 0, 2, 0, 2, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"interface that is not there, reserved",
+	 1,
+	 5,
+	 D,
+	 0,
+	 0,
+	 0,
+	 0,
+	 {0x61, 0, 0, 0, 2, 0, 0, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"interface that is not there, vendor", 1, 5, D, 0, 0, 0, 0, {0x41, 0, 0, 0, 63, 0, 0, 0}, 0, SUBMITTED},
+	{"interface, with more in the index", 1, 5, D, 0, 0, 0, 0, {0x21, 1, 0, 0, 1, 63, 0, 0}, 0, SUBMITTED},
+	{"interface of no printer, turned round",
+	 1,
+	 5,
+	 D,
+	 1,
+	 0,
+	 2,
+	 0,
+	 {0xa1, 0, 0, 0, 2, 0, 2, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"endpoint of the other direction", 1, 5, D, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 1, 0, 2, 0}, 0, WIRE_STATUS_STALL},
+	{"endpoint with reserved bits", 1, 5, D, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 0x91, 0, 2, 0}, 0, WIRE_STATUS_STALL},
+	{"endpoint that is not there, standard",
+	 1,
+	 5,
+	 D,
+	 1,
+	 0,
+	 2,
+	 0,
+	 {0x82, 0, 0, 0, 0x89, 0, 2, 0},
+	 0,
+	 WIRE_STATUS_STALL},
+	{"endpoint that is not there, vendor", 1, 5, D, 0, 0, 0, 0, {0x42, 0, 0, 0, 0x89, 0, 0, 0}, 0, SUBMITTED},
+	{"endpoint 0", 1, 5, D, 1, 0, 2, 0, {0x82, 0, 0, 0, 0x80, 0, 2, 0}, 0, SUBMITTED},
+	{"endpoint of the active setting", 1, 5, D, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 0x84, 0, 2, 0}, 0, SUBMITTED},
 	{"UC13 port reset", 1, 5, D, 0, 0, 0, 0, {0x23, 3, 4, 0, 1, 0, 0, 0}, 0, WIRE_STATUS_OK},
 	{"other port feature", 1, 5, D, 0, 0, 0, 0, {0x23, 3, 8, 0, 1, 0, 0, 0}, 0, WIRE_STATUS_STALL},
 	{"UC19 extremes that mean nothing",
@@ -222,8 +307,10 @@ static void test_requests(void **state)
 		}
 		if (fault)
 			fail_msg("%s: %s", q->what, export_fault_text(fault));
-		while (model->core.barrier != EXPORT_NO_BARRIER && model->device.n_held > 0) {
-			device_end(&model->device, 0);
+		while (model->core.barrier != EXPORT_NO_BARRIER &&
+		       (model->device.n_held > 0 || export_core_again(&model->core))) {
+			if (model->device.n_held > 0)
+				device_end(&model->device, 0);
 			assert_int_equal(export_core_process(&model->core, 0), 0);
 		}
 		if (model->device.n_submits - before != (q->result == SUBMITTED))
@@ -240,6 +327,264 @@ static void test_requests(void **state)
 			fail_msg("%s: status %d", q->what, h.ret_submit.status);
 		model_deinit(model);
 	}
+}
+
+/* A halt is cleared when nothing is in flight there; what is in flight elsewhere stays. */
+static void test_halt_in_flight(void **state)
+{
+	static const struct request asks[] = {
+		{"", 1, 1, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0},
+		{"", 1, 2, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0},
+		{"", 1, 3, MODEL_DEVID, 1, 3, 8, 0, {0}, 0, 0},
+		{"", 1, 4, MODEL_DEVID, 0, 0, 0, 0, {2, 1, 0, 0, 0x81, 0, 0, 0}, 0, 0},
+		{"", 1, 5, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0},
+	};
+	uint8_t bytes[USBIP_HEADER];
+	struct usbip_header h;
+
+	(void)state;
+	begin();
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(feed(bytes, put_request(bytes, &asks[i])), 0);
+	assert_int_equal(model->device.n_halts, 0);
+	assert_true(model->device.held[0].cancelled && model->device.held[1].cancelled);
+	assert_false(model->device.held[2].cancelled);
+	while (model->device.n_held > 1) {
+		struct export_urb *urb = model->device.held[0].urb;
+
+		assert_int_equal(model->device.n_halts, 0);
+		model->device.held[0] = model->device.held[1];
+		model->device.held[1] = model->device.held[2];
+		model->device.n_held--;
+		export_core_complete(&model->core, urb, WIRE_STATUS_UNLINKED, 0);
+		assert_int_equal(export_core_process(&model->core, 0), 0);
+	}
+	assert_int_equal(model->device.n_halts, 1);
+	for (uint32_t seqnum = 1; seqnum <= 2; seqnum++) {
+		assert_true(next_reply(&h));
+		assert_int_equal(h.seqnum, seqnum);
+		assert_int_equal(h.ret_submit.status, WIRE_STATUS_PROTOCOL);
+	}
+	assert_true(next_reply(&h));
+	assert_int_equal(h.seqnum, 4);
+	assert_int_equal(h.ret_submit.status, 0);
+	assert_int_equal(feed(bytes, put_request(bytes, &asks[4])), 0);
+	assert_int_equal(model->device.n_held, 2);
+	model_deinit(model);
+}
+
+static int submit_later(void *device, struct export_urb *urb)
+{
+	(void)device;
+	(void)urb;
+	return EXPORT_LATER;
+}
+
+static int submit_one(void *device, struct export_urb *urb)
+{
+	struct model_device *d = device;
+
+	return d->n_held == 0 ? device_submit_model(device, urb) : EXPORT_LATER;
+}
+
+static const struct request bulk_in = {"", 1, 2, MODEL_DEVID, 1, 1, 512, 0, {0}, 0, 0};
+
+/* One request that waits for memory. */
+static void begin_without_memory(bool with_idle)
+{
+	static const struct request idle = {"", 1, 1, MODEL_DEVID, 1, 3, 8, 0, {0}, 0, 0};
+	static struct export_device_ops empty_pot;
+	uint8_t bytes[USBIP_HEADER];
+
+	begin();
+	if (with_idle)
+		assert_int_equal(feed(bytes, put_request(bytes, &idle)), 0);
+	empty_pot = model_device_ops;
+	empty_pot.submit = submit_later;
+	model->core.ops = &empty_pot;
+	assert_int_equal(feed(bytes, put_request(bytes, &bulk_in)), 0);
+	assert_non_null(model->core.first_waiting);
+}
+
+/* usbfs' memory is one pot for all sessions of a qube: when another gives it back nothing happens here, so a clock must ask. */
+static void test_memory_of_others(void **state)
+{
+	uint64_t delay = RETRY_MEMORY_MIN_USEC;
+
+	(void)state;
+	begin_without_memory(true);
+	for (unsigned int i = 0; i < 200; i++) {
+		assert_true(export_core_deadline(&model->core) == model->now_usec + delay);
+		assert_int_equal(export_core_process(&model->core, model->now_usec + delay - 1), 0);
+		assert_true(export_core_deadline(&model->core) == model->now_usec + delay);
+		model->now_usec += delay;
+		assert_int_equal(export_core_expire(&model->core, model->now_usec), 0);
+		assert_int_equal(export_core_process(&model->core, model->now_usec), 0);
+		delay = delay * 2 < RETRY_MEMORY_MAX_USEC ? delay * 2 : RETRY_MEMORY_MAX_USEC;
+	}
+	model->core.ops = &model_device_ops;
+	assert_int_equal(export_core_process(&model->core, export_core_deadline(&model->core)), 0);
+	assert_int_equal(model->device.n_held, 2);
+	assert_true(export_core_deadline(&model->core) == UINT64_MAX);
+	model_deinit(model);
+}
+
+/* With nothing of ours in flight it ends all the same: in the end the driver is told. */
+static void test_no_memory_at_all(void **state)
+{
+	uint8_t bytes[USBIP_HEADER];
+	uint64_t until;
+	struct usbip_header h;
+	struct request second = bulk_in;
+	struct export_device_ops some;
+
+	(void)state;
+	second.seqnum = 3;
+	begin_without_memory(false);
+	until = model->now_usec + TIMEOUT_REFUSE_USEC;
+	assert_int_equal(feed(bytes, put_request(bytes, &second)), 0);
+	while (model->now_usec < until) {
+		assert_false(next_reply(&h));
+		model->now_usec = export_core_deadline(&model->core);
+		assert_int_equal(export_core_process(&model->core, model->now_usec), 0);
+	}
+	assert_true(model->now_usec < until + RETRY_MEMORY_MAX_USEC);
+	for (uint32_t seqnum = 2; seqnum <= 3; seqnum++)
+		expect(USBIP_RET_SUBMIT, seqnum, WIRE_STATUS_NO_MEMORY);
+	assert_true(export_core_deadline(&model->core) == UINT64_MAX);
+	model_deinit(model);
+	/* there is memory for the first in the last moment: the second has something to wait for again */
+	begin_without_memory(false);
+	assert_int_equal(feed(bytes, put_request(bytes, &second)), 0);
+	some = model_device_ops;
+	some.submit = submit_one;
+	model->core.ops = &some;
+	assert_int_equal(export_core_process(&model->core, until), 0);
+	assert_int_equal(model->device.n_held, 1);
+	assert_int_equal(export_core_process(&model->core, until + 10 * TIMEOUT_REFUSE_USEC), 0);
+	assert_false(next_reply(&h));
+	assert_non_null(model->core.first_waiting);
+	model_deinit(model);
+	begin_without_memory(false);
+	unlink_of(60, 2);
+	expect(USBIP_RET_UNLINK, 60, WIRE_STATUS_UNLINKED);
+	assert_true(export_core_deadline(&model->core) == UINT64_MAX);
+	model_deinit(model);
+}
+
+static int operation_result; /* of the two below, whose device has done half of it by then */
+
+static int set_configuration_half(void *device, uint8_t value)
+{
+	((struct model_device *)device)->configuration = value;
+	return operation_result;
+}
+
+static int reset_half(void *device)
+{
+	((struct model_device *)device)->configuration = 0;
+	return operation_result;
+}
+
+/* The engine must not go on with what it knew when the device may be in something else. */
+static void test_half_way(void **state)
+{
+	static const struct request asks[] = {
+		{"", 1, 1, MODEL_DEVID, 0, 0, 0, 0, {0, 9, 2, 0, 0, 0, 0, 0}, 0, 0},
+		{"", 1, 1, MODEL_DEVID, 0, 0, 0, 0, {0x23, 3, 4, 0, 1, 0, 0, 0}, 0, 0},
+	};
+	static const struct {
+		int result;
+		enum export_outcome ended;
+	} results[] = {
+		{WIRE_STATUS_STALL, EXPORT_CHANGED},
+		{WIRE_STATUS_PROTOCOL, EXPORT_CHANGED},
+		{EXPORT_CHANGED, EXPORT_CHANGED},
+		{EXPORT_GONE, EXPORT_GONE},
+	};
+	struct export_device_ops half = model_device_ops;
+
+	(void)state;
+	half.set_configuration = set_configuration_half;
+	half.reset = reset_half;
+	for (size_t i = 0; i < ARRAY_SIZE(asks) * ARRAY_SIZE(results); i++) {
+		uint8_t bytes[USBIP_HEADER], *at;
+
+		begin();
+		model->core.ops = &half;
+		operation_result = results[i / 2].result;
+		assert_int_equal(feed(bytes, put_request(bytes, &asks[i % 2])), 0);
+		assert_int_equal(model->core.ended, results[i / 2].ended);
+		assert_int_equal(export_core_want(&model->core, &at), 0);
+		model_deinit(model);
+	}
+}
+
+/* UC21: whatever lies in the buffer, the caller gets a word in between two operations that block. */
+static void test_one_operation_each(void **state)
+{
+	static const struct request asks[] = {
+		{"", 1, 1, MODEL_DEVID, 0, 0, 0, 0, {2, 1, 0, 0, 0x81, 0, 0, 0}, 0, 0},
+		{"", 1, 2, MODEL_DEVID, 0, 0, 0, 0, {1, 11, 1, 0, 1, 0, 0, 0}, 0, 0},
+		{"", 1, 3, MODEL_DEVID, 0, 0, 0, 0, {0, 9, 1, 0, 0, 0, 0, 0}, 0, 0}, /* two: both interfaces */
+		{"", 1, 4, MODEL_DEVID, 0, 0, 0, 0, {0x23, 3, 4, 0, 1, 0, 0, 0}, 0, 0},
+		{"", 1, 5, MODEL_DEVID, 0, 0, 0, 0, {0, 9, 2, 0, 0, 0, 0, 0}, 0, 0},
+	};
+	uint8_t bytes[ARRAY_SIZE(asks) * USBIP_HEADER], *at;
+	unsigned int n = 0;
+
+	(void)state;
+	begin();
+	/* interface 0 gets a second setting */
+	model->snapshot.descriptors.altsettings[0].alternate = 1;
+	model->core.state.alternates[0] = 1;
+	model->device.alternates[0] = 1;
+	model->snapshot.descriptors.altsettings[3] = model->snapshot.descriptors.altsettings[0];
+	model->snapshot.descriptors.altsettings[3].alternate = 0;
+	model->snapshot.descriptors.configurations[0].n_altsettings = 4;
+	for (size_t i = 0; i < ARRAY_SIZE(asks); i++)
+		(void)put_request(bytes + i * USBIP_HEADER, &asks[i]);
+	assert_true(export_core_want(&model->core, &at) >= sizeof(bytes));
+	memcpy(at, bytes, sizeof(bytes));
+	assert_int_equal(export_core_got(&model->core, sizeof(bytes), 0), 0);
+	while (export_core_again(&model->core)) {
+		assert_int_equal(device_n_operations(&model->device), ++n);
+		assert_int_equal(export_core_process(&model->core, 0), 0);
+	}
+	assert_int_equal(n, 6);
+	assert_int_equal(device_n_operations(&model->device), 6);
+	model_deinit(model);
+}
+
+/* Recipients that only a printer has, that only another setting has, and none without a configuration. */
+static void test_recipients(void **state)
+{
+	static const struct request printer = {"", 1, 1, MODEL_DEVID, 1, 0, 2, 0, {0xa1, 0, 0, 0, 9, 1, 2, 0}, 0, 0};
+	static const struct request rate = {"", 1, 2, MODEL_DEVID, 1, 0, 2, 0, {0xa2, 0x81, 0, 1, 0x84, 0, 2, 0}, 0, 0};
+	static const struct request class = {"", 1, 3, MODEL_DEVID, 0, 0, 0, 0, {0x21, 10, 0, 0, 0, 0, 0, 0}, 0, 0};
+	uint8_t bytes[USBIP_HEADER];
+	struct usbip_header h;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		begin();
+		model->snapshot.descriptors.altsettings[2].alternate = 9; /* of interface 1 */
+		model->snapshot.descriptors.altsettings[2].class_code = i == 0 ? 7 : 8;
+		assert_int_equal(feed(bytes, put_request(bytes, &printer)), 0);
+		assert_int_equal(model->device.n_submits, i == 0);
+		assert_int_equal(next_reply(&h), i == 1);
+		model_deinit(model);
+	}
+	begin();
+	(void)usb_state_set_interface(&model->core.state, 1, 0);
+	assert_int_equal(feed(bytes, put_request(bytes, &rate)), 0);
+	assert_int_equal(model->device.n_submits, 1);
+	(void)usb_state_set_configuration(&model->core.state, 0);
+	assert_int_equal(feed(bytes, put_request(bytes, &class)), 0);
+	assert_int_equal(model->device.n_submits, 1);
+	assert_true(next_reply(&h));
+	assert_int_equal(h.ret_submit.status, WIRE_STATUS_STALL);
+	model_deinit(model);
 }
 
 /* UC13: executed exactly once */
@@ -335,26 +680,6 @@ static void test_silence(void **state)
 		assert_int_equal(model->device.n_submits, n == sizeof(bytes));
 		model_deinit(model);
 	}
-}
-
-static void unlink_of(uint32_t seqnum, uint32_t target)
-{
-	struct usbip_header h = {
-		.command = USBIP_CMD_UNLINK, .seqnum = seqnum, .devid = MODEL_DEVID, .unlink_seqnum = target};
-	uint8_t bytes[USBIP_HEADER];
-
-	usbip_encode(&h, bytes);
-	assert_int_equal(feed(bytes, sizeof(bytes)), 0);
-}
-
-static void expect(uint32_t command, uint32_t seqnum, int32_t status)
-{
-	struct usbip_header h;
-
-	assert_true(next_reply(&h));
-	assert_int_equal(h.command, command);
-	assert_int_equal(h.seqnum, seqnum);
-	assert_int_equal(command == USBIP_RET_SUBMIT ? h.ret_submit.status : h.unlink_status, status);
 }
 
 /* UC16 */
@@ -469,9 +794,13 @@ static void test_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests), cmocka_unit_test(test_once),    cmocka_unit_test(test_packets),
-		cmocka_unit_test(test_silence),  cmocka_unit_test(test_unlinks), cmocka_unit_test(test_unlink_storm),
-		cmocka_unit_test(test_limits),   cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_requests),         cmocka_unit_test(test_once),
+		cmocka_unit_test(test_packets),          cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlinks),          cmocka_unit_test(test_unlink_storm),
+		cmocka_unit_test(test_limits),           cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_half_way),         cmocka_unit_test(test_one_operation_each),
+		cmocka_unit_test(test_memory_of_others), cmocka_unit_test(test_no_memory_at_all),
+		cmocka_unit_test(test_recipients),       cmocka_unit_test(test_halt_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

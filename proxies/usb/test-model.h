@@ -95,6 +95,12 @@ struct model_device {
 	unsigned int n_submits, n_resets, n_configurations, n_interfaces, n_halts;
 };
 
+/* Operations that block. */
+static inline unsigned int device_n_operations(const struct model_device *d)
+{
+	return d->n_resets + d->n_configurations + d->n_interfaces + d->n_halts;
+}
+
 static inline bool device_has_endpoint(const struct model_device *d, uint8_t address, int *ret_interface)
 {
 	const struct usb_descriptors *desc = &d->snapshot->descriptors;
@@ -105,6 +111,27 @@ static inline bool device_has_endpoint(const struct model_device *d, uint8_t add
 
 		*ret_interface = a->interface;
 		if (a->alternate == d->alternates[a->interface] && usb_find_endpoint(desc, a, address))
+			return true;
+	}
+	return false;
+}
+
+/* Whom a control request that is not the vendor's is for must be there. */
+static inline bool device_has_recipient(const struct model_device *d, const uint8_t *setup)
+{
+	const struct usb_descriptors *desc = &d->snapshot->descriptors;
+	const struct usb_configuration *c = usb_find_configuration(desc, d->configuration);
+	uint8_t recipient = setup[0] & 0x1f;
+
+	if ((setup[0] & 0x60) == 0x40 || (recipient != 1 && recipient != 2) || (recipient == 2 && !(setup[4] & 0x7f)))
+		return true;
+	for (size_t i = 0; c && i < c->n_altsettings; i++) {
+		const struct usb_altsetting *a = &desc->altsettings[c->first_altsetting + i];
+
+		if (recipient == 1 ? a->interface == setup[4] : usb_find_endpoint(desc, a, setup[4]) != NULL)
+			return true;
+		if (setup[0] == 0xa1 && setup[1] == 0 && a->class_code == 7 && a->interface == setup[5] &&
+		    a->alternate == setup[4])
 			return true;
 	}
 	return false;
@@ -138,6 +165,7 @@ static inline int device_submit_model(void *device, struct export_urb *urb)
 		MODEL_CHECK(urb->length == get_le16(urb->buffer + 6) && urb->address == 0);
 		MODEL_CHECK((urb->buffer[0] & 0x60) != 0 || (urb->buffer[1] != 5 && urb->buffer[1] != 7 &&
 							     urb->buffer[1] != 9 && urb->buffer[1] != 11));
+		MODEL_CHECK(device_has_recipient(d, urb->buffer));
 	} else {
 		MODEL_CHECK(device_has_endpoint(d, urb->address, &interface));
 	}
@@ -173,17 +201,14 @@ static inline int device_answer(struct model_device *d)
 static inline int device_set_configuration_model(void *device, uint8_t value)
 {
 	struct model_device *d = device;
-	int r = device_answer(d);
 
 	d->n_configurations++;
 	MODEL_CHECK(value == 0 || usb_find_configuration(&d->snapshot->descriptors, value));
 	for (size_t i = 0; i < d->n_held; i++)
 		MODEL_CHECK(d->held[i].urb->type == USB_CONTROL);
-	if (r == 0) {
-		d->configuration = value;
-		memset(d->alternates, 0, sizeof(d->alternates));
-	}
-	return r;
+	d->configuration = value;
+	memset(d->alternates, 0, sizeof(d->alternates));
+	return 0;
 }
 
 static inline int device_set_interface_model(void *device, uint8_t interface, uint8_t alternate)
@@ -209,6 +234,8 @@ static inline int device_clear_halt_model(void *device, uint8_t address)
 
 	d->n_halts++;
 	MODEL_CHECK(device_has_endpoint(d, address, &interface));
+	for (size_t i = 0; i < d->n_held; i++)
+		MODEL_CHECK(d->held[i].urb->type == USB_CONTROL || d->held[i].urb->address != address);
 	return device_answer(d);
 }
 
@@ -662,6 +689,7 @@ static inline bool model_move_commands(struct model *m)
 
 static inline bool model_feed_exporter(struct model *m)
 {
+	unsigned int before = device_n_operations(&m->device);
 	uint8_t *at = NULL;
 	size_t want = export_core_want(&m->core, &at);
 	size_t n = model_portion(m, stream_len(&m->to_exporter));
@@ -673,6 +701,7 @@ static inline bool model_feed_exporter(struct model *m)
 	memcpy(at, m->to_exporter.bytes + m->to_exporter.at, n);
 	m->to_exporter.at += n;
 	MODEL_CHECK(export_core_got(&m->core, n, m->now_usec) == 0);
+	MODEL_CHECK(device_n_operations(&m->device) <= before + 1);
 	return true;
 }
 
@@ -742,6 +771,7 @@ static inline bool model_move(struct model *m, bool strict)
 
 	moved |= model_feed_exporter(m);
 	MODEL_CHECK(export_core_process(&m->core, m->now_usec) == 0);
+	moved |= export_core_again(&m->core);
 	moved |= model_drain_exporter(m);
 	moved |= model_move_replies(m, strict);
 	return moved;

@@ -74,6 +74,27 @@ const struct usb_endpoint *usb_state_endpoint_anywhere(const struct usb_state *s
 	return NULL;
 }
 
+const struct usb_endpoint *usb_state_endpoint_possible(const struct usb_state *state, uint8_t address)
+{
+	const struct usb_configuration *c = state->configuration;
+	const struct usb_endpoint *e = NULL;
+
+	for (size_t i = 0; c && !e && i < c->n_altsettings; i++)
+		e = usb_find_endpoint(state->descriptors, &state->descriptors->altsettings[c->first_altsetting + i],
+				      address);
+	return e;
+}
+
+bool usb_state_has_interface(const struct usb_state *state, uint8_t interface)
+{
+	const struct usb_configuration *c = state->configuration;
+
+	for (size_t i = 0; c && i < c->n_altsettings; i++)
+		if (state->descriptors->altsettings[c->first_altsetting + i].interface == interface)
+			return true;
+	return false;
+}
+
 bool usb_state_endpoint_is_of(const struct usb_state *state, uint8_t address, uint8_t interface)
 {
 	const struct usb_endpoint *e = usb_state_endpoint(state, address);

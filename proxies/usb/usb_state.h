@@ -34,6 +34,12 @@ const struct usb_endpoint *usb_state_endpoint(const struct usb_state *state, uin
 /* An endpoint with that address in any alternate setting of any configuration; NULL when there is none. */
 const struct usb_endpoint *usb_state_endpoint_anywhere(const struct usb_state *state, uint8_t address);
 
+/* The same in any alternate setting of the active configuration. */
+const struct usb_endpoint *usb_state_endpoint_possible(const struct usb_state *state, uint8_t address);
+
+/* Whether the active configuration has that interface. */
+bool usb_state_has_interface(const struct usb_state *state, uint8_t interface);
+
 /* Whether the endpoint exists now and belongs to that interface. */
 bool usb_state_endpoint_is_of(const struct usb_state *state, uint8_t address, uint8_t interface);
 

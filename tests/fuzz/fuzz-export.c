@@ -31,6 +31,8 @@ static int submit_any(void *device, struct export_urb *urb)
 	MODEL_CHECK(urb->length <= LIMIT_TRANSFER && urb->n_packets <= LIMIT_ISO_PACKETS && !d->core->stopped);
 	if (urb->type != USB_CONTROL)
 		MODEL_CHECK(device_has_endpoint(d, urb->address, &interface));
+	else
+		MODEL_CHECK(device_has_recipient(d, urb->buffer));
 	if (model_chance(d->random, 5))
 		return EXPORT_LATER;
 	MODEL_CHECK(d->n_held < MODEL_URBS);
@@ -42,8 +44,8 @@ static int submit_any(void *device, struct export_urb *urb)
 static void request(struct model *m, struct script *s)
 {
 	static const uint8_t setups[][8] = {
-		{0x80, 6, 0, 1, 0, 0, 64, 0}, {0, 9, 1},          {0, 9, 2}, {1, 11, 1, 0, 1}, {1, 11, 0, 0, 1},
-		{2, 1, 0, 0, 0x81},           {0x23, 3, 4, 0, 1}, {0, 5, 1},
+		{0x80, 6, 0, 1, 0, 0, 64, 0}, {0, 9, 1},          {0, 9, 2}, {1, 11, 1, 0, 1},   {1, 11, 0, 0, 1},
+		{2, 1, 0, 0, 0x81},           {0x23, 3, 4, 0, 1}, {0, 5, 1}, {0x21, 1, 0, 0, 1},
 	};
 	uint8_t what = (uint8_t)next(s, 1);
 	uint8_t bytes[USBIP_HEADER], zeros[64] = {0};
@@ -59,6 +61,10 @@ static void request(struct model *m, struct script *s)
 		h.cmd_submit.n_packets = h.ep > 3 ? (int32_t)(next(s, 1) & 3) : 0;
 		if (h.ep == 0) {
 			memcpy(h.cmd_submit.setup, setups[next(s, 1) % ARRAY_SIZE(setups)], 8);
+			if (what & 8) {
+				h.cmd_submit.setup[0] = (uint8_t)next(s, 1);
+				h.cmd_submit.setup[4] = (uint8_t)next(s, 1);
+			}
 			h.direction = h.cmd_submit.setup[0] >> 7;
 			h.cmd_submit.length = h.cmd_submit.setup[6];
 		}
@@ -76,16 +82,19 @@ static int run_exporter(struct model *m)
 	int fault = export_core_process(&m->core, m->now_usec);
 
 	while (fault == 0) {
+		unsigned int before = device_n_operations(&m->device);
 		uint8_t *at = NULL;
 		size_t want = export_core_want(&m->core, &at);
 		size_t n = model_portion(m, stream_len(&m->to_exporter));
 
 		n = want < n ? want : n;
-		if (n == 0)
+		if (n == 0 && !export_core_again(&m->core))
 			break;
-		memcpy(at, m->to_exporter.bytes + m->to_exporter.at, n);
+		if (n > 0)
+			memcpy(at, m->to_exporter.bytes + m->to_exporter.at, n);
 		m->to_exporter.at += n;
-		fault = export_core_got(&m->core, n, m->now_usec);
+		fault = n > 0 ? export_core_got(&m->core, n, m->now_usec) : export_core_process(&m->core, m->now_usec);
+		MODEL_CHECK(device_n_operations(&m->device) <= before + 1);
 	}
 	return fault;
 }

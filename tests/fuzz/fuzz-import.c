@@ -122,6 +122,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		while (model_move_replies(m, false))
 			continue;
 	}
+	m->small_steps = false;
+	while (model_move_commands(m))
+		continue;
+	model_let_go(m);
 	model_deinit(m);
 	return 0;
 }

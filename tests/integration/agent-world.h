@@ -523,6 +523,25 @@ static void read_seen(const struct world *world, const char *key, char line[8192
 	line[strcspn(line, "\n")] = '\0';
 }
 
+/* usbcore's parameter, where the agent under test sees it. `text`: to write it, or NULL; what is there then. */
+static unsigned int usbfs_memory(struct world *world, const char *text)
+{
+	char *root = umockdev_testbed_get_root_dir(world->bed);
+	char path[512], *now = NULL;
+	unsigned int mib = 0;
+
+	(void)snprintf(path, sizeof(path), "%s/sys/module/usbcore/parameters", root);
+	free(root);
+	assert_int_equal(g_mkdir_with_parents(path, 0755), 0);
+	(void)strcat(path, "/usbfs_memory_mb");
+	if (text != NULL)
+		assert_true(g_file_set_contents(path, text, -1, NULL));
+	assert_true(g_file_get_contents(path, &now, NULL, NULL));
+	assert_int_equal(sscanf(now, "%u", &mib), 1);
+	g_free(now);
+	return mib;
+}
+
 /* vhci_hcd */
 
 static void add_vhci(struct world *world, const char *status)

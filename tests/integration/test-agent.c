@@ -339,20 +339,27 @@ static void test_export(void **state)
 	uint32_t id;
 	size_t n_fds;
 
-	mock_add(world->bed, &stick);
+	struct mock_device configured = stick;
+
+	configured.configuration = 1;
+	mock_add(world->bed, &configured);
 	set_mode(world, "good");
+	(void)usbfs_memory(world, "1\n");
 	start_agent(world);
 	meet(world);
 	n_fds = count_fds(world->agent);
 	device = find_seen(world, "1-1")->device;
+	assert_int_equal(usbfs_memory(world, NULL), 1);
 	id = ask_export(world, session, &device);
 	message = expect(world, WIRE_EXPORTED);
+	assert_true(usbfs_memory(world, NULL) > 16);
 	assert_int_equal(message.id, id);
 	assert_int_equal(message.EXPORTED.session, session);
 	/* What the proxy was given: command line, fds, signals, snapshot */
 	(void)snprintf(want, sizeof(want),
-		       "--channel socket:%s --own " OWN_TEXT " --peer 7 --service qdb/abcdef0123456789 --devid 65541 "
-		       "--user qdb-proxy",
+		       "--channel socket:%s --own " OWN_TEXT
+		       " --peer 7 --service qdb/abcdef0123456789 --user qdb-proxy "
+		       "--devid 65541 --configuration 1",
 		       world->dir);
 	read_seen(world, "export", line);
 	assert_string_equal(line, want);
@@ -550,7 +557,7 @@ static void test_import(void **state)
 	read_seen(world, "fds", line);
 	assert_string_equal(line, "0 1 2 3 4");
 	read_seen(world, "import", line);
-	assert_non_null(strstr(line, "--service qdb/1f --digest 0000"));
+	assert_non_null(strstr(line, "--service qdb/1f --user qdb-proxy --digest 0000"));
 	/* Not before the kernel has enumerated it */
 	set_vhci(world, VHCI_HEAD "hs  0000 005 003 00010005 000004 0-0\n" VHCI_FREE("hs", "0001"));
 	assert_false(receive(world, &message, QUIET_USEC));
