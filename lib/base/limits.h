@@ -14,6 +14,16 @@
 #define LIMIT_PORT_TEXT 32u  /* "1-2.4.1" with its NUL */
 #define LIMIT_QUBE_NAME 31u  /* as Qubes OS allows */
 #define LIMIT_SESSIONS 64u   /* at once in one agent, both sides together */
+#define LIMIT_START_TEXT 48u /* what tells two starts of one qube apart */
+
+/* Decisions and what is kept */
+#define LIMIT_RULE_TEXT 96u       /* "30-user.policy:4" */
+#define LIMIT_QUESTIONS 64u       /* open at once */
+#define LIMIT_OFFERED 8u          /* targets that one question offers */
+#define LIMIT_RESTORES 256u       /* attachments that wait to be made again */
+#define LIMIT_MEMORIES 256u       /* sessions of a former life of the broker */
+#define LIMIT_AUTO_TRIES 6u       /* of one device, after one cause */
+#define LIMIT_DENIED_PATTERNS 64u /* in one qube's deny list */
 
 /* Control protocol */
 #define LIMIT_FRAME 256u        /* bytes, header included */
@@ -39,8 +49,15 @@
 #define TIMEOUT_UNLINK_USEC (10 * USEC_PER_SEC) /* an UNLINK must be answered; usbfs' blocking calls last up to 5 s */
 #define TIMEOUT_REFUSE_USEC (2 * USEC_PER_SEC)  /* a URB beyond the limits waits so long for room, then is refused */
 #define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC) /* from STOP to SIGKILL of a proxy */
-#define HEARTBEAT_USEC (3 * USEC_PER_SEC)          /* broker asks each agent */
-#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)     /* silent for so long: lost */
+#define TIMEOUT_ASK_USEC (60 * USEC_PER_SEC)       /* a question must be answered */
+#define TIMEOUT_REPLUG_USEC (5 * USEC_PER_SEC)     /* a re-enumerating device must be back */
+#define TIMEOUT_RESUME_USEC (60 * USEC_PER_SEC)    /* after a sleep everything must be back */
+#define TIMEOUT_ADOPT_USEC (20 * USEC_PER_SEC)     /* after the broker's start a stream must be proven */
+#define LIMIT_NEAR_USEC (60 * USEC_PER_SEC) /* before the end of an attachment's time; a fifth of it if shorter */
+#define BACKOFF_AUTO_FIRST_USEC (1 * USEC_PER_SEC) /* between tries of an assignment or a restore; doubled each time */
+#define BACKOFF_AUTO_LAST_USEC (30 * USEC_PER_SEC)
+#define HEARTBEAT_USEC (3 * USEC_PER_SEC)      /* broker asks each agent */
+#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC) /* silent for so long: lost */
 
 /* Channels */
 #define RING_CONTROL 4096u           /* bytes each way */
