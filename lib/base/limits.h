@@ -72,5 +72,7 @@
 #define LIMIT_ADMIN_QUEUE 65536u                      /* bytes queued towards one listener */
 #define TIMEOUT_ADMIN_REQUEST_USEC (5 * USEC_PER_SEC) /* a client must have sent its request */
 #define TIMEOUT_ADMIN_REPLY_USEC (5 * USEC_PER_SEC)   /* a client must have read its reply */
-#define TIMEOUT_ADMIN_ANSWER_USEC (60 * USEC_PER_SEC) /* a tool waits so long for the broker's answer */
+/* A tool waits so long for the broker's answer: a question, and the six steps of a move that fails and goes back. */
+#define TIMEOUT_ADMIN_ANSWER_USEC (TIMEOUT_ASK_USEC + 6 * TIMEOUT_ATTACH_STEP_USEC)
 #define TIMEOUT_ADMIN_READ_USEC (10 * USEC_PER_SEC)   /* a tool waits so long for everything it wants to read */
+#define AUDIT_FOLLOW_USEC (500 * USEC_PER_MSEC)       /* a tool that follows the audit log looks so often */
