@@ -76,3 +76,18 @@
 #define TIMEOUT_ADMIN_ANSWER_USEC (TIMEOUT_ASK_USEC + 6 * TIMEOUT_ATTACH_STEP_USEC)
 #define TIMEOUT_ADMIN_READ_USEC (10 * USEC_PER_SEC)   /* a tool waits so long for everything it wants to read */
 #define AUDIT_FOLLOW_USEC (500 * USEC_PER_MSEC)       /* a tool that follows the audit log looks so often */
+
+/* Policy: a set of files in one directory */
+#define LIMIT_POLICY_FILES 256u                         /* entries of the directory */
+#define LIMIT_POLICY_FILE_NAME 63u                      /* characters */
+#define LIMIT_POLICY_BYTES (8u * 1024u * 1024u)         /* of all files together */
+#define LIMIT_POLICY_LINE 4096u                         /* bytes, without the newline */
+#define LIMIT_POLICY_LINES 262144u                      /* of all files together, comments included */
+#define LIMIT_POLICY_RULES 131072u                      /* of all files together */
+#define LIMIT_POLICY_TAGS 1024u                         /* different ones in one set */
+#define LIMIT_POLICY_TAG 63u                            /* characters */
+#define LIMIT_POLICY_DEPTH 8u                           /* of !include */
+#define LIMIT_POLICY_TIME_SEC (7u * 24u * 3600u)        /* the longest max-time= */
+#define LIMIT_POLICY_READS 3u                           /* of one reload, while the directory changes under it */
+#define TIMEOUT_POLICY_GATHER_USEC (50 * USEC_PER_MSEC) /* changes within this time are read together */
+#define TIMEOUT_POLICY_RETRY_USEC (1 * USEC_PER_SEC)    /* a set that could not be read is read again */
