@@ -60,6 +60,7 @@ static int write_record(struct broker *broker, const struct core_action *action,
 	const struct core_device *device = action->device;
 	struct audit_record record = {.event = event,
 				      .caller = broker->caller,
+				      .answered_by = AUDIT_NOBODY,
 				      .device = device,
 				      .qube = device ? core_find_qube(broker->core, device->ref.qube) : NULL,
 				      .target = target,
@@ -229,6 +230,7 @@ static void on_agent_ended(void *userdata, struct core_qube_ref qube, const char
 	struct broker *broker = userdata;
 	struct audit_record record = {.event = "agent-lost",
 				      .caller = AUDIT_NOBODY,
+				      .answered_by = AUDIT_NOBODY,
 				      .qube = core_find_qube(broker->core, qube),
 				      .outcome = sentence,
 				      .n_left_out = n_left_out};
@@ -337,7 +339,7 @@ int broker_new(sd_event *event, const struct broker_config *config, struct broke
 	if (r < 0)
 		return failed("the event loop", r);
 	(void)sd_event_source_set_enabled(broker->on_deadline, SD_EVENT_OFF);
-	r = audit_new(config->state_dir, &broker->audit);
+	r = audit_new(config->state_dir, NULL, &broker->audit);
 	if (r < 0)
 		return r;
 	r = agents_new(event, config->backend, random[1], &agents_hooks, broker, &broker->agents);

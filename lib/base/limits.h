@@ -39,6 +39,12 @@
 #define LIMIT_ISO_PACKETS 1024u /* of one URB */
 #define LIMIT_SNAPSHOT 32768u   /* bytes: speed, serial and raw descriptors of one device */
 
+/* Audit log */
+#define LIMIT_AUDIT_LINE 4096u                             /* bytes of one record, its newline included */
+#define LIMIT_AUDIT_FILE (4u * 1024u * 1024u)              /* a file that would grow beyond it is closed */
+#define LIMIT_AUDIT_OLD_FILES 64u                          /* more closed files than that: the log says so */
+#define LIMIT_AUDIT_OLD_BYTES (256ull * 1024ull * 1024ull) /* or more bytes in them */
+
 /* Time, in microseconds */
 #define USEC_PER_MSEC 1000ull
 #define USEC_PER_SEC 1000000ull
