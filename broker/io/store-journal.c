@@ -25,7 +25,7 @@ const char *journal_fault_text(enum journal_fault fault)
 {
 	static const char *const texts[JOURNAL_FAULT_COUNT] = {
 		[JOURNAL_FAULT_HEADER] = "this is not how a state journal begins",
-		[JOURNAL_FAULT_VERSION] = "written by another version of the broker: install that one, or",
+		[JOURNAL_FAULT_VERSION] = "written by another version of the broker (install that one to use it)",
 		[JOURNAL_FAULT_MACHINE] = "written on another machine",
 		[JOURNAL_FAULT_SUM] = "the checksum does not fit",
 		[JOURNAL_FAULT_FORM] = "not a record",
