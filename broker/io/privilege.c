@@ -22,7 +22,7 @@
 
 /* What vchan clients and xenstore need; all are root's alone as the kernel makes them. */
 static const char *const xen_devices[] = {"/dev/xen/evtchn", "/dev/xen/gntdev", "/dev/xen/xenbus"};
-static const char *const state_files[] = {AUDIT_LOG_NAME, AUDIT_TORN_NAME, "lock"};
+static const char *const state_files[] = {AUDIT_LOG_NAME, AUDIT_TORN_NAME, "lock", "state.journal", "state.torn"};
 
 static int failed(const char *what)
 {
