@@ -15,7 +15,7 @@
 #include "broker/core/core.h"
 
 #define SESSION_KEY_TEXT 17u /* 16 hexadecimal digits and a NUL */
-#define SESSION_RECORD_TEXT 2048u
+#define SESSION_RECORD_TEXT (LIMIT_STORE_VALUE + 1)
 #define SESSION_BOOT_TEXT 37u /* as /proc/sys/kernel/random/boot_id has it, without its newline */
 
 enum {
