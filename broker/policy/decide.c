@@ -2,8 +2,9 @@
 /*
  * What a set says about one attach. The query is turned into numbers once; then each rule costs some comparisons.
  *
- * Interface patterns, for all interfaces at once: with_digit[p][d] has one bit for each interface of the device whose
- * digit number p is d, so the intersection over the digits of a pattern is the set of interfaces that match it.
+ * Interface patterns, for all interfaces at once: with[0][p] has one bit for each interface of the device whose class
+ * matches the two digits p of a pattern, with[1] and [2] for subclass and protocol; so the intersection of three is the
+ * set of interfaces that match.
  */
 #include "broker/policy/internal.h"
 
@@ -26,7 +27,7 @@ struct facts {
 	uint32_t port, product, serial, serial_loose, interfaces;
 	size_t n_interfaces; /* 0: unknown */
 	uint32_t all;        /* one bit per interface */
-	uint32_t with_digit[PATTERN_LEN][PATTERN_ANY + 1];
+	uint32_t with[3][PATTERN_PARTS];
 	struct party source, target;
 };
 
@@ -81,11 +82,13 @@ static void look_at_interfaces(const struct policy *policy, const struct policy_
 
 		text_interface_code(query->interfaces[i], codes + 7 * i);
 		facts->all |= bit;
-		for (size_t p = 0; p < PATTERN_LEN; p++) {
-			uint8_t byte = query->interfaces[i][p / 2];
+		for (size_t part = 0; part < 3; part++) {
+			unsigned int high = query->interfaces[i][part] >> 4, low = query->interfaces[i][part] & 15;
 
-			facts->with_digit[p][p % 2 == 0 ? byte >> 4 : byte & 15] |= bit;
-			facts->with_digit[p][PATTERN_ANY] |= bit;
+			facts->with[part][PATTERN_PART(high, low)] |= bit;
+			facts->with[part][PATTERN_PART(high, DIGIT_ANY)] |= bit;
+			facts->with[part][PATTERN_PART(DIGIT_ANY, low)] |= bit;
+			facts->with[part][PATTERN_PART(DIGIT_ANY, DIGIT_ANY)] |= bit;
 		}
 	}
 	facts->interfaces = policy_find_symbol(policy, codes);
@@ -123,11 +126,7 @@ static inline bool selects(uint8_t kind, uint32_t value, const struct party *par
 /* Which interfaces match. */
 static inline uint32_t matching(const struct rule *rule, const struct facts *facts)
 {
-	uint32_t interfaces = facts->all;
-
-	for (size_t p = 0; p < PATTERN_LEN; p++)
-		interfaces &= facts->with_digit[p][rule->pattern[p]];
-	return interfaces;
+	return facts->with[0][rule->pattern[0]] & facts->with[1][rule->pattern[1]] & facts->with[2][rule->pattern[2]];
 }
 
 static bool matches_id(const struct device_id *id, bool strict, const struct facts *facts)

@@ -196,7 +196,7 @@ static bool are_codes(const char *text)
 static const char *read_id(struct policy *policy, const char *word, enum policy_action action, struct device_id *ret_id)
 {
 	static const char form[] =
-		"an id is VENDOR:PRODUCT or VENDOR:PRODUCT:SERIAL:INTERFACES, as `qvm-usb list` shows it";
+		"an id is VENDOR:PRODUCT or VENDOR:PRODUCT:SERIAL:INTERFACES, as `qvm-usb info` shows it";
 	const char *serial = word + strlen("vvvv:pppp:"), *interfaces = strrchr(word, ':');
 	char text[LIMIT_TEXT + 1], loose[LIMIT_TEXT + 1];
 
@@ -238,19 +238,24 @@ static const char *device_id(struct policy *policy, const char *word, enum polic
 	return NULL;
 }
 
+static int pattern_digit(char c)
+{
+	return c == '*' ? (int)DIGIT_ANY : hex_digit(c);
+}
+
 static const char *device_pattern(const char *word, struct rule *rule)
 {
 	static const char form[] =
 		"an interface pattern is u and six lower-case hexadecimal digits or *, as in u03**01";
 
-	if (strlen(word) != 1 + PATTERN_LEN)
+	if (strlen(word) != CODE_LEN)
 		return form;
-	for (size_t i = 0; i < PATTERN_LEN; i++) {
-		int digit = word[1 + i] == '*' ? (int)PATTERN_ANY : hex_digit(word[1 + i]);
+	for (size_t i = 0; i < 3; i++) {
+		int high = pattern_digit(word[1 + 2 * i]), low = pattern_digit(word[2 + 2 * i]);
 
-		if (digit < 0)
+		if (high < 0 || low < 0)
 			return form;
-		rule->pattern[i] = (uint8_t)digit;
+		rule->pattern[i] = (uint16_t)PATTERN_PART((unsigned int)high, (unsigned int)low);
 	}
 	if (!(rule->classes & CLASS_USB))
 		return "an interface pattern that begins with u is for devices of the class usb";

@@ -42,15 +42,17 @@ struct selector {
 
 enum device_kind { DEVICE_ANY, DEVICE_PORT, DEVICE_PRODUCT, DEVICE_ID, DEVICE_PATTERN };
 
-#define PATTERN_LEN 6u
-#define PATTERN_ANY 16u /* `*`; else the value of the hexadecimal digit */
+/* A pattern's two digits for class, subclass or protocol as one number; a digit is 0 to 15, or DIGIT_ANY for `*`. */
+#define DIGIT_ANY 16u
+#define PATTERN_PART(high, low) ((high) * (DIGIT_ANY + 1) + (low))
+#define PATTERN_PARTS PATTERN_PART(DIGIT_ANY, DIGIT_ANY + 1) /* how many there are */
 
 struct rule {
 	uint8_t classes; /* CLASS_* bits */
 	uint8_t action;
 	uint8_t device_kind, source_kind, target_kind;
-	uint8_t pattern[PATTERN_LEN]; /* DEVICE_PATTERN */
-	uint32_t device; /* DEVICE_PORT: symbol; DEVICE_PRODUCT: vendor << 16 | product; DEVICE_ID: index of ids */
+	uint16_t pattern[3]; /* DEVICE_PATTERN: PATTERN_PART() each */
+	uint32_t device;     /* DEVICE_PORT: symbol; DEVICE_PRODUCT: vendor << 16 | product; DEVICE_ID: index of ids */
 	uint32_t source, target;
 };
 

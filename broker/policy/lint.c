@@ -58,8 +58,8 @@ static void make_key(const struct policy *policy, const struct rule *rule, struc
 		key->device[2] = policy->ids[rule->device].interfaces;
 		return;
 	case DEVICE_PATTERN:
-		for (size_t i = 0; i < PATTERN_LEN; i++)
-			key->device[i / 3] = key->device[i / 3] << 8 | rule->pattern[i];
+		for (size_t i = 0; i < 3; i++)
+			key->device[i] = rule->pattern[i];
 		return;
 	}
 }

@@ -78,7 +78,7 @@ static char *next_word(struct parser *parser)
 
 static uint32_t decode_utf8(const uint8_t *bytes, size_t len)
 {
-	uint32_t code = bytes[0] & (0xffu >> (len + 1));
+	uint32_t code = len == 1 ? bytes[0] : bytes[0] & (0xffu >> (len + 1));
 
 	for (size_t i = 1; i < len; i++)
 		code = code << 6 | (bytes[i] & 0x3fu);
@@ -107,8 +107,14 @@ static int check_bytes(struct parser *parser, const char *bytes, size_t len)
 		return FAIL(parser, "the line is longer than %u bytes: shorten it", LIMIT_POLICY_LINE);
 	for (size_t i = 0; i < len;) {
 		const uint8_t *at = (const uint8_t *)bytes + i;
-		size_t step = text_utf8_length(at, len - i);
+		size_t step = *at < 0x80 ? 1 : text_utf8_length(at, len - i);
 
+		if (*at > ' ' && *at < 0x7f) { /* nearly all are: the rest is for the others */
+			comment = comment || (blank && *at == '#');
+			blank = false;
+			i++;
+			continue;
+		}
 		if (*at == '\r')
 			return FAIL(parser, "the line ends with a carriage return: save the file with UNIX line ends");
 		if (*at >= 0x80 && step == 1)
@@ -116,8 +122,6 @@ static int check_bytes(struct parser *parser, const char *bytes, size_t len)
 		if (is_hidden(decode_utf8(at, step)))
 			return FAIL(parser, "byte %zu begins a control character (0x%x): remove it", i + 1,
 				    decode_utf8(at, step));
-		comment = comment || (blank && *at == '#');
-		blank = blank && (*at == ' ' || *at == '\t');
 		if (*at >= 0x80 && !comment)
 			return FAIL(parser, "byte %zu is not ASCII: only comments may have such characters", i + 1);
 		i += step;
