@@ -114,6 +114,11 @@ const char *denied_next(const struct denied *table, const char *qube, unsigned i
 	return list && *cursor < list->n ? list->patterns[(*cursor)++] : NULL;
 }
 
+const char *denied_next_qube(const struct denied *table, unsigned int *cursor)
+{
+	return *cursor < table->n ? table->lists[(*cursor)++].qube : NULL;
+}
+
 static bool fits(const char *pattern, const char *code)
 {
 	for (unsigned int i = 0; i < DENIED_PATTERN; i++)

@@ -35,5 +35,8 @@ int denied_remove_all(struct denied *table, const char *qube);
 /* The qube's patterns in the order in which they were added, from *cursor = 0; NULL at the end. Until the next change. */
 const char *denied_next(const struct denied *table, const char *qube, unsigned int *cursor);
 
+/* The qubes that have a list, from *cursor = 0, in no order; NULL at the end. Until the next change. */
+const char *denied_next_qube(const struct denied *table, unsigned int *cursor);
+
 /* The pattern because of which the device may not be attached to that qube; NULL: it may. Until the next change. */
 const char *denied_match(const struct denied *table, const char *qube, const struct core_device *device);

@@ -34,20 +34,25 @@ static const struct {
 							   "install and start device-agent there"},
 	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {q}"},
 	[CORE_ANSWER_DENIED] = {"QubesException", "denied by {r}; why: qvm-device policy explain {q} {d}"},
-	[CORE_ANSWER_ASKING] = {"QubesException", "a question about {d} is open: answer it first (qvm-device watch --answer)"},
+	[CORE_ANSWER_ASKING] = {"QubesException",
+				"a question about {d} is open: answer it first (qvm-device watch --answer)"},
 	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: somebody was asked (rule {r}), and said no"},
 	[CORE_ANSWER_NOBODY] = {"QubesException", "{a} needs a yes (rule {r}), and nobody is there to be asked: run "
 						  "qvm-device watch --answer, and try again"},
-	[CORE_ANSWER_NO_REPLY] = {"QubesException", "{a} needs a yes (rule {r}), and nobody said it in time: try again"},
+	[CORE_ANSWER_NO_REPLY] = {"QubesException",
+				  "{a} needs a yes (rule {r}), and nobody said it in time: try again"},
 	[CORE_ANSWER_SUSPENDED] = {"QubesException", "the machine is going to sleep: try again when it is awake (or "
 						     "qvm-device resume)"},
-	[CORE_ANSWER_ADOPTING] = {"QubesException", "the device broker was restarted and is finding out what runs in {b}: "
-						    "try again in a few seconds"},
-	[CORE_ANSWER_REQUIRED] = {"QubesVMNotHaltedError", "{q} requires {d}: shut {q} down, or end the assignment first "
-							   "(qvm-usb unassign {q} {d})"},
+	[CORE_ANSWER_ADOPTING] = {"QubesException",
+				  "the device broker was restarted and is finding out what runs in {b}: "
+				  "try again in a few seconds"},
+	[CORE_ANSWER_REQUIRED] = {"QubesVMNotHaltedError",
+				  "{q} requires {d}: shut {q} down, or end the assignment first "
+				  "(qvm-usb unassign {q} {d})"},
 	[CORE_ANSWER_MOVED_BACK] = {"QubesException", "{a} failed: {w}. It is attached to {f} again"},
-	[CORE_ANSWER_MOVED_FREE] = {"QubesException", "{a} failed: {w}. The way back to {f} failed too: it is attached to no "
-						      "qube; attach it again"},
+	[CORE_ANSWER_MOVED_FREE] = {"QubesException",
+				    "{a} failed: {w}. The way back to {f} failed too: it is attached to no "
+				    "qube; attach it again"},
 	[CORE_ANSWER_NOT_CONFIRMED] = {"QubesException", "{b} did not confirm that it stopped passing {d} on, so the "
 							 "device is locked; if it stays so, restart {b}"},
 };

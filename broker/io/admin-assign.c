@@ -154,7 +154,8 @@ static int read_assignment(struct admin_job *job, struct core_assignment *ret_as
 	if (!job->class_id)
 		return admin_refuse(job, "QubesValueError", "there are no devices of this class yet"), 1;
 	if (job->dest_is_dom0)
-		return admin_refuse(job, "QubesValueError", "no device can be assigned to dom0: choose another qube"), 1;
+		return admin_refuse(job, "QubesValueError", "no device can be assigned to dom0: choose another qube"),
+		       1;
 	if (strcmp(backend, job->dest_name) == 0)
 		return admin_refuse(job, "QubesValueError", "a qube has its own devices already: choose another qube"),
 		       1;
@@ -380,8 +381,8 @@ static enum admin_verdict call_denied_remove(struct admin_job *job)
 			return admin_refuse(job, "QubesValueError", NOT_PATTERNS);
 		at = find_pattern(&event, pattern);
 		if (at == event.denied.n_patterns) {
-			admin_write_exception(job->reply, "QubesValueError", "%s is not in the deny list of %s", pattern,
-					      job->dest_name);
+			admin_write_exception(job->reply, "QubesValueError", "%s is not in the deny list of %s",
+					      pattern, job->dest_name);
 			return ADMIN_REPLY;
 		}
 		event.denied.n_patterns--;

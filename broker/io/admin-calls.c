@@ -116,8 +116,7 @@ static bool find_halted(struct admin_job *job, enum admin_where where)
 			return true;
 		}
 	}
-	if (where != ADMIN_BY_NAME ||
-	    !admin_span_copy(job->request->dest, untrusted_name, sizeof(untrusted_name)) ||
+	if (where != ADMIN_BY_NAME || !admin_span_copy(job->request->dest, untrusted_name, sizeof(untrusted_name)) ||
 	    !text_is_qube_name(untrusted_name))
 		return false;
 	(void)strcpy(job->dest_name, untrusted_name);
@@ -312,8 +311,11 @@ static const struct {
 	const char *name;
 	bool (*write)(const struct admin_job *job);
 } vm_properties[] = {
-	{"devices_denied", property_denied}, {"klass", property_klass}, {"name", property_name},
-	{"uuid", property_uuid},             {"xid", property_xid},
+	{"devices_denied", property_denied},
+	{"klass", property_klass},
+	{"name", property_name},
+	{"uuid", property_uuid},
+	{"xid", property_xid},
 };
 
 static enum admin_verdict call_property_get_all(struct admin_job *job)
@@ -371,7 +373,7 @@ static const char *mode_of(const struct admin_job *job, const struct admin_found
 
 	(void)core_device_id(found->device, id);
 	while ((assignment = assignments_next(core_assignments(job->core), &cursor))) {
-		unsigned int rank = 1 + (assignment->device_id[0] ? 1 : 0) + (assignment->port[0] ? 2 : 0);
+		unsigned int rank = 1u + (assignment->device_id[0] ? 1u : 0u) + (assignment->port[0] ? 2u : 0u);
 
 		if (rank <= best || assignment->class_id != job->class_id ||
 		    strcmp(assignment->target, job->dest_name) != 0 ||
@@ -443,7 +445,8 @@ int admin_find_one(struct admin_job *job, struct admin_found *ret_found)
 static int check_target(const struct admin_job *job)
 {
 	if (job->dest_is_dom0)
-		return admin_refuse(job, "QubesValueError", "no device can be attached to dom0: choose another qube"), 1;
+		return admin_refuse(job, "QubesValueError", "no device can be attached to dom0: choose another qube"),
+		       1;
 	if (job->dest)
 		return 0;
 	admin_write_exception(job->reply, "QubesVMNotRunningError",

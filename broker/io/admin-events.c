@@ -57,7 +57,7 @@ static void seconds_until(uint64_t usec, char text[24])
 {
 	uint64_t now = clock_now_usec();
 
-	(void)snprintf(text, 24, "%" PRIu64, usec > now ? (usec - now + USEC_PER_SEC - 1) / USEC_PER_SEC : 0);
+	(void)snprintf(text, 24, "%llu", usec > now ? (usec - now + USEC_PER_SEC - 1) / USEC_PER_SEC : 0ull);
 }
 
 static void tell_limit_near(const struct telling *t)
@@ -181,9 +181,9 @@ static void tell_question_end(const struct core *core, const struct core_action 
 			     (const char *[]){"question", id, "end", ends[action->question_end], NULL});
 		return;
 	}
-	tell_question(&t, answers, "device-ask-end",
-		      (const char *[]){"question", id, "device", t.names.full, "end", ends[action->question_end],
-				       NULL});
+	tell_question(
+		&t, answers, "device-ask-end",
+		(const char *[]){"question", id, "device", t.names.full, "end", ends[action->question_end], NULL});
 }
 
 /* The device that an action is about, and its qube's name in the API; false: it is not shown. */

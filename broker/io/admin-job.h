@@ -57,7 +57,7 @@ size_t admin_find_halted(const struct core *core, char (*ret_names)[LIMIT_QUBE_N
 
 /* What a payload said beside what the request says anyway. */
 struct admin_payload {
-	char mode[16];     /* "": not said */
+	char mode[16];                      /* "": not said */
 	char device_id[CORE_DEVICE_ID_MAX]; /* in the API's form; "" */
 	char from[LIMIT_QUBE_NAME + 1];
 	bool follow_port;

@@ -110,8 +110,8 @@ static enum admin_verdict call_audit_read(struct admin_job *job)
 	size_t len = 0;
 	int r;
 
-	if (job->request->argument.len && (!admin_span_copy(job->request->argument, text, sizeof(text)) ||
-					   text_to_u64(text, INT64_MAX, &after) < 0))
+	if (job->request->argument.len &&
+	    (!admin_span_copy(job->request->argument, text, sizeof(text)) || text_to_u64(text, INT64_MAX, &after) < 0))
 		return admin_refuse(job, "QubesValueError", "not the number of a record");
 	admin_write_done(job->reply);
 	r = job->hooks->audit_read(job->userdata, after, job->reply->bytes + job->reply->len,
@@ -167,8 +167,8 @@ static enum admin_verdict call_ask_answer(struct admin_job *job)
 	    text_to_u64(text, UINT64_MAX, &event.answered.question) < 0)
 		return admin_refuse(job, "QubesValueError", "not the number of a question");
 	event.answered.uid = job->caller;
-	event.answered.allow = untrusted_payload.len > strlen(allow) &&
-			       memcmp(untrusted_payload.at, allow, strlen(allow)) == 0;
+	event.answered.allow =
+		untrusted_payload.len > strlen(allow) && memcmp(untrusted_payload.at, allow, strlen(allow)) == 0;
 	if (event.answered.allow) {
 		untrusted_payload.at += strlen(allow);
 		untrusted_payload.len -= strlen(allow);

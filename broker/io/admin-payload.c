@@ -85,8 +85,9 @@ static int read_option(struct admin_job *job, const char *key, const char *untru
 				      untrusted_value);
 		return 1;
 	}
-	admin_write_exception(job->reply, "QubesValueError", "there is no option %s here, only max-time%s: leave it out",
-			      key + 1, may & ADMIN_MAY_FOLLOW ? " and follow-port" : "");
+	admin_write_exception(job->reply, "QubesValueError",
+			      "there is no option %s here, only max-time%s: leave it out", key + 1,
+			      may & ADMIN_MAY_FOLLOW ? " and follow-port" : "");
 	return 1;
 }
 
@@ -105,7 +106,7 @@ static bool keep(const char *key, const char *untrusted_value, unsigned int may,
 
 	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
 		if (kept[i].may && strcmp(key, kept[i].key) == 0) {
-			(void)snprintf(kept[i].to, kept[i].size, "%s", untrusted_value);
+			(void)snprintf(kept[i].to, kept[i].size, "%.*s", (int)kept[i].size - 1, untrusted_value);
 			return true;
 		}
 	return false;
@@ -140,8 +141,8 @@ int admin_read_payload(struct admin_job *job, const char *const *expected, unsig
 		if (keep(key, untrusted_value, may, ret_payload) || !value || strcmp(untrusted_value, value) == 0 ||
 		    ((id || strcmp(key, "port_id") == 0) && strcmp(untrusted_value, "*") == 0))
 			continue;
-		admin_write_exception(job->reply, "QubesValueError",
-				      "the request contradicts itself: %s is %s, not %s", key, value, untrusted_value);
+		admin_write_exception(job->reply, "QubesValueError", "the request contradicts itself: %s is %s, not %s",
+				      key, value, untrusted_value);
 		return 1;
 	}
 	for (size_t i = 0; i < untrusted_rest.len; i++)

@@ -27,7 +27,7 @@
 #define TIMER_ACCURACY_USEC (50 * USEC_PER_MSEC)
 #define REST_USEC USEC_PER_SEC /* without accepting, when there are no more fds */
 #define EVENT_MAX 2048u
-#define VERIFY_LINES 500u    /* of the audit log at a time; then the others have their turn */
+#define VERIFY_LINES 500u /* of the audit log at a time; then the others have their turn */
 #define ANSWER_MAX 2048u
 
 enum connection_state { READING, WAITING, VERIFYING, WRITING, LISTENING };
@@ -744,7 +744,8 @@ void admin_answer(struct admin *admin, const struct core_action *action)
 
 		if (connection->state != WAITING || connection->token != action->token)
 			continue;
-		admin_write_init(&reply, bytes, sizeof(bytes)); /* admin->reply may be in use: this is called from inside a call */
+		admin_write_init(&reply, bytes,
+				 sizeof(bytes)); /* admin->reply may be in use: this is called from inside a call */
 		admin_write_answer(&reply, &connection->subject, action);
 		finish(connection, reply.bytes, reply.len);
 		return;

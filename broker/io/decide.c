@@ -47,15 +47,16 @@ void decide_rule(const struct policy_verdict *verdict, const char *error, char r
 void decide(const struct policy *policy, const char *error, const struct core_device *device,
 	    const struct core_qube *source, const struct core_qube *target, struct core_decision *ret_decision)
 {
-	static const enum core_verdict verdicts[POLICY_ACTION_COUNT] = {
-		[POLICY_DENY] = CORE_VERDICT_DENY, [POLICY_ASK] = CORE_VERDICT_ASK, [POLICY_ALLOW] = CORE_VERDICT_ALLOW};
+	static const enum core_verdict verdicts[POLICY_ACTION_COUNT] = {[POLICY_DENY] = CORE_VERDICT_DENY,
+									[POLICY_ASK] = CORE_VERDICT_ASK,
+									[POLICY_ALLOW] = CORE_VERDICT_ALLOW};
 	struct policy_query query;
 	struct policy_verdict verdict;
 
 	decide_query(device, source, target->name, target->domid == 0, &query);
 	policy_decide(policy, &query, &verdict);
-	*ret_decision = (struct core_decision){.verdict = verdicts[verdict.action],
-					       .max_time_usec = verdict.max_time_usec};
+	*ret_decision =
+		(struct core_decision){.verdict = verdicts[verdict.action], .max_time_usec = verdict.max_time_usec};
 	decide_rule(&verdict, error, ret_decision->rule);
 	(void)strcpy(ret_decision->default_target, verdict.default_target);
 }

@@ -27,7 +27,7 @@
 
 /* Assignments, deny lists, and what the broker keeps on disk */
 #define LIMIT_ASSIGNMENTS 1024u
-#define LIMIT_DENIED_QUBES 256u   /* qubes that have a deny list */
+#define LIMIT_DENIED_QUBES 256u /* qubes that have a deny list */
 #define LIMIT_LABELS 1024u
 #define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
 #define LIMIT_STORE_KEY 511u                    /* bytes */
@@ -90,8 +90,8 @@
 #define TIMEOUT_ADMIN_REPLY_USEC (5 * USEC_PER_SEC)   /* a client must have read its reply */
 /* A tool waits so long for the broker's answer: a question, and the six steps of a move that fails and goes back. */
 #define TIMEOUT_ADMIN_ANSWER_USEC (TIMEOUT_ASK_USEC + 6 * TIMEOUT_ATTACH_STEP_USEC)
-#define TIMEOUT_ADMIN_READ_USEC (10 * USEC_PER_SEC)   /* a tool waits so long for everything it wants to read */
-#define AUDIT_FOLLOW_USEC (500 * USEC_PER_MSEC)       /* a tool that follows the audit log looks so often */
+#define TIMEOUT_ADMIN_READ_USEC (10 * USEC_PER_SEC) /* a tool waits so long for everything it wants to read */
+#define AUDIT_FOLLOW_USEC (500 * USEC_PER_MSEC)     /* a tool that follows the audit log looks so often */
 
 /* Policy: a set of files in one directory */
 #define LIMIT_POLICY_FILES 256u                         /* entries of the directory */
