@@ -21,7 +21,7 @@
 
 /* What vchan clients and xenstore need; all are root's alone as the kernel makes them. */
 static const char *const xen_devices[] = {"/dev/xen/evtchn", "/dev/xen/gntdev", "/dev/xen/xenbus"};
-static const char *const state_files[] = {"audit.log", "lock"};
+static const char *const state_files[] = {"audit.log", "lock", "state.journal", "state.torn"};
 
 static int failed(const char *what)
 {

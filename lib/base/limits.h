@@ -28,6 +28,18 @@
 #define LIMIT_AUTO_TRIES 6u       /* of one device, after one cause */
 #define LIMIT_DENIED_PATTERNS 64u /* in one qube's deny list */
 
+/* Assignments, deny lists, and what the broker keeps on disk */
+#define LIMIT_ASSIGNMENTS 1024u
+#define LIMIT_OFFERED 8u          /* targets in one question */
+#define LIMIT_DENIED_QUBES 256u   /* qubes that have a deny list */
+#define LIMIT_DENIED_PATTERNS 64u /* of one qube */
+#define LIMIT_LABELS 1024u
+#define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
+#define LIMIT_STORE_KEY 511u                    /* bytes */
+#define LIMIT_STORE_VALUE 1023u                 /* bytes */
+#define LIMIT_STORE_COMPACT 65536u              /* bytes: a shorter journal is left as it is */
+#define LIMIT_STORE_FILE (256u * 1024u * 1024u) /* bytes: no journal of ours is longer */
+
 /* Control protocol */
 #define LIMIT_FRAME 256u        /* bytes, header included */
 #define LIMIT_PEER_REQUESTS 4u  /* outstanding, per agent */
