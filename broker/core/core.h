@@ -451,8 +451,8 @@ const struct core_device *core_next_device(const struct core_qube *qube, unsigne
 const struct core_question *core_next_question(const struct core *core, unsigned int *cursor);
 const struct core_question *core_find_question(const struct core *core, uint64_t id);
 const struct core_restore *core_next_restore(const struct core *core, unsigned int *cursor);
-const struct core_assignments *core_assignments(const struct core *core);
-const struct core_denied *core_denied(const struct core *core);
+const struct assignments *core_assignments(const struct core *core); /* assignments.h */
+const struct denied *core_denied(const struct core *core);           /* denied.h */
 bool core_is_suspended(const struct core *core);
 
 /* "vid:pid:serial:interfaces", as Qubes shows a device id; returns its length. */
