@@ -474,6 +474,17 @@ static const struct {
 	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {q}"},
 	[CORE_ANSWER_NOT_CONFIRMED] = {"QubesException", "{b} did not confirm that it stopped passing {d} on, so the "
 							 "device is locked; if it stays so, restart {b}"},
+	[CORE_ANSWER_DENIED] = {"QubesException", "{a} is not allowed by the policy"},
+	[CORE_ANSWER_ASKING] = {"QubesException", "a question about {d} is open: answer it first"},
+	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: the user was asked, and said no"},
+	[CORE_ANSWER_NOBODY] = {"QubesException", "{a}: the user must be asked, and nobody is there to answer"},
+	[CORE_ANSWER_NO_REPLY] = {"QubesException", "{a}: the user was asked, and gave no answer in time"},
+	[CORE_ANSWER_SUSPENDED] = {"QubesException", "{a}: the machine is going to sleep"},
+	[CORE_ANSWER_ADOPTING] = {"QubesException", "the broker was restarted and does not know yet whether {d} is "
+						    "attached: try again in a few seconds"},
+	[CORE_ANSWER_REQUIRED] = {"QubesException", "{q} requires {d}: shut it down first, or remove the assignment"},
+	[CORE_ANSWER_MOVED_BACK] = {"QubesException", "{a} failed: {w}; it is back where it was"},
+	[CORE_ANSWER_MOVED_FREE] = {"QubesException", "{a} failed: {w}; it is attached nowhere"},
 };
 
 /* Outcomes of CORE_ANSWER_FAILED for which Qubes has a type of its own. */

@@ -34,6 +34,7 @@ static const struct {
 	[CORE_ATTACHED] = {true, NULL},
 	[CORE_DETACHING] = {true, "detaching"},
 	[CORE_LOCKED] = {true, "locked"},
+	[CORE_ADOPTING] = {true, "adopting"},
 };
 
 int admin_class_id(struct admin_span name)

@@ -636,6 +636,13 @@ void admin_event(struct admin *admin, const struct core_action *action)
 	case CORE_DO_STOP_TARGET:
 	case CORE_DO_STOP_STRAY:
 	case CORE_DO_ANSWER:
+	case CORE_DO_FORGET:
+	case CORE_DO_ASK:
+	case CORE_DO_ASK_END:
+	case CORE_DO_LIMIT_NEAR:
+	case CORE_DO_AUTO_FAILED:
+	case CORE_DO_RESTORE_FAILED:
+	case CORE_DO_NOT_ADOPTED:
 		break;
 	}
 }

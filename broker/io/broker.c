@@ -38,8 +38,11 @@ struct broker {
 	uid_t caller;          /* whose request is being handled; AUDIT_NOBODY: nobody's */
 	const char *requested; /* the qube that it names; NULL: none */
 
-	uint64_t audited_session; /* its record was tried while the core ran; 0: none */
-	bool audited;
+	unsigned int n_audits; /* records that were tried while the core ran */
+	struct {
+		uint64_t session;
+		bool done;
+	} audits[LIMIT_STARTS + LIMIT_MOVES + 1];
 };
 
 static uint16_t domid_of(const struct broker *broker, struct core_qube_ref ref)
@@ -105,6 +108,16 @@ static void answer(struct broker *broker, const struct core_action *action)
 	case CORE_ANSWER_NO_SOURCE_AGENT:
 	case CORE_ANSWER_NO_TARGET_AGENT:
 	case CORE_ANSWER_NOT_ATTACHED:
+	case CORE_ANSWER_DENIED:
+	case CORE_ANSWER_ASKING:
+	case CORE_ANSWER_SAID_NO:
+	case CORE_ANSWER_NOBODY:
+	case CORE_ANSWER_NO_REPLY:
+	case CORE_ANSWER_SUSPENDED:
+	case CORE_ANSWER_ADOPTING:
+	case CORE_ANSWER_REQUIRED:
+	case CORE_ANSWER_MOVED_BACK:
+	case CORE_ANSWER_MOVED_FREE:
 	case CORE_ANSWER_COUNT:
 		refuse(broker, action);
 		break;
@@ -118,9 +131,9 @@ static void emit(void *userdata, const struct core_action *action)
 
 	switch (action->type) {
 	case CORE_DO_AUDIT:
-		assert(broker->audited_session == 0);
-		broker->audited_session = action->session;
-		broker->audited =
+		assert(broker->n_audits < ARRAY_SIZE(broker->audits));
+		broker->audits[broker->n_audits].session = action->session;
+		broker->audits[broker->n_audits++].done =
 			write_record(broker, action, "attach-request", target_of(action->device), NULL, true) == 0;
 		break;
 	case CORE_DO_NOTE:
@@ -147,7 +160,22 @@ static void emit(void *userdata, const struct core_action *action)
 		if (broker->admin)
 			admin_event(broker->admin, action);
 		break;
+	case CORE_DO_FORGET:
+	case CORE_DO_ASK:
+	case CORE_DO_ASK_END:
+	case CORE_DO_LIMIT_NEAR:
+	case CORE_DO_AUTO_FAILED:
+	case CORE_DO_RESTORE_FAILED:
+	case CORE_DO_NOT_ADOPTED:
+		break;
 	}
+}
+
+static void allow(void *userdata _unused_, const struct core_device *device _unused_,
+		  const struct core_qube *source _unused_, const struct core_qube *target _unused_,
+		  struct core_decision *ret_decision)
+{
+	ret_decision->verdict = CORE_VERDICT_ALLOW;
 }
 
 static int handle(struct broker *broker, const struct core_event *event, struct core_qube_ref *ret_qube)
@@ -155,11 +183,12 @@ static int handle(struct broker *broker, const struct core_event *event, struct 
 	int r = core_handle(broker->core, event, ret_qube);
 	uint64_t deadline;
 
-	if (broker->audited_session != 0) {
-		struct core_event outcome = {.type = broker->audited ? CORE_AUDITED : CORE_AUDIT_FAILED,
+	while (broker->n_audits > 0) {
+		unsigned int i = --broker->n_audits;
+		struct core_event outcome = {.type = broker->audits[i].done ? CORE_AUDITED : CORE_AUDIT_FAILED,
 					     .now_usec = clock_now_usec()};
 
-		outcome.session.session = TAKE(broker->audited_session, 0);
+		outcome.session.session = broker->audits[i].session;
 		(void)core_handle(broker->core, &outcome, NULL);
 	}
 	deadline = core_next_deadline(broker->core);
@@ -330,7 +359,7 @@ int broker_new(sd_event *event, const struct broker_config *config, struct broke
 	broker->event = sd_event_ref(event);
 	broker->config = *config;
 	broker->caller = AUDIT_NOBODY;
-	broker->core = core_new(random[0] & UINT32_MAX, emit, broker);
+	broker->core = core_new(random[0] & UINT32_MAX, &(struct core_hooks){.emit = emit, .decide = allow}, broker);
 	if (!broker->core)
 		return -ENOMEM;
 	r = sd_event_add_time(event, &broker->on_deadline, CLOCK_BROKER, 0, 1, on_deadline, broker);

@@ -24,15 +24,13 @@
 #define LIMIT_MEMORIES 256u       /* sessions of a former life of the broker */
 #define LIMIT_MOVES 64u           /* under way at once */
 #define LIMIT_SLEEPERS 8u         /* who wait at once for everything to be quiet before a sleep */
-#define LIMIT_STARTS 16u          /* attaches that one event starts by itself; the rest follows at once */
+#define LIMIT_STARTS 16u          /* attaches of the broker's own that wait for their audit record at once */
 #define LIMIT_AUTO_TRIES 6u       /* of one device, after one cause */
 #define LIMIT_DENIED_PATTERNS 64u /* in one qube's deny list */
 
 /* Assignments, deny lists, and what the broker keeps on disk */
 #define LIMIT_ASSIGNMENTS 1024u
-#define LIMIT_OFFERED 8u          /* targets in one question */
-#define LIMIT_DENIED_QUBES 256u   /* qubes that have a deny list */
-#define LIMIT_DENIED_PATTERNS 64u /* of one qube */
+#define LIMIT_DENIED_QUBES 256u /* qubes that have a deny list */
 #define LIMIT_LABELS 1024u
 #define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
 #define LIMIT_STORE_KEY 511u                    /* bytes */
