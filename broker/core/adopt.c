@@ -160,8 +160,7 @@ unsigned int adopt_n_reported(const struct core *core, const struct core_qube *q
 
 	for (unsigned int i = 0; core->n_memories > 0 && i < LIMIT_MEMORIES; i++)
 		n += core->memories[i].used && !core->memories[i].bound &&
-		     core->memories[i].source_side == SIDE_REPORTED &&
-		     same_qube(core->memories[i].source, qube->ref);
+		     core->memories[i].source_side == SIDE_REPORTED && same_qube(core->memories[i].source, qube->ref);
 	return n;
 }
 

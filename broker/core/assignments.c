@@ -2,7 +2,8 @@
 /*
  * The table of assignments and what it says about a device; the rules are in assignments.h.
  *
- * Invariants: entries are in the order of assignment_compare(), no two are equal in it, all are fit.
+ * Invariants: entries are in the order of assignment_compare(), no two are equal in it, all are fit; by_source has the
+ * numbers of all entries, by their source, then as in the table: matching a device costs what its qube is named in.
  */
 #include "broker/core/assignments.h"
 
@@ -15,6 +16,7 @@
 struct assignments {
 	unsigned int n;
 	struct core_assignment entries[LIMIT_ASSIGNMENTS];
+	uint16_t by_source[LIMIT_ASSIGNMENTS];
 };
 
 /* By what an assignment names; more is more specific. */
@@ -85,6 +87,64 @@ static unsigned int find(const struct assignments *table, const struct core_assi
 	return low;
 }
 
+/* The first of by_source whose source is not before `source`. */
+static unsigned int find_source(const struct assignments *table, const char *source, unsigned int n)
+{
+	unsigned int low = 0, high = n;
+
+	while (low < high) {
+		unsigned int middle = (low + high) / 2;
+
+		if (strcmp(table->entries[table->by_source[middle]].source, source) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool is_of_source(const struct assignments *table, unsigned int i, const char *source)
+{
+	return i < table->n && strcmp(table->entries[table->by_source[i]].source, source) == 0;
+}
+
+/* Entry `at` is new: the numbers from there on have become one more. */
+static void index_added(struct assignments *table, unsigned int at)
+{
+	unsigned int n = table->n - 1, place;
+
+	for (unsigned int i = 0; i < n; i++)
+		table->by_source[i] = (uint16_t)(table->by_source[i] + (table->by_source[i] >= at));
+	place = find_source(table, table->entries[at].source, n);
+	while (place < n && strcmp(table->entries[table->by_source[place]].source, table->entries[at].source) == 0 &&
+	       table->by_source[place] < at)
+		place++;
+	memmove(&table->by_source[place + 1], &table->by_source[place], (n - place) * sizeof(table->by_source[0]));
+	table->by_source[place] = (uint16_t)at;
+}
+
+/* Entry `at` was taken out. */
+static void index_removed(struct assignments *table, unsigned int at)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < table->n + 1; i++) {
+		uint16_t number = table->by_source[i];
+
+		if (number != at)
+			table->by_source[n++] = (uint16_t)(number - (number > at));
+	}
+}
+
+unsigned int assignments_of_source(const struct assignments *table, const char *source)
+{
+	unsigned int first = find_source(table, source, table->n), end = first;
+
+	while (is_of_source(table, end, source))
+		end++;
+	return end - first;
+}
+
 int assignments_add(struct assignments *table, const struct core_assignment *assignment)
 {
 	bool found;
@@ -100,6 +160,7 @@ int assignments_add(struct assignments *table, const struct core_assignment *ass
 	memmove(&table->entries[at + 1], &table->entries[at], (table->n - at) * sizeof(table->entries[0]));
 	table->entries[at] = *assignment;
 	table->n++;
+	index_added(table, at);
 	return 0;
 }
 
@@ -112,6 +173,7 @@ int assignments_remove(struct assignments *table, const struct core_assignment *
 		return CORE_ASSIGN_UNKNOWN;
 	table->n--;
 	memmove(&table->entries[at], &table->entries[at + 1], (table->n - at) * sizeof(table->entries[0]));
+	index_removed(table, at);
 	return 0;
 }
 
@@ -176,6 +238,15 @@ static enum rank rank_of(const struct core_assignment *assignment, const struct 
 	return by_device ? RANK_DEVICE : RANK_ANY;
 }
 
+bool assignment_fits(const struct core_assignment *assignment, const struct core_qube *source,
+		     const struct core_device *device)
+{
+	char id[CORE_DEVICE_ID_MAX];
+
+	(void)core_device_id(device, id);
+	return rank_of(assignment, source, device, device->n_interfaces > 0 ? id : NULL) != RANK_NOTHING;
+}
+
 void assignments_match(const struct assignments *table, const struct core_qube *source,
 		       const struct core_device *device, bool (*is_running)(void *userdata, const char *target),
 		       void *userdata, struct core_match *ret_match)
@@ -185,8 +256,8 @@ void assignments_match(const struct assignments *table, const struct core_qube *
 	char id[CORE_DEVICE_ID_MAX];
 
 	(void)core_device_id(device, id);
-	for (unsigned int i = 0; i < table->n; i++) {
-		const struct core_assignment *assignment = &table->entries[i];
+	for (unsigned int i = find_source(table, source->name, table->n); is_of_source(table, i, source->name); i++) {
+		const struct core_assignment *assignment = &table->entries[table->by_source[i]];
 		enum rank rank = rank_of(assignment, source, device, device->n_interfaces > 0 ? id : NULL);
 
 		if (rank == RANK_NOTHING || rank < best || !is_running(userdata, assignment->target))

@@ -67,6 +67,13 @@ int assignments_add(struct assignments *table, const struct core_assignment *ass
 int assignments_remove(struct assignments *table, const struct core_assignment *key);
 int assignments_set_mode(struct assignments *table, const struct core_assignment *key, enum core_assign_mode mode);
 
+/* Does it name this device, which is one of the present devices of `source`? Whatever the target is doing. */
+bool assignment_fits(const struct core_assignment *assignment, const struct core_qube *source,
+		     const struct core_device *device);
+
+/* How many name that source qube. */
+unsigned int assignments_of_source(const struct assignments *table, const char *source);
+
 /* NULL: none. Pointers are valid until the next change. */
 const struct core_assignment *assignments_find(const struct assignments *table, const struct core_assignment *key);
 

@@ -26,9 +26,9 @@ static void emit(struct core *core, const struct core_device *device, struct cor
 
 void attachment_answer(struct core *core, const struct core_device *device, uint64_t token, enum core_answer answer)
 {
-	request_answer(core, device, token,
-		       &(struct reply){
-			       .answer = answer, .outcome = device ? device->reason : OUTCOME_OK, .confirmed = true});
+	request_answer(
+		core, device, token,
+		&(struct reply){.answer = answer, .outcome = device ? device->reason : OUTCOME_OK, .confirmed = true});
 }
 
 /* Tells whoever wanted this attach, once. */
@@ -52,6 +52,8 @@ static void enter(struct core *core, struct core_device *device, enum core_state
 {
 	enum core_state former = device->state;
 
+	core->n_auditing += state == CORE_AUDITING;
+	core->n_auditing -= former == CORE_AUDITING;
 	device->state = state;
 	device->since_usec = core->now_usec;
 	device->deadline_usec = timeout_usec ? core->now_usec + timeout_usec : 0;

@@ -3,8 +3,8 @@
  * Assignments: what is to be attached by itself, and what is to be asked about.
  *
  * Each device is on its own: its own tries, its own back-off; one that fails or hangs holds up nobody. Devices that
- * something changed for are queued, and the queue is worked off when the event has been handled, LIMIT_STARTS attaches
- * at a time. A cause (something is new: the device, its target, an assignment of it, the policy, the machine woke up)
+ * something changed for are queued, and the queue is worked off when the event has been handled, as long as fewer than
+ * LIMIT_STARTS attaches wait for their audit record; each record that is written makes room. A cause (something is new: the device, its target, an assignment of it, the policy, the machine woke up)
  * begins all tries anew; a mere look (a question, a claim, a stray is out of the way) does not.
  *
  * A try that was refused because somebody is not there waits for the cause that brings him; `deny` is reported once; a
@@ -400,12 +400,9 @@ static void try_now(struct core *core, struct core_device *device, const struct 
 		reply.answer = ask_which(core, device, match, &wish);
 	} else {
 		plan->n_tries++;
-		core->n_starts++;
 		reply.answer = request_start(core, &wish);
-		if (reply.answer != CORE_ANSWER_DONE || device->state == CORE_FREE) {
+		if (reply.answer != CORE_ANSWER_DONE || device->state == CORE_FREE)
 			plan->n_tries--; /* nothing was tried */
-			core->n_starts--;
-		}
 	}
 	if (reply.answer == CORE_ANSWER_NOBODY)
 		plan->idle = plan->nobody = true;
@@ -430,7 +427,7 @@ static void look_at(struct core *core, struct core_device *device)
 
 void auto_run(struct core *core)
 {
-	for (unsigned int i = core->n_queued; i-- > 0 && core->n_starts < LIMIT_STARTS;) {
+	for (unsigned int i = core->n_queued; i-- > 0 && core->n_auditing < LIMIT_STARTS;) {
 		struct core_device *device = core->queue[i];
 		struct plan *plan = plan_of(core, device);
 		bool is_there = device->used && device->present;

@@ -157,7 +157,6 @@ static int dispatch(struct core *core, const struct core_event *event, struct co
 /* What follows from the event; the order matters, see internal.h. */
 static void run_plans(struct core *core)
 {
-	core->n_starts = 0;
 	move_run(core);
 	restore_run(core);
 	auto_run(core);
@@ -176,6 +175,11 @@ int core_handle(struct core *core, const struct core_event *event, struct core_q
 	return r;
 }
 
+static uint64_t retry_of(const struct core *core, const struct core_device *device)
+{
+	return core->plans[device->ref.qube.index][device - core->qubes[device->ref.qube.index].devices].retry_usec;
+}
+
 static void sooner(uint64_t *next, uint64_t deadline_usec)
 {
 	if (deadline_usec != 0 && deadline_usec < *next)
@@ -184,7 +188,7 @@ static void sooner(uint64_t *next, uint64_t deadline_usec)
 
 uint64_t core_next_deadline(const struct core *core)
 {
-	uint64_t next = core->n_starts >= LIMIT_STARTS ? core->now_usec : UINT64_MAX;
+	uint64_t next = UINT64_MAX;
 
 	for (unsigned int i = 0; i < core->n_active; i++)
 		sooner(&next, core->active[i]->deadline_usec);
@@ -200,7 +204,7 @@ uint64_t core_next_deadline(const struct core *core)
 		}
 	for (unsigned int i = 0; i < core->n_queued; i++)
 		if (core->queue[i]->used && core->queue[i]->present)
-			sooner(&next, plan_of(core, core->queue[i])->retry_usec);
+			sooner(&next, retry_of(core, core->queue[i]));
 	return next;
 }
 
@@ -372,7 +376,8 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_DENIED] = "the policy does not allow it",
 		[CORE_ANSWER_ASKING] = "a question about the device is open; answer it first",
 		[CORE_ANSWER_SAID_NO] = "the user was asked, and said no",
-		[CORE_ANSWER_NOBODY] = "the user must be asked, and nobody is there to answer; start the devices widget",
+		[CORE_ANSWER_NOBODY] =
+			"the user must be asked, and nobody is there to answer; start the devices widget",
 		[CORE_ANSWER_NO_REPLY] = "the user was asked, and gave no answer in time",
 		[CORE_ANSWER_SUSPENDED] = "the machine is going to sleep; try again when it is awake",
 		[CORE_ANSWER_ADOPTING] =
@@ -380,8 +385,8 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_REQUIRED] =
 			"an assignment says that the qube requires the device; shut the qube down, or unassign it",
 		[CORE_ANSWER_MOVED_BACK] = "the other qube could not take the device; it is back where it was",
-		[CORE_ANSWER_MOVED_FREE] =
-			"the other qube could not take the device, and it could not be put back: it is attached nowhere",
+		[CORE_ANSWER_MOVED_FREE] = "the other qube could not take the device, and it could not be put back: it "
+					   "is attached nowhere",
 	};
 
 	return answer < CORE_ANSWER_COUNT ? texts[answer] : "unknown";

@@ -199,6 +199,34 @@ enum core_question_end {
 	CORE_QUESTION_END_COUNT,
 };
 
+/* How a user's request ended. */
+enum core_answer {
+	CORE_ANSWER_DONE,
+	CORE_ANSWER_FAILED,    /* .outcome says why; everything was undone */
+	CORE_ANSWER_NO_DEVICE, /* no such {slot, generation} */
+	CORE_ANSWER_NO_QUBE,   /* the target is not running */
+	CORE_ANSWER_SELF,      /* source and target are the same qube */
+	CORE_ANSWER_IN_USE,    /* attached, or on its way, to .device->target_name */
+	CORE_ANSWER_ALREADY,   /* already attached to this very qube */
+	CORE_ANSWER_DETACHING, /* its last attachment is just being ended */
+	CORE_ANSWER_LOCKED,    /* an earlier detach is under way or not confirmed yet */
+	CORE_ANSWER_NO_SOURCE_AGENT,
+	CORE_ANSWER_NO_TARGET_AGENT, /* no agent there, or one that cannot import */
+	CORE_ANSWER_NOT_ATTACHED,    /* detach: not attached to that qube */
+	CORE_ANSWER_NOT_CONFIRMED,   /* detach: the source did not confirm in time; the device is LOCKED */
+	CORE_ANSWER_DENIED,          /* by the policy or a deny list: .rule */
+	CORE_ANSWER_ASKING,          /* a question about this device is open */
+	CORE_ANSWER_SAID_NO,         /* the user was asked, and said no */
+	CORE_ANSWER_NOBODY,          /* nobody is there to be asked */
+	CORE_ANSWER_NO_REPLY,        /* nobody answered in time, or the question became void */
+	CORE_ANSWER_SUSPENDED,       /* the machine is going to sleep */
+	CORE_ANSWER_ADOPTING,        /* the broker was restarted and does not know yet */
+	CORE_ANSWER_REQUIRED,        /* detach: an assignment says that the qube requires it */
+	CORE_ANSWER_MOVED_BACK,      /* move: the new qube failed (.outcome), it is back where it was */
+	CORE_ANSWER_MOVED_FREE, /* move: the new qube failed (.outcome), and so did the way back: attached nowhere */
+	CORE_ANSWER_COUNT,
+};
+
 /* An attachment's claim on being made again. */
 struct core_restore {
 	bool used;
@@ -368,34 +396,6 @@ enum core_action_type {
 	CORE_DO_AUTO_FAILED,    /* an assignment's last try: .device, .target_name, .answer, .outcome */
 	CORE_DO_RESTORE_FAILED, /* a claim ended without its attachment: .restore; .answer, .outcome say why */
 	CORE_DO_NOT_ADOPTED, /* a memory that could not be proven, .memory; .outcome. Its streams are being stopped */
-};
-
-/* How a user's request ended. */
-enum core_answer {
-	CORE_ANSWER_DONE,
-	CORE_ANSWER_FAILED,    /* .outcome says why; everything was undone */
-	CORE_ANSWER_NO_DEVICE, /* no such {slot, generation} */
-	CORE_ANSWER_NO_QUBE,   /* the target is not running */
-	CORE_ANSWER_SELF,      /* source and target are the same qube */
-	CORE_ANSWER_IN_USE,    /* attached, or on its way, to .device->target_name */
-	CORE_ANSWER_ALREADY,   /* already attached to this very qube */
-	CORE_ANSWER_DETACHING, /* its last attachment is just being ended */
-	CORE_ANSWER_LOCKED,    /* an earlier detach is under way or not confirmed yet */
-	CORE_ANSWER_NO_SOURCE_AGENT,
-	CORE_ANSWER_NO_TARGET_AGENT, /* no agent there, or one that cannot import */
-	CORE_ANSWER_NOT_ATTACHED,    /* detach: not attached to that qube */
-	CORE_ANSWER_NOT_CONFIRMED,   /* detach: the source did not confirm in time; the device is LOCKED */
-	CORE_ANSWER_DENIED,          /* by the policy or a deny list: .rule */
-	CORE_ANSWER_ASKING,          /* a question about this device is open */
-	CORE_ANSWER_SAID_NO,         /* the user was asked, and said no */
-	CORE_ANSWER_NOBODY,          /* nobody is there to be asked */
-	CORE_ANSWER_NO_REPLY,        /* nobody answered in time, or the question became void */
-	CORE_ANSWER_SUSPENDED,       /* the machine is going to sleep */
-	CORE_ANSWER_ADOPTING,        /* the broker was restarted and does not know yet */
-	CORE_ANSWER_REQUIRED,        /* detach: an assignment says that the qube requires it */
-	CORE_ANSWER_MOVED_BACK,      /* move: the new qube failed (.outcome), it is back where it was */
-	CORE_ANSWER_MOVED_FREE, /* move: the new qube failed (.outcome), and so did the way back: attached nowhere */
-	CORE_ANSWER_COUNT,
 };
 
 struct core_action {

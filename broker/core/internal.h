@@ -90,7 +90,7 @@ struct core {
 	bool fresh[LIMIT_QUBES]; /* a new life whose agent has not listed yet */
 	struct plan plans[LIMIT_QUBES][LIMIT_DEVICES];
 
-	unsigned int n_starts; /* attaches that the plans started in this event */
+	unsigned int n_auditing; /* devices in state AUDITING: the plans start no more than LIMIT_STARTS at once */
 	unsigned int n_queued;
 	struct core_device *queue[LIMIT_QUBES * LIMIT_DEVICES]; /* devices that assignments have to be looked up for */
 
@@ -186,10 +186,10 @@ int inventory_list_end(struct core *core, struct core_qube *qube, const struct c
 bool inventory_stray_closed(struct core *core, struct core_qube *qube, uint64_t session); /* true: it was one */
 int inventory_stop_stray(struct core *core, struct core_qube *qube, uint64_t session, bool is_export);
 struct core_qube *inventory_qube(struct core *core, struct core_qube_ref ref);
-struct core_device *inventory_device_by_ref(struct core *core, struct core_device_ref ref);  /* present */
-struct core_device *inventory_record_by_ref(struct core *core, struct core_device_ref ref);  /* or not gone yet */
-bool inventory_same_identity(const struct core_device *a, const struct core_device *b);      /* what a policy sees */
-bool inventory_same_description(const struct core_device *a, const struct core_device *b);   /* every word */
+struct core_device *inventory_device_by_ref(struct core *core, struct core_device_ref ref); /* present */
+struct core_device *inventory_record_by_ref(struct core *core, struct core_device_ref ref); /* or not gone yet */
+bool inventory_same_identity(const struct core_device *a, const struct core_device *b);     /* what a policy sees */
+bool inventory_same_description(const struct core_device *a, const struct core_device *b);  /* every word */
 
 /* request.c: the one way to an attach. */
 int request_attach(struct core *core, const struct core_event *event);
@@ -240,9 +240,9 @@ void auto_cause(struct core *core, struct core_device *device); /* something is 
 void auto_look(struct core *core, struct core_device *device);  /* what was in the way may be gone */
 void auto_cause_all(struct core *core);
 void auto_look_source(struct core *core, struct core_qube *source);
-void auto_synced(struct core *core, struct core_qube *qube); /* its agent is there */
-void auto_answerers(struct core *core);                      /* somebody is there to be asked */
-void auto_freed(struct core *core, struct core_device *device);                     /* its session's fields still hold */
+void auto_synced(struct core *core, struct core_qube *qube);         /* its agent is there */
+void auto_answerers(struct core *core);                              /* somebody is there to be asked */
+void auto_freed(struct core *core, struct core_device *device);      /* its session's fields still hold */
 void auto_taken_over(struct core *core, struct core_device *device); /* a user wants something else */
 void auto_hold(struct core *core, struct core_device *device);
 bool auto_pending(struct core *core, struct core_device *device);

@@ -17,10 +17,10 @@
 static enum core_answer check_here(const struct core_device *device, struct core_qube_ref from)
 {
 	static const enum core_answer answers[CORE_STATE_COUNT] = {
-		[CORE_FREE] = CORE_ANSWER_NOT_ATTACHED,  [CORE_AUDITING] = CORE_ANSWER_IN_USE,
-		[CORE_EXPORTING] = CORE_ANSWER_IN_USE,   [CORE_IMPORTING] = CORE_ANSWER_IN_USE,
-		[CORE_ATTACHED] = CORE_ANSWER_DONE,      [CORE_DETACHING] = CORE_ANSWER_DETACHING,
-		[CORE_LOCKED] = CORE_ANSWER_LOCKED,      [CORE_ADOPTING] = CORE_ANSWER_ADOPTING,
+		[CORE_FREE] = CORE_ANSWER_NOT_ATTACHED, [CORE_AUDITING] = CORE_ANSWER_IN_USE,
+		[CORE_EXPORTING] = CORE_ANSWER_IN_USE,  [CORE_IMPORTING] = CORE_ANSWER_IN_USE,
+		[CORE_ATTACHED] = CORE_ANSWER_DONE,     [CORE_DETACHING] = CORE_ANSWER_DETACHING,
+		[CORE_LOCKED] = CORE_ANSWER_LOCKED,     [CORE_ADOPTING] = CORE_ANSWER_ADOPTING,
 	};
 
 	if (!device)
@@ -77,9 +77,9 @@ void move_begin(struct core *core, const struct wish *asked, struct core_qube_re
 		return;
 	}
 	if (!move) {
-		request_answer(core, wish.device, wish.token,
-			       &(struct reply){
-				       .answer = CORE_ANSWER_FAILED, .outcome = OUTCOME_BUSY, .confirmed = true});
+		request_answer(
+			core, wish.device, wish.token,
+			&(struct reply){.answer = CORE_ANSWER_FAILED, .outcome = OUTCOME_BUSY, .confirmed = true});
 		return;
 	}
 	*move = (struct move){.used = true,

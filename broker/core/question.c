@@ -250,8 +250,7 @@ void question_run(struct core *core)
 {
 	for (unsigned int i = 0; core->n_questions > 0 && i < LIMIT_QUESTIONS; i++) {
 		struct core_question *question = &core->questions[i].q;
-		struct core_action action = {
-			.type = CORE_DO_ASK, .qube = question->device.qube, .question = question};
+		struct core_action action = {.type = CORE_DO_ASK, .qube = question->device.qube, .question = question};
 
 		if (question->id == 0 || question->shown || must_wait(core, question))
 			continue;

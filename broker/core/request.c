@@ -62,12 +62,9 @@ void request_ended(struct core *core, struct core_device *device, enum core_orig
 enum outcome request_outcome(enum core_answer refusal)
 {
 	static const enum outcome outcomes[CORE_ANSWER_COUNT] = {
-		[CORE_ANSWER_NO_DEVICE] = OUTCOME_UNPLUGGED,
-		[CORE_ANSWER_NO_QUBE] = OUTCOME_QUBE_GONE,
-		[CORE_ANSWER_NO_SOURCE_AGENT] = OUTCOME_NO_AGENT,
-		[CORE_ANSWER_NO_TARGET_AGENT] = OUTCOME_NO_AGENT,
-		[CORE_ANSWER_SUSPENDED] = OUTCOME_SUSPENDED,
-		[CORE_ANSWER_FAILED] = OUTCOME_TIME_LIMIT,
+		[CORE_ANSWER_NO_DEVICE] = OUTCOME_UNPLUGGED,      [CORE_ANSWER_NO_QUBE] = OUTCOME_QUBE_GONE,
+		[CORE_ANSWER_NO_SOURCE_AGENT] = OUTCOME_NO_AGENT, [CORE_ANSWER_NO_TARGET_AGENT] = OUTCOME_NO_AGENT,
+		[CORE_ANSWER_SUSPENDED] = OUTCOME_SUSPENDED,      [CORE_ANSWER_FAILED] = OUTCOME_TIME_LIMIT,
 	};
 
 	return outcomes[refusal] != OUTCOME_OK ? outcomes[refusal] : OUTCOME_STOPPED;
@@ -99,7 +96,7 @@ enum core_answer request_decide(struct core *core, struct wish *wish)
 	memcpy(wish->default_target, decision.default_target, sizeof(wish->default_target));
 	terms->max_time_usec = smaller_limit(terms->max_time_usec, decision.max_time_usec);
 	return decision.verdict == CORE_VERDICT_ALLOW || decision.verdict == CORE_VERDICT_ASK ? CORE_ANSWER_DONE
-											       : CORE_ANSWER_DENIED;
+											      : CORE_ANSWER_DENIED;
 }
 
 enum core_answer request_judge(struct core *core, struct wish *wish)

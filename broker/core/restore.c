@@ -190,14 +190,13 @@ void restore_qube_gone(struct core *core, const struct core_qube *qube)
 {
 	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++) {
 		struct restore *restore = &core->restores[i];
-		bool is_source = restore->r.origin == CORE_ORIGIN_REPLUG &&
-				 same_qube(restore->r.device.ref.qube, qube->ref);
+		bool is_source =
+			restore->r.origin == CORE_ORIGIN_REPLUG && same_qube(restore->r.device.ref.qube, qube->ref);
 
 		if (!restore->r.used || !(is_source || same_qube(restore->target, qube->ref)))
 			continue;
 		if (restore->gone)
-			fail(core, restore, is_source ? CORE_ANSWER_NO_DEVICE : CORE_ANSWER_NO_QUBE,
-			     OUTCOME_QUBE_GONE);
+			fail(core, restore, is_source ? CORE_ANSWER_NO_DEVICE : CORE_ANSWER_NO_QUBE, OUTCOME_QUBE_GONE);
 		else
 			release(core, restore);
 	}
@@ -232,8 +231,8 @@ static struct core_device *find_device(struct core *core, const struct restore *
 {
 	struct core_qube *source = find_source(core, restore);
 
-	if (!source || (restore->r.origin == CORE_ORIGIN_REPLUG &&
-			inventory_record_by_ref(core, restore->r.device.ref)))
+	if (!source ||
+	    (restore->r.origin == CORE_ORIGIN_REPLUG && inventory_record_by_ref(core, restore->r.device.ref)))
 		return NULL;
 	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
 		struct core_device *device = &source->devices[i];
@@ -261,7 +260,6 @@ static void try_again(struct core *core, struct restore *restore, struct core_de
 	restore->trying = true;
 	restore->tried = device->ref;
 	restore->r.n_tries++;
-	core->n_starts++;
 	answer = request_start(core, &wish);
 	if (answer == CORE_ANSWER_DONE)
 		return; /* and restore_ended() may have been called already */
@@ -281,7 +279,7 @@ static void run(struct core *core, struct restore *restore)
 	if (restore->r.retry_usec != 0 && restore->r.retry_usec <= core->now_usec)
 		restore->r.retry_usec = 0;
 	if (restore->trying || !restore->gone || restore->r.deadline_usec == 0 || restore->r.retry_usec != 0 ||
-	    core->n_starts >= LIMIT_STARTS)
+	    core->n_auditing >= LIMIT_STARTS)
 		return;
 	device = find_device(core, restore);
 	if (device)
@@ -352,9 +350,8 @@ int restore_suspend(struct core *core, const struct core_event *event)
 static void answer_sleepers(struct core *core, enum core_answer answer)
 {
 	while (core->n_sleepers > 0)
-		request_answer(
-			core, NULL, core->sleepers[--core->n_sleepers],
-			&(struct reply){.answer = answer, .confirmed = answer == CORE_ANSWER_DONE});
+		request_answer(core, NULL, core->sleepers[--core->n_sleepers],
+			       &(struct reply){.answer = answer, .confirmed = answer == CORE_ANSWER_DONE});
 }
 
 /* Answers who waits for the sleep once nothing is on its way any more; each such state has a deadline. */

@@ -66,6 +66,13 @@ static void emit(void *userdata, const struct core_action *action)
 		f->todo[f->n_todo++] = *action;
 }
 
+static void allow(void *userdata _unused_, const struct core_device *device _unused_,
+		  const struct core_qube *source _unused_, const struct core_qube *target _unused_,
+		  struct core_decision *ret_decision)
+{
+	ret_decision->verdict = CORE_VERDICT_ALLOW;
+}
+
 static int handle(struct fixture *f, struct core_event event)
 {
 	event.now_usec = f->now_usec;
@@ -166,7 +173,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(f->directory));
 	(void)snprintf(f->path, sizeof(f->path), "%s/run/admin.sock", f->directory);
 	assert_true(sd_event_new(&f->event) >= 0);
-	f->core = core_new(1, emit, f);
+	f->core = core_new(1, &(struct core_hooks){.emit = emit, .decide = allow}, f);
 	assert_int_equal(admin_new(f->event, f->path, NULL, f->core, &hooks, f, &f->admin), 0);
 	f->work = add_qube(f, "work", 2, WIRE_ROLE_IMPORT);
 	f->sys_usb2 = add_qube(f, "sys-usb2", 4, WIRE_ROLE_EXPORT);

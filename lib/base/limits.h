@@ -24,7 +24,7 @@
 #define LIMIT_MEMORIES 256u       /* sessions of a former life of the broker */
 #define LIMIT_MOVES 64u           /* under way at once */
 #define LIMIT_SLEEPERS 8u         /* who wait at once for everything to be quiet before a sleep */
-#define LIMIT_STARTS 16u          /* attaches that one event starts by itself; the rest follows at once */
+#define LIMIT_STARTS 16u          /* attaches of the broker's own that wait for their audit record at once */
 #define LIMIT_AUTO_TRIES 6u       /* of one device, after one cause */
 #define LIMIT_DENIED_PATTERNS 64u /* in one qube's deny list */
 

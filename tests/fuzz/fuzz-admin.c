@@ -22,7 +22,7 @@ static void ignore(void *userdata, const struct core_action *action)
 
 static struct core *make_core(void)
 {
-	struct core *core = core_new(1, ignore, NULL);
+	struct core *core = core_new(1, &(struct core_hooks){.emit = ignore}, NULL);
 	struct core_event event = {.type = CORE_QUBE_STARTED, .qube_started = {.domid = 1, .name = "a"}};
 	struct core_qube_ref ref;
 
