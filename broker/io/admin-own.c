@@ -154,12 +154,21 @@ static enum admin_verdict call_ask_listen(struct admin_job *job _unused_)
 	return ADMIN_LISTEN_ASKS;
 }
 
-/* Argument: the question's number. Payload: "deny", or "allow TARGET". */
+static bool is_offered(const struct core_question *question, const char *target)
+{
+	for (unsigned int i = 0; i < question->n_offered; i++)
+		if (strcmp(question->offered[i], target) == 0)
+			return true;
+	return false;
+}
+
+/* Argument: the question's number. Payload: "deny", or "allow TARGET". The core takes a wrong target for a no. */
 static enum admin_verdict call_ask_answer(struct admin_job *job)
 {
 	static const char allow[] = "allow ";
 	struct admin_span untrusted_payload = job->request->payload;
 	struct core_event event = {.type = CORE_ANSWERED};
+	const struct core_question *question;
 	char text[24];
 	int r;
 
@@ -178,6 +187,9 @@ static enum admin_verdict call_ask_answer(struct admin_job *job)
 			      !text_is_qube_name(event.answered.target)
 		    : !admin_span_is(untrusted_payload, "deny"))
 		return admin_refuse(job, "QubesValueError", "an answer is deny, or allow and the name of a qube");
+	question = core_find_question(job->core, event.answered.question);
+	if (question && event.answered.allow && !is_offered(question, event.answered.target))
+		return admin_refuse(job, "QubesValueError", "that qube is not one of those in question");
 	r = admin_change(job, &event);
 	if (r > 0)
 		return admin_refuse(job, "QubesException", "this question is not open any more");

@@ -69,7 +69,7 @@ static void test_policy(void **unused _unused_)
 			"0broken, so everything is denied: 50-test.policy:2: ");
 	assert_int_equal(count_audit("\"policy-broken\""), 1);
 
-	set_policy("");
+	set_policy("# nothing\n");
 	assert_text_has(attach("work"), "denied by no rule");
 	set_policy("usb * sys-usb work allow\n");
 	assert_done(attach("work"));
