@@ -10,7 +10,7 @@
 
 /*
  * {a} "attaching D to Q", {d} device, {b} its backend, {q} the target, {u} who uses it, {f} from where it was to move,
- * {w} the outcome's sentence, {r} the rule
+ * {h} who was said to have it, {w} the outcome's sentence, {r} the rule
  */
 static const struct {
 	const char *type, *text;
@@ -32,15 +32,14 @@ static const struct {
 					 "no device agent runs in {b}: install and start device-agent there"},
 	[CORE_ANSWER_NO_TARGET_AGENT] = {"QubesException", "no device agent that takes USB devices runs in {q}: "
 							   "install and start device-agent there"},
-	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {q}"},
+	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {h}"},
 	[CORE_ANSWER_DENIED] = {"QubesException", "denied by {r}; why: qvm-device policy explain {q} {d}"},
 	[CORE_ANSWER_ASKING] = {"QubesException",
 				"a question about {d} is open: answer it first (qvm-device watch --answer)"},
-	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: somebody was asked (rule {r}), and said no"},
-	[CORE_ANSWER_NOBODY] = {"QubesException", "{a} needs a yes (rule {r}), and nobody is there to be asked: run "
+	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: somebody was asked, and said no"},
+	[CORE_ANSWER_NOBODY] = {"QubesException", "{a} needs a yes, and nobody is there to be asked: run "
 						  "qvm-device watch --answer, and try again"},
-	[CORE_ANSWER_NO_REPLY] = {"QubesException",
-				  "{a} needs a yes (rule {r}), and nobody said it in time: try again"},
+	[CORE_ANSWER_NO_REPLY] = {"QubesException", "{a} needs a yes, and nobody said it in time: try again"},
 	[CORE_ANSWER_SUSPENDED] = {"QubesException", "the machine is going to sleep: try again when it is awake (or "
 						     "qvm-device resume)"},
 	[CORE_ANSWER_ADOPTING] = {"QubesException",
@@ -92,6 +91,7 @@ static const char *answer_word(char letter, const struct admin_subject *subject,
 		{'q', subject->target},
 		{'u', action->device ? action->device->target_name : "another qube"},
 		{'f', subject->from},
+		{'h', subject->type == CORE_MOVE ? subject->from : subject->target},
 		{'w', outcome_text(action->outcome)},
 		{'r', action->rule ? action->rule : "the policy"},
 	};
