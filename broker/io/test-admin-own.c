@@ -278,7 +278,9 @@ static void test_policy(void **state)
 		    "nearly a.policy:1, but for its TARGET: usb * sys-usb vault allow\n")},
 		{BYTES("device.policy.Explain+" STICK_ARG FROM "vault\0"),
 		 OK("allow by a.policy:1\n  usb * sys-usb vault allow\n")},
-		{BYTES("device.policy.Explain+sys-usb2+1-2+_" FROM "not-there\0"), OK("deny by no rule\n")},
+		{BYTES("device.policy.Explain+sys-usb2+1-2+_" FROM "not-there\0"),
+		 OK("deny by no rule\nnearly a.policy:2, but for its SOURCE: usb * sys-usb @anyvm ask max-time=2h\n"
+		    "nearly a.policy:3, but for its SOURCE: usb * sys-usb @anyvm deny\n")},
 		{BYTES("device.policy.Explain+sys-usb+9-9+_" FROM "work\0"), REFUSED("UnrecognizedDevice", NO_SUCH)},
 		{BYTES("device.policy.Explain+" FROM "work\0"),
 		 REFUSED("QubesValueError", "this call needs an argument")},
