@@ -335,23 +335,6 @@ static void read_set(const char *directory, uid_t owner, int inotify, int *watch
 	ret_outcome->passing = ret_outcome->passing || r < 0;
 }
 
-int policy_files_read(const char *directory, uid_t owner, struct policy **ret_policy, struct policy_error *ret_error)
-{
-	_cleanup_close_ int inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	struct outcome outcome;
-	int watch = -1;
-
-	if (inotify < 0)
-		return -errno;
-	read_set(directory, owner, inotify, &watch, &outcome);
-	if (!outcome.policy) {
-		*ret_error = outcome.error;
-		return POLICY_BROKEN;
-	}
-	*ret_policy = outcome.policy;
-	return 0;
-}
-
 /* ---- following ---- */
 
 struct policy_files {

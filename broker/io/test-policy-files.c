@@ -105,15 +105,19 @@ static int exchange(const char *a, const char *b)
 static const char *read_it(const char *directory)
 {
 	static char text[POLICY_ERROR_TEXT_MAX];
-	struct policy_error error = {0};
-	struct policy *policy = NULL;
-	int r = policy_files_read(directory, geteuid(), &policy, &error);
+	static const struct policy_files_hooks hooks;
+	struct policy_files *files = NULL;
+	sd_event *event = NULL;
+	const char *error;
 
-	assert_true(r == 0 || r == POLICY_BROKEN);
-	assert_int_equal(r == 0, policy != NULL);
-	policy_error_text(&error, text);
-	policy_free(policy);
-	return r == 0 ? "good" : text;
+	assert_int_equal(sd_event_new(&event), 0);
+	assert_int_equal(policy_files_new(event, directory, geteuid(), &hooks, NULL, &files), 0);
+	error = policy_files_error(files);
+	assert_int_equal(policy_files_current(files) == NULL, error != NULL);
+	(void)snprintf(text, sizeof(text), "%s", error ? error : "good");
+	policy_files_free(files);
+	sd_event_unref(event);
+	return text;
 }
 
 static void expect(const char *directory, const char *part)

@@ -414,7 +414,7 @@ static int read_set(struct parser *parser)
 	}
 	parser->file = "";
 	parser->line = 0;
-	return any ? 0 : FAIL(parser, "there is no file *.policy in the directory: install the default policy");
+	return any ? 0 : FAIL(parser, "no file *.policy is in the directory; install the default policy");
 }
 
 /* ---- the whole ---- */
