@@ -202,6 +202,11 @@ static int read_names(struct reading *reading, const char *directory)
 	return r;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct policy_file *)a)->name, ((const struct policy_file *)b)->name);
+}
+
 static bool is_of_the_set(const char *name)
 {
 	const char *suffix = strrchr(name, '.');
@@ -248,6 +253,7 @@ static int read_texts(struct reading *reading, const char *directory)
 
 	if (r == 0)
 		r = read_names(reading, directory);
+	qsort(reading->files, reading->n_files, sizeof(reading->files[0]), by_name);
 	/* the set first: nothing else can use up its room */
 	for (int others = 0; r == 0 && others < 2; others++)
 		for (size_t i = 0; r == 0 && i < reading->n_files; i++)
@@ -327,23 +333,6 @@ static void read_set(const char *directory, uid_t owner, int inotify, int *watch
 	else if (r < 0)
 		fail(&ret_outcome->error, "out of memory: the policy is read again in a moment");
 	ret_outcome->passing = ret_outcome->passing || r < 0;
-}
-
-int policy_files_read(const char *directory, uid_t owner, struct policy **ret_policy, struct policy_error *ret_error)
-{
-	_cleanup_close_ int inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	struct outcome outcome;
-	int watch = -1;
-
-	if (inotify < 0)
-		return -errno;
-	read_set(directory, owner, inotify, &watch, &outcome);
-	if (!outcome.policy) {
-		*ret_error = outcome.error;
-		return POLICY_BROKEN;
-	}
-	*ret_policy = outcome.policy;
-	return 0;
 }
 
 /* ---- following ---- */

@@ -18,12 +18,6 @@
 
 #define POLICY_DIRECTORY "/etc/device-broker/policy.d"
 
-/*
- * Reads the directory once. It and its files must belong to root or `owner`, and be writable by nobody else; files
- * must be regular ones. 0; POLICY_BROKEN: *ret_error says why; a negative errno (no inotify).
- */
-int policy_files_read(const char *directory, uid_t owner, struct policy **ret_policy, struct policy_error *ret_error);
-
 struct policy_files;
 
 /* changed(): after every reload, good or broken; what policy_files_current() gave before is gone. */
@@ -32,8 +26,9 @@ struct policy_files_hooks {
 };
 
 /*
- * Reads the directory and follows it from now on. A broken set is not an error here. The path is kept as a copy. 0 or a
- * negative errno of our own side (out of memory, no inotify).
+ * Reads the directory and follows it from now on. It and its files must belong to root or `owner`, and be writable by
+ * nobody else; files must be regular ones. A broken set is not an error here: it is logged. The path is kept as a copy.
+ * 0 or a negative errno of our own side (out of memory, no inotify).
  */
 int policy_files_new(sd_event *event, const char *directory, uid_t owner, const struct policy_files_hooks *hooks,
 		     void *userdata, struct policy_files **ret_files);

@@ -414,7 +414,7 @@ static int read_set(struct parser *parser)
 	}
 	parser->file = "";
 	parser->line = 0;
-	return any ? 0 : FAIL(parser, "there is no file *.policy in the directory: install the default policy");
+	return any ? 0 : FAIL(parser, "no file *.policy is in the directory; install the default policy");
 }
 
 /* ---- the whole ---- */
@@ -477,7 +477,8 @@ static void count_needs(const struct parser *parser, struct policy_needs *needs)
 {
 	needs->n_files = parser->n_sources;
 	for (size_t i = 0; i < parser->n_sources; i++) {
-		const char *at = parser->sources[i].file->text, *end = at + parser->sources[i].file->len;
+		const struct policy_file *file = parser->sources[i].file;
+		const char *at = file->text, *end = file->len > 0 ? at + file->len : at; /* the text may be NULL then */
 
 		while (at < end) {
 			const char *newline = memchr(at, '\n', (size_t)(end - at));
