@@ -53,8 +53,11 @@ int fdatasync(int fd)
 
 static int begin(void **state _unused_)
 {
-	(void)strcpy(scene.path, "/tmp/test-audit-XXXXXX");
-	assert_non_null(mkdtemp(scene.path));
+	(void)strcpy(scene.path, "/dev/shm/test-audit-XXXXXX"); /* where a sync takes no time */
+	if (!mkdtemp(scene.path))
+		(void)strcpy(scene.path, "/tmp/test-audit-XXXXXX");
+	if (strncmp(scene.path, "/tmp", 4) == 0)
+		assert_non_null(mkdtemp(scene.path));
 	scene.dir = open(scene.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(scene.dir >= 0);
 	scene.syncs_until_failure = -1;
@@ -316,12 +319,24 @@ static void test_chain(void **state _unused_)
 	assert_log(3);
 }
 
-static int sum_files(void *userdata, int state_dir _unused_, const char *name, uint64_t first_seq)
+static int count_file(void *userdata, int state_dir _unused_, const char *name _unused_, uint64_t first_seq _unused_)
+{
+	(*(unsigned int *)userdata)++;
+	return 0;
+}
+
+static unsigned int n_closed(void)
+{
+	unsigned int n = 0;
+
+	assert_int_equal(audit_files_scan(scene.dir, count_file, &n), 0);
+	return n;
+}
+
+static int check_closed(void *userdata _unused_, int state_dir _unused_, const char *name, uint64_t first_seq)
 {
 	char text[SMALL_FILE + 1], expected[32];
-	unsigned int *n = userdata;
 
-	(*n)++;
 	assert_in_range(read_file(name, text, sizeof(text)), SMALL_FILE / 2, SMALL_FILE);
 	(void)snprintf(expected, sizeof(expected), ",\"seq\":%d,", (int)first_seq);
 	assert_true(strstr(text, expected) && strstr(text, expected) < strchr(text, '\n'));
@@ -331,7 +346,6 @@ static int sum_files(void *userdata, int state_dir _unused_, const char *name, u
 static void test_rotation(void **state _unused_)
 {
 	struct audit *audit = open_audit(SMALL_FILE);
-	unsigned int n_files = 0;
 
 	for (unsigned int i = 1; i <= 100; i++) {
 		assert_int_equal(audit_write(audit, &plain, i % 3 == 0), 0);
@@ -343,8 +357,8 @@ static void test_rotation(void **state _unused_)
 		assert_log(i);
 	}
 	audit_free(audit);
-	assert_int_equal(audit_files_scan(scene.dir, sum_files, &n_files), 0);
-	assert_in_range(n_files, 15, 30);
+	assert_int_equal(audit_files_scan(scene.dir, check_closed, NULL), 0);
+	assert_in_range(n_closed(), 15, 30);
 	assert_in_range(size_of(AUDIT_LOG_NAME), 1, SMALL_FILE);
 }
 
@@ -614,6 +628,39 @@ static void test_no_file(void **state _unused_)
 	assert_log(3);
 }
 
+/* The next file cannot be opened: it is tried again, and what is found then must be what was left. */
+static void test_no_next_file(void **state _unused_)
+{
+	for (int tampered = 0; tampered <= 1; tampered++) {
+		struct rlimit before, tight;
+		struct audit *audit;
+		int r = 0, next;
+
+		(void)begin(NULL);
+		audit = open_audit(SMALL_FILE);
+		next = dup(scene.dir);
+		assert_int_equal(close(next), 0);
+		assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+		tight = before;
+		tight.rlim_cur = (rlim_t)next;
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+		for (unsigned int i = 0; i < 10 && r == 0; i++)
+			r = audit_write(audit, &plain, true);
+		assert_int_equal(r, -EMFILE);
+		assert_int_equal(audit_state(audit), AUDIT_WRITE_FAILING);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		assert_int_equal(n_closed(), 1);
+		if (tampered)
+			assert_int_equal(unlinkat(scene.dir, "audit-00000000000000000001.log", 0), 0);
+		assert_int_equal(audit_write(audit, &plain, true), tampered ? -ESTALE : 0);
+		assert_int_equal(audit_state(audit), tampered ? AUDIT_UNTRUSTED : AUDIT_HEALTHY);
+		if (!tampered)
+			assert_log(audit_end(audit).seq);
+		audit_free(audit);
+		(void)end(NULL);
+	}
+}
+
 /* The Nth sync of opening, writing and rotating fails, once: no durable record from then on, although syncs work again. */
 static void test_sync_fails(void **state _unused_)
 {
@@ -621,7 +668,7 @@ static void test_sync_fails(void **state _unused_)
 
 	for (int n = 0;; n++) {
 		struct audit *audit;
-		unsigned int n_good = 0;
+		unsigned int n_good = 0, n_files = 0;
 		bool bad = false;
 
 		(void)begin(NULL);
@@ -630,12 +677,16 @@ static void test_sync_fails(void **state _unused_)
 		scene.syncs_until_failure = n;
 		audit = open_audit(SMALL_FILE);
 		for (unsigned int i = 0; i < 20; i++) {
-			bool durable = i % 2 == 0;
+			bool durable = i % 3 != 0;
 			int r = audit_write(audit, &plain, durable);
 
-			bad = bad || scene.syncs_until_failure < 0;
+			if (!bad && scene.syncs_until_failure < 0)
+				n_files = n_closed();
+			bad = scene.syncs_until_failure < 0;
 			if (bad)
 				assert_int_equal(r, durable ? -ENOTRECOVERABLE : 0);
+			if (bad)
+				assert_int_equal(n_closed(), n_files); /* a rotation would need syncs */
 			assert_int_equal(audit_state(audit), bad ? AUDIT_SYNC_FAILED : AUDIT_HEALTHY);
 			n_good += r == 0;
 		}
@@ -821,6 +872,7 @@ int main(void)
 		cmocka_unit_test(test_starts),
 		SCENE(test_no_room),
 		SCENE(test_no_file),
+		cmocka_unit_test(test_no_next_file),
 		cmocka_unit_test(test_sync_fails),
 		SCENE(test_syncs_are_counted),
 		cmocka_unit_test(test_taken_away),
