@@ -244,19 +244,37 @@ static bool is_printable(const char *bytes, size_t len)
 	return !bad;
 }
 
+/* Takes the head of a line, up to its event. */
+static int take_head(const char **at, const char *end, uint64_t *ret_seq)
+{
+	char time[48], digits[24];
+
+	if (!take(at, end, line_start) || !take_span(at, end, "0123456789-:.TZ", time, sizeof(time)) ||
+	    !take(at, end, line_seq) || !take_span(at, end, "0123456789", digits, sizeof(digits)) ||
+	    !take(at, end, line_event))
+		return -EBADMSG;
+	if (text_to_u64(digits, INT64_MAX - 1, ret_seq) < 0 || *ret_seq == 0)
+		return -EBADMSG;
+	return 0;
+}
+
+int audit_line_seq(const char *line, size_t len, uint64_t *ret_seq)
+{
+	uint64_t seq;
+	int r = take_head(&line, line + len, &seq);
+
+	if (r == 0)
+		*ret_seq = seq;
+	return r;
+}
+
 int audit_line_parse(const char *line, size_t len, struct audit_link *ret_link)
 {
 	const char *at = line, *end = line + len, *tail;
-	char time[48], digits[24], hex[2 * DIGEST_SIZE + 1];
+	char hex[2 * DIGEST_SIZE + 1];
 	struct audit_link link;
 
-	if (len >= LIMIT_AUDIT_LINE || !is_printable(line, len))
-		return -EBADMSG;
-	if (!take(&at, end, line_start) || !take_span(&at, end, "0123456789-:.TZ", time, sizeof(time)) ||
-	    !take(&at, end, line_seq) || !take_span(&at, end, "0123456789", digits, sizeof(digits)) ||
-	    !take(&at, end, line_event))
-		return -EBADMSG;
-	if (text_to_u64(digits, INT64_MAX - 1, &link.seq) < 0 || link.seq == 0)
+	if (len >= LIMIT_AUDIT_LINE || !is_printable(line, len) || take_head(&at, end, &link.seq) < 0)
 		return -EBADMSG;
 	tail = end - (strlen(line_prev) + 2 * (size_t)DIGEST_SIZE + strlen(line_end));
 	if (tail < at || !take(&tail, end, line_prev))

@@ -33,6 +33,9 @@ int audit_line_make(const struct audit_record *record, const struct audit_link *
 /* Reads the link out of a line without its newline. 0, or -EBADMSG: not shaped as above (it may still be no JSON). */
 int audit_line_parse(const char *line, size_t len, struct audit_link *ret_link);
 
+/* Reads only the number, from the line's head: quick, and says nothing about the rest. 0 or -EBADMSG. */
+int audit_line_seq(const char *line, size_t len, uint64_t *ret_seq);
+
 /* Is it JSON, from its first byte to its last? Costs ten times what audit_line_parse() does. */
 bool audit_line_is_json(const char *line, size_t len);
 

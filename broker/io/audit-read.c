@@ -119,7 +119,7 @@ static int check_line(struct audit_check *check)
 		       : memcmp(link.prev, check->last.digest, DIGEST_SIZE) != 0)
 		return judge_chain(check, &place);
 	else if (is_other_end(check, &place))
-		blame(check, AUDIT_FAULT_END, &place, place.seq);
+		blame(check, AUDIT_FAULT_END, &place, 0);
 	if (check->done)
 		return 0;
 	report->n_records++;
@@ -273,11 +273,11 @@ int audit_read(int state_dir, uint64_t after_seq, char *ret_lines, size_t size, 
 	for (; r == 0; r = audit_walk_next(&walk)) {
 		struct audit_link link;
 
+		if (audit_line_seq(walk.line, walk.len, &link.seq) == 0 && link.seq <= seq)
+			continue;
 		r = audit_line_parse(walk.line, walk.len, &link);
 		if (r < 0 || walk.len + 1 > size - len)
 			break;
-		if (link.seq <= seq)
-			continue;
 		memcpy(ret_lines + len, walk.line, walk.len);
 		ret_lines[len + walk.len] = '\n';
 		len += walk.len + 1;

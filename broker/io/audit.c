@@ -444,14 +444,12 @@ static int rotate(struct audit *audit, size_t len)
 }
 
 /* audit.log is open, and ours. */
-static int ready(struct audit *audit, bool durable)
+static int ready(struct audit *audit)
 {
 	int r;
 
 	if (audit->untrusted)
 		return -ESTALE;
-	if (durable && audit->sync_failed)
-		return -ENOTRECOVERABLE;
 	r = audit->fd < 0 ? try_open(audit) : 0;
 	return r == 0 ? check_file(audit) : r;
 }
@@ -461,7 +459,7 @@ static int append(struct audit *audit, const struct audit_record *record, uint64
 	struct audit_link link;
 	char line[LIMIT_AUDIT_LINE];
 	size_t len;
-	int r = ready(audit, durable);
+	int r = ready(audit);
 
 	if (r < 0)
 		return r;

@@ -2,15 +2,18 @@
 /*
  * The audit log as a program of its own, for test-audit-faults.py: it is killed, and its system calls are made to fail.
  *
- *     audit-driver DIR write N FILE-BYTES KIND RESULTS   opens the log and writes N records of KIND ("durable", "note",
- *                                                        "mixed": every second durable); the 32-bit word i of RESULTS
- *                                                        becomes 1 when record i is begun, 2 - r when it returned r
- *     audit-driver DIR verify                            prints the report's sentence; ends with 1 when there is a fault
- *     audit-driver DIR read                              prints the whole log, page by page
- *     audit-driver DIR bench N SYNCED                    writes N records, then SYNCED durable ones, verifies, reads; prints times
+ *     audit-driver DIR write N FILE-BYTES KIND FIRST RESULTS
+ *         opens the log and writes N records of KIND ("durable", "note", "mixed": every second durable) with the sessions
+ *         FIRST, FIRST + 1...; the 32-bit word i of RESULTS becomes 1 when record i is begun, 2 - r when it returned r
+ *     audit-driver DIR verify
+ *         prints the report's sentence; ends with 1 when there is a fault
+ *     audit-driver DIR read
+ *         prints the whole log, page by page
+ *     audit-driver DIR bench N SYNCED
+ *         writes N records, then SYNCED durable ones, verifies, reads, and prints times
  *
- * Record i has the session i + 1. RESULTS is mapped, so that it takes no system call and outlives a SIGKILL. getppid(),
- * which nothing else calls, marks in a trace where the log begins.
+ * RESULTS is mapped, so that it takes no system call and outlives a SIGKILL. getppid(), which nothing else calls, marks in
+ * a trace where the log begins.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +38,7 @@ static const struct core_device device = {.vendor = 0x0781,
 					  .port = "1-2",
 					  .serial = "AB12"};
 
-static struct audit_record record_of(uint64_t i)
+static struct audit_record record_of(uint64_t session)
 {
 	return (struct audit_record){.event = "attach-request",
 				     .caller = 1000,
@@ -45,7 +48,7 @@ static struct audit_record record_of(uint64_t i)
 				     .device = &device,
 				     .qube = &source,
 				     .target = "work",
-				     .session = i + 1,
+				     .session = session,
 				     .outcome = "done"};
 }
 
@@ -54,7 +57,7 @@ static bool is_durable(const char *kind, uint64_t i)
 	return strcmp(kind, "durable") == 0 || (strcmp(kind, "mixed") == 0 && i % 2 == 1);
 }
 
-static int write_records(int dir, uint64_t n, const struct audit_options *options, const char *kind,
+static int write_records(int dir, uint64_t n, uint64_t first, const struct audit_options *options, const char *kind,
 			 volatile int32_t *results)
 {
 	struct audit *audit;
@@ -65,7 +68,7 @@ static int write_records(int dir, uint64_t n, const struct audit_options *option
 	if (r < 0)
 		return r;
 	for (uint64_t i = 0; i < n; i++) {
-		struct audit_record record = record_of(i);
+		struct audit_record record = record_of(first + i);
 
 		results[i] = 1;
 		results[i] = 2 - audit_write(audit, &record, is_durable(kind, i));
@@ -115,7 +118,7 @@ static int bench_write(struct audit *audit, uint64_t n, bool durable)
 	double since = now_sec();
 
 	for (uint64_t i = 0; i < n; i++) {
-		struct audit_record record = record_of(i);
+		struct audit_record record = record_of(i + 1);
 		int r = audit_write(audit, &record, durable);
 
 		if (r < 0)
@@ -177,12 +180,12 @@ int main(int argc, char **argv)
 
 	log_set_name("audit-driver");
 	(void)signal(SIGXFSZ, SIG_IGN);
-	if (dir >= 0 && strcmp(verb, "write") == 0 && argc == 7) {
+	if (dir >= 0 && strcmp(verb, "write") == 0 && argc == 8) {
 		struct audit_options options = {.file_bytes = strtoull(argv[4], NULL, 10),
 						.journal_socket = "/nonexistent/journal"};
-		volatile int32_t *results = map_results(argv[6], n);
+		volatile int32_t *results = map_results(argv[7], n);
 
-		r = results ? write_records(dir, n, &options, argv[5], results) : -errno;
+		r = results ? write_records(dir, n, strtoull(argv[6], NULL, 10), &options, argv[5], results) : -errno;
 	} else if (dir >= 0 && strcmp(verb, "verify") == 0) {
 		r = verify(dir);
 	} else if (dir >= 0 && strcmp(verb, "read") == 0) {
