@@ -377,6 +377,7 @@ static void test_bad_ends(void **state)
 		{"00005", 5, false},
 		{"00009 31 0", 10, false},
 		{"x", 1, false},
+		{"99999 31 0123", 13, false},
 		{"00099 \xe9", 7, false},
 		{"000 9", 5, false},
 	};
@@ -683,11 +684,21 @@ static void test_recovery(void **state)
 			assert_int_equal(unlinkat(f->dir, "state.damaged-1", 0), 0);
 			start(f);
 			assert_null(store_fault(f->store));
-			if (i < n - 2)
+			if (i < n - 2 || (i == n - 1 && at_end))
 				assert_value(f, STORE_LABEL, "last", "*\xc3\xa9");
 			f->store = store_free(f->store);
 		}
 	}
+	/* a recovery that was stopped after the old file had got its second name */
+	assert_int_equal(linkat(f->dir, FILE_NAME, f->dir, "state.damaged-1", 0), 0);
+	start(f);
+	assert_fault(f, "state.journal: the file has a second name; stop");
+	assert_int_equal(store_recover(f->dir, NULL, &n_kept, &n_lost), 0);
+	assert_int_equal(n_lost, 0);
+	assert_int_equal(n_kept, 20);
+	start(f);
+	assert_null(store_fault(f->store));
+	f->store = store_free(f->store);
 	assert_int_equal(unlinkat(f->dir, FILE_NAME, 0), 0);
 	assert_int_equal(store_recover(f->dir, NULL, &n_kept, &n_lost), -ENOENT);
 	make_link(f);

@@ -8,8 +8,12 @@
  *   store-driver DIR recover    "recovered RESULT KEPT LOST"
  *   store-driver DIR many N     that many puts to 1000 changing assignments: "longest BYTES", "start SECONDS"
  *
- * Answers are written with pwrite, which the store does not use, so that it can be told apart. With FAIL_MALLOC=N the
- * Nth allocation of the store fails, with FAIL_MALLOC=N+ all from there on.
+ * Answers are written with pwrite, which the store does not use, so that it can be told apart. In the environment:
+ *
+ *   FAIL_MALLOC=N  FAIL_MALLOC=N+    the Nth allocation of the store fails; all from there on
+ *   HALF_WRITE=N                     its Nth write writes half and then fails for want of space
+ *   HALF_WRITE=N-                    ... and cannot be taken back at once: the next ftruncate fails
+ *   HALF_WRITE=N.                    ... and there it dies
  */
 #include "lib/base/base.h"
 #include "lib/base/limits.h"
@@ -33,13 +37,21 @@ static struct {
 	unsigned int fail_from, fail_to, n; /* counted from 1; fail_from 0: never */
 	bool counting;                      /* only the store's own */
 } memory;
+static struct {
+	unsigned int fail_at, n; /* as above */
+	char then;               /* what HALF_WRITE ends in */
+} writes;
 static off_t answered;
 
-/* The linker puts these in the place of malloc and calloc, see the Makefile. */
+/* The linker puts the second of each pair in the place of the function itself, see the Makefile. */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
+ssize_t __real_write(int fd, const void *bytes, size_t len);
+ssize_t __wrap_write(int fd, const void *bytes, size_t len);
+int __real_ftruncate(int fd, off_t size);
+int __wrap_ftruncate(int fd, off_t size);
 
 static bool memory_fails(void)
 {
@@ -59,14 +71,40 @@ void *__wrap_calloc(size_t n, size_t size)
 	return memory_fails() ? NULL : __real_calloc(n, size);
 }
 
-static void read_fail_malloc(void)
+ssize_t __wrap_write(int fd, const void *bytes, size_t len)
+{
+	if (fd == STDERR_FILENO || ++writes.n != writes.fail_at)
+		return __real_write(fd, bytes, len);
+	if (__real_write(fd, bytes, len / 2) < 0)
+		exit(3);
+	if (writes.then == '.')
+		(void)raise(SIGKILL);
+	errno = ENOSPC;
+	return -1;
+}
+
+int __wrap_ftruncate(int fd, off_t size)
+{
+	if (TAKE(writes.then, '\0') != '-')
+		return __real_ftruncate(fd, size);
+	errno = EIO;
+	return -1;
+}
+
+static void read_environment(void)
 {
 	const char *text = getenv("FAIL_MALLOC");
+	char *end;
 
-	if (!text)
-		return;
-	memory.fail_from = (unsigned int)strtoul(text, NULL, 10);
-	memory.fail_to = strchr(text, '+') ? UINT32_MAX : memory.fail_from;
+	if (text) {
+		memory.fail_from = (unsigned int)strtoul(text, &end, 10);
+		memory.fail_to = *end == '+' ? UINT32_MAX : memory.fail_from;
+	}
+	text = getenv("HALF_WRITE");
+	if (text) {
+		writes.fail_at = (unsigned int)strtoul(text, &end, 10);
+		writes.then = *end;
+	}
 }
 
 static void _printf_(1, 2) answer(const char *format, ...)
@@ -205,7 +243,7 @@ int main(int argc, char **argv)
 	if (dir < 0)
 		return 2;
 	(void)signal(SIGXFSZ, SIG_IGN);
-	read_fail_malloc();
+	read_environment();
 	if (strcmp(argv[2], "run") == 0)
 		return run(dir);
 	if (strcmp(argv[2], "check") == 0)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The broker's store under crashes, power losses and failures, driven by store-driver. Prints TAP.
 
-Each run starts from the same directory, is disturbed in one place, and is judged by what a fresh start then finds: every
-acknowledged change, of the others each whole or not at all, and no fault. Hostile cases: ST01, ST02, ST07, ST19.
+Each run starts from the same directory, is disturbed in one place, and is judged by what a fresh start then finds:
+every acknowledged change, of the others each whole or not at all, and no fault. Hostile cases: ST01, ST02, ST07, ST19.
 Needs BIN (where the programs are) and strace.
 """
 import collections
@@ -23,8 +23,8 @@ DRIVER = pathlib.Path(os.environ.get("BIN", "build/gcc/bin")).resolve() / "store
 # a leak checker cannot work in a process that is traced
 ENVIRONMENT = dict(os.environ, ASAN_OPTIONS="detect_leaks=0:exitcode=99")
 LARGE = "\N{POUND SIGN}" * 500  # 3000 bytes in the journal: some twenty of them make it long enough to be compacted
-FIRST = [("put", 0, f"a{i}", f"first {i}") for i in range(4)] + [("put", 3, "session", "s1"), ("put", 1, "q", '["u08****"]')]
-CHANGES = [("put", 0, "a1", "changed"), ("remove", 0, "a0", ""), ("remove", 2, "nothing", ""), ("put", 0, "a1", "changed"),
+FIRST = [*[("put", 0, f"a{i}", f"first {i}") for i in range(4)], ("put", 3, "session", "s1"), ("put", 1, "q", "denied")]
+CHANGES = [("put", 0, "a1", "new"), ("remove", 0, "a0", ""), ("remove", 2, "nothing", ""), ("put", 0, "a1", "new"),
            *[("put", 2, f"l{i % 3}", f"{i} {LARGE}") for i in range(27)],
            ("remove", 3, "session", ""), ("put", 3, "session", "s2"), ("remove", 2, "l1", ""), ("put", 0, "a0", "again")]
 TORN = b"00077 7 0123"  # how a write ends that power was lost in
@@ -153,6 +153,10 @@ def judge_run(places, template, what, strace, environment=None):
     failed = [i for i, result in enumerate(results) if result < 0]
     if what.startswith("fdatasync") and failed and max(results[failed[0]:]) >= 0:
         wrong = wrong or "a change was made after a failed fdatasync"
+    if -errno.ESTALE in results:
+        wrong = wrong or "a change by somebody else was seen, where there was none"
+    if what.startswith("half of write") and len(failed) > 1:
+        wrong = wrong or "half a line that could not be taken back made later changes fail"
     if not wrong and "end" in lines:
         shown = table_of(lines)
         unread = not shown and 0 not in results  # the start itself failed: closed
@@ -320,6 +324,10 @@ def main():
         assert [name for name, _ in steps].count("renameat") == 2, "start and compaction make a new file each"
         judge_all("start, changes, compaction: killed at each system call, each failing once and for ever", judge_run,
                   [(places, template, what, options) for what, options in disturbances(steps)])
+        n_writes = [name for name, _ in steps].count("write")
+        judge_all("start, changes, compaction: half of each write, then an error or death", judge_run,
+                  [(places, template, f"half of write {i}{then}", (), {"HALF_WRITE": f"{i}{then}"})
+                   for i in range(1, n_writes) for then in ("", "-", ".")])
         judge_all("a read-only file system", judge_read_only,
                   [(places, template, next(number for name, number in steps if name == "openat"))])
 
@@ -334,19 +342,22 @@ def main():
         path.write_bytes(b"".join(journal))
         trace = places.copy(damaged)
         assert drive(trace, "recover", strace=["-e", "trace=all"]) == [f"recovered 0 {len(expected)} 1"]
-        judge_all("recovery: the same", judge_recovery,
+        judge_all("recovery: killed and failing likewise", judge_recovery,
                   [(places, damaged, expected, what, options) for what, options in disturbances(steps_of(trace))])
 
         def no_memory(n):
-            return [(f"allocation {i}{more}", (), {"FAIL_MALLOC": f"{i}{more}"}) for i in range(1, n) for more in ("", "+")]
+            return [(f"allocation {i}{more}", (), {"FAIL_MALLOC": f"{i}{more}"})
+                    for i in range(1, n) for more in ("", "+")]
+
         judge_all("start and changes: each allocation failing once and for ever", judge_run,
                   [(places, template, *case) for case in no_memory(50)])
-        judge_all("recovery: the same", judge_recovery, [(places, damaged, expected, *case) for case in no_memory(25)])
+        judge_all("recovery: allocations likewise", judge_recovery,
+                  [(places, damaged, expected, *case) for case in no_memory(25)])
         judge_all("start, changes, compaction: power lost after each system call", judge_power_loss,
                   [(places, *case) for case in power_losses(places, template)])
 
         said = dict(line.split() for line in crowd.result())
-        print(f"# 10^6 puts to 1000 assignments: the journal's longest {said['longest']} bytes, next start {said['start']} s")
+        print(f"# the journal was {said['longest']} bytes at its longest, the next start took {said['start']} s")
         bad = [] if float(said["start"]) < 1 and int(said["longest"]) < 1 << 20 else [str(said)]
         report("10^6 puts: a bounded file, a start in less than a second", bad, 1, began)
     print(f"1..{next(number) - 1}")
