@@ -265,5 +265,6 @@ bool journal_is_torn(const char *untrusted_tail, size_t len)
 		if (c < 0x20 || c > 0x7e || (i < LENGTH_DIGITS && (c < '0' || c > '9')))
 			return false;
 	}
-	return len < LENGTH_DIGITS || len < read_length(untrusted_tail);
+	return len < LENGTH_DIGITS ||
+	       (len < read_length(untrusted_tail) && read_length(untrusted_tail) <= JOURNAL_LINE_MAX);
 }

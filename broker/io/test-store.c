@@ -17,6 +17,7 @@
 #include "broker/io/store.h"
 #include "lib/base/base.h"
 #include "lib/base/limits.h"
+#include "lib/digest/digest.h"
 
 #define FILE_NAME "state.journal"
 #define BYTES_MAX (1u << 20)
@@ -377,6 +378,8 @@ static void test_bad_ends(void **state)
 		{"00005", 5, false},
 		{"00009 31 0", 10, false},
 		{"x", 1, false},
+		{"00099 \x7f", 7, false},
+		{"99999 31 0123", 13, false},
 		{"00099 \xe9", 7, false},
 		{"000 9", 5, false},
 	};
@@ -394,6 +397,10 @@ static void test_bad_ends(void **state)
 	}
 	memset(f->bytes + len, '0', 60000);
 	write_file(f, f->bytes, len + 60000);
+	start(f);
+	assert_fault(f, "state.journal, line 32: longer than any record");
+	f->bytes[len + 60000] = '\n';
+	write_file(f, f->bytes, len + 60001);
 	start(f);
 	assert_fault(f, "state.journal, line 32: longer than any record");
 }
@@ -446,6 +453,73 @@ static void test_lines_moved(void **state)
 	assert_int_equal(store_recover(f->dir, NULL, &n_kept, &n_lost), 0);
 	assert_int_equal(n_lost, 0);
 	assert_int_equal(n_kept, 20);
+}
+
+/* Lines with a right checksum that no broker writes. LENGTH is put where "L" stands. */
+static void test_forged_lines(void **state)
+{
+	static const struct {
+		const char *line, *fault; /* NULL: good */
+	} cases[] = {
+		{"L 1 B put label k v", NULL},
+		{"L 1 B put label k ", NULL},
+		{"L 1 B put label %25%20%C3 v", NULL},
+		{"L 1 B remove label k ", NULL},
+		{"00059 1 B put label k v", "not a record"},
+		{"L 2 B put label k v", "does not follow"},
+		{"L 0 B put label k v", "does not follow"},
+		{"L 01 B put label k v", "not a record"},
+		{"L 18446744073709551616 B put label k v", "not a record"},
+		{"L 111111111111111111111111 B put label k v", "not a record"},
+		{"L 1 0123456789abcdef put label k v", "does not follow"},
+		{"L 1 0123 put label k v", "not a record"},
+		{"L 1 B add label k v", "not a record"},
+		{"L 1 B put labels k v", "not a record"},
+		{"L 1 B put label  v", "not a record"},
+		{"L 1 B put label k", "not a record"},
+		{"L 1 B put label k v v", "not a record"},
+		{"L 1 B remove label k v", "not a record"},
+		{"L 1 B put label %0A v", "not a record"},
+		{"L 1 B put label %00 v", "not a record"},
+		{"L 1 B put label %7F v", "not a record"},
+		{"L 1 B put label %c3 v", "not a record"},
+		{"L 1 B put label % v", "not a record"},
+		{"L 1 B put label %4 v", "not a record"},
+		{"L 1 B put label k %4", "not a record"},
+		{"", "not a record"},
+	};
+	struct fixture *f = *state;
+	size_t header;
+
+	start(f);
+	f->store = store_free(f->store);
+	header = read_file(f);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		size_t len = header;
+		uint8_t digest[DIGEST_SIZE];
+		char hex[2 * DIGEST_SIZE + 1];
+
+		for (const char *c = cases[i].line; *c; c++) {
+			if (*c == 'L')
+				len += (size_t)sprintf(f->bytes + len, "%05zu",
+						       strlen(cases[i].line) + 4 + 18 +
+							       (strstr(cases[i].line, " B ") ? 15 : 0));
+			else if (*c == 'B')
+				for (size_t k = header - 17; k < header - 1; k++)
+					f->bytes[len++] = f->bytes[k];
+			else
+				f->bytes[len++] = *c;
+		}
+		digest_sha256(f->bytes + header, len - header, digest);
+		digest_to_hex(digest, hex);
+		len += (size_t)sprintf(f->bytes + len, " %.16s\n", hex);
+		write_file(f, f->bytes, len);
+		start(f);
+		if (!cases[i].fault && store_fault(f->store))
+			fail_msg("\"%s\": %s", cases[i].line, store_fault(f->store));
+		else if (cases[i].fault)
+			assert_fault(f, cases[i].fault);
+	}
 }
 
 /* ST05; the sums are from sha256sum(1). */
@@ -683,11 +757,21 @@ static void test_recovery(void **state)
 			assert_int_equal(unlinkat(f->dir, "state.damaged-1", 0), 0);
 			start(f);
 			assert_null(store_fault(f->store));
-			if (i < n - 2)
+			if (i < n - 2 || (i == n - 1 && at_end))
 				assert_value(f, STORE_LABEL, "last", "*\xc3\xa9");
 			f->store = store_free(f->store);
 		}
 	}
+	/* a recovery that was stopped after the old file had got its second name */
+	assert_int_equal(linkat(f->dir, FILE_NAME, f->dir, "state.damaged-1", 0), 0);
+	start(f);
+	assert_fault(f, "state.journal: the file has a second name; stop");
+	assert_int_equal(store_recover(f->dir, NULL, &n_kept, &n_lost), 0);
+	assert_int_equal(n_lost, 0);
+	assert_int_equal(n_kept, 20);
+	start(f);
+	assert_null(store_fault(f->store));
+	f->store = store_free(f->store);
 	assert_int_equal(unlinkat(f->dir, FILE_NAME, 0), 0);
 	assert_int_equal(store_recover(f->dir, NULL, &n_kept, &n_lost), -ENOENT);
 	make_link(f);
@@ -702,10 +786,22 @@ static void test_recovery(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),        TEST(test_same_value), TEST(test_texts),         TEST(test_check),
-		TEST(test_full),        TEST(test_every_bit),  TEST(test_every_cut),     TEST(test_bad_ends),
-		TEST(test_lines_moved), TEST(test_headers),    TEST(test_kinds_of_file), TEST(test_changed_while_open),
-		TEST(test_file_limit),  TEST(test_compaction), TEST(test_recovery),
+		TEST(test_life),
+		TEST(test_same_value),
+		TEST(test_texts),
+		TEST(test_check),
+		TEST(test_full),
+		TEST(test_every_bit),
+		TEST(test_every_cut),
+		TEST(test_bad_ends),
+		TEST(test_lines_moved),
+		TEST(test_headers),
+		TEST(test_forged_lines),
+		TEST(test_kinds_of_file),
+		TEST(test_changed_while_open),
+		TEST(test_file_limit),
+		TEST(test_compaction),
+		TEST(test_recovery),
 	};
 
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
