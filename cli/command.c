@@ -143,11 +143,15 @@ void print_lines(struct admin_span untrusted_text)
 	char line[LINE_MAX_BYTES];
 
 	while (untrusted_text.len) {
+		size_t n_spaces = 0;
+
 		if (!admin_span_cut(&untrusted_text, '\n', &untrusted_line)) {
 			untrusted_line = untrusted_text;
 			untrusted_text.len = 0;
 		}
+		while (n_spaces < untrusted_line.len && untrusted_line.at[n_spaces] == ' ')
+			n_spaces++;
 		(void)text_make_safe(untrusted_line.at, untrusted_line.len, line, sizeof(line));
-		puts(line);
+		printf("%*s%s\n", (int)n_spaces, "", line); /* making safe trims */
 	}
 }

@@ -128,6 +128,7 @@ static void on_question_end(struct watch *watch, const struct admin_event *event
 		if (strcmp(watch->questions[i].id, id) != 0)
 			continue;
 		printf("%s%s: %s\n", i == 0 ? "\n" : "", watch->questions[i].device, how);
+		(void)fflush(stdout);
 		drop_question(watch, i);
 		return;
 	}

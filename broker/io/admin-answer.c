@@ -39,7 +39,9 @@ static const struct {
 	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: somebody was asked, and said no"},
 	[CORE_ANSWER_NOBODY] = {"QubesException", "{a} needs a yes, and nobody is there to be asked: run "
 						  "qvm-device watch --answer, and try again"},
-	[CORE_ANSWER_NO_REPLY] = {"QubesException", "{a} needs a yes, and nobody said it in time: try again"},
+	[CORE_ANSWER_NO_REPLY] =
+		{"QubesException",
+		 "{a} needs a yes, and nobody said it in time, or something changed meanwhile: try again"},
 	[CORE_ANSWER_SUSPENDED] = {"QubesException", "the machine is going to sleep: try again when it is awake (or "
 						     "qvm-device resume)"},
 	[CORE_ANSWER_ADOPTING] = {"QubesException",

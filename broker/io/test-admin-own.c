@@ -420,7 +420,7 @@ static void test_questions(void **state)
 	(void)handle(f, (struct core_event){.type = CORE_TICK});
 	assert_reply(f, waiting,
 		     REFUSED("QubesException", "attaching sys-usb:1-2 to work needs a yes, and "
-					       "nobody said it in time: try again"));
+					       "nobody said it in time, or something changed meanwhile: try again"));
 	(void)close(asks);
 	(void)close(events);
 	turn(f);
