@@ -192,6 +192,7 @@ def test_answer(server):
     ask(["maybe", "7", "", "x" * 1000, "y"], 0, "")  # what is no answer answers nothing
     assert "work (attached)" in run(path=server.path)[0]
     run("detach", "work", path=server.path)
+    read_until(watcher, "device-detach:usb")  # what was shown before is read
     # its device goes while it is asked about: the question goes, and a late line answers nothing
     process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
                                env={"QDB_SOCKET": server.path}, stderr=subprocess.DEVNULL)
