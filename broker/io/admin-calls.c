@@ -36,12 +36,29 @@ static void name_uuid(const char *name, uint8_t ret_uuid[16])
 
 static void uuid_text(const uint8_t uuid[16], char ret_text[UUID_TEXT])
 {
-	for (size_t i = 0, at = 0; i < 16; i++) {
+	static const char digits[] = "0123456789abcdef";
+	size_t at = 0;
+
+	for (size_t i = 0; i < 16; i++) {
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			ret_text[at++] = '-';
-		(void)snprintf(ret_text + at, 3, "%02x", uuid[i]);
-		at += 2;
+		ret_text[at++] = digits[uuid[i] >> 4];
+		ret_text[at++] = digits[uuid[i] & 15];
 	}
+	ret_text[at] = '\0';
+}
+
+/* Whether a destination means this qube, by its name or its UUID. */
+static bool is_meant(struct admin_span untrusted_dest, const char *name, const uint8_t uuid[16])
+{
+	char text[5 + UUID_TEXT] = "uuid:";
+
+	if (admin_span_is(untrusted_dest, name))
+		return true;
+	if (untrusted_dest.len != sizeof(text) - 1)
+		return false;
+	uuid_text(uuid, text + 5);
+	return admin_span_is(untrusted_dest, text);
 }
 
 const char *admin_shown_name(const struct core *core, const struct core_qube *qube)
@@ -106,12 +123,10 @@ static bool find_halted(struct admin_job *job, enum admin_where where)
 	size_t n = admin_find_halted(job->core, names);
 
 	for (size_t i = 0; i < n; i++) {
-		char uuid[5 + UUID_TEXT] = "uuid:";
-		uint8_t bytes[16];
+		uint8_t uuid[16];
 
-		name_uuid(names[i], bytes);
-		uuid_text(bytes, uuid + 5);
-		if (admin_span_is(job->request->dest, names[i]) || admin_span_is(job->request->dest, uuid)) {
+		name_uuid(names[i], uuid);
+		if (is_meant(job->request->dest, names[i], uuid)) {
 			(void)strcpy(job->dest_name, names[i]);
 			return true;
 		}
@@ -136,10 +151,7 @@ static bool find_dest(struct admin_job *job, enum admin_where where)
 		return true;
 	}
 	while ((qube = next_shown(job->core, &cursor))) {
-		char uuid[5 + UUID_TEXT] = "uuid:";
-
-		uuid_text(qube->uuid, uuid + 5);
-		if (admin_span_is(untrusted_dest, qube->name) || admin_span_is(untrusted_dest, uuid)) {
+		if (is_meant(untrusted_dest, qube->name, qube->uuid)) {
 			job->dest = qube;
 			(void)strcpy(job->dest_name, qube->name);
 			return true;
@@ -170,9 +182,9 @@ size_t admin_find_devices(const struct admin_job *job, const struct admin_device
 
 	while ((qube = core_next_qube(job->core, &qubes))) {
 		unsigned int devices = 0;
-		const char *name = admin_shown_name(job->core, qube);
+		const char *name = backend && qube != backend ? NULL : admin_shown_name(job->core, qube);
 
-		if (!name || (backend && qube != backend))
+		if (!name)
 			continue;
 		while ((device = core_next_device(qube, &devices))) {
 			struct admin_names names;

@@ -41,7 +41,7 @@
 #endif
 
 #define MAX_AGENTS 64
-#define MAX_SESSIONS 16
+#define MAX_SESSIONS 64
 #define MAX_MORE 8
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
 
@@ -63,6 +63,7 @@ struct agent {
 	uint64_t incarnation;
 	struct channel *channel;
 	bool greeted, ended; /* ended: the broker closed it */
+	bool patient;        /* waits for room to say all; else what does not fit is not said */
 	enum wire_states state;
 	size_t in_len;
 	uint8_t in[8192];
@@ -130,10 +131,20 @@ static void write_file(const char *name, const char *text)
 static void say(struct agent *agent, const struct wire_message *message)
 {
 	uint8_t frame[LIMIT_FRAME];
-	size_t len = wire_encode(message, frame);
+	size_t len = wire_encode(message, frame), done = 0;
 
-	if (agent->channel && !agent->ended)
-		(void)channel_write(agent->channel, frame, len);
+	while (agent->channel && !agent->ended && done < len) {
+		struct pollfd room = {.fd = channel_fd(agent->channel),
+				      .events = channel_poll_events(agent->channel, true)};
+		ssize_t n = channel_write(agent->channel, frame + done, len - done);
+
+		if (n > 0)
+			done += (size_t)n;
+		if (!agent->patient || n < 0)
+			break;
+		if (n <= 0 && (poll(&room, 1, 1000) < 0 || channel_dispatch(agent->channel) < 0))
+			break;
+	}
 }
 
 static void say_device_of(struct agent *agent, const char *port, uint16_t slot, uint32_t generation, uint16_t product,
