@@ -19,10 +19,7 @@ struct sleep_hooks {
 	void (*woke)(void *userdata);    /* it slept, or did not after all; may come without a prepare() */
 };
 
-/*
- * No bus, or none that answers, is told once and is no error. 0 or -ENOMEM. sleep_new() before privileges are given
- * up; the bus knows us by the account of that moment.
- */
+/* No bus, or none that answers, is told once and is no error. 0 or -ENOMEM. */
 int sleep_new(sd_event *event, const struct sleep_hooks *hooks, void *userdata, struct sleep_watch **ret_watch);
 struct sleep_watch *sleep_free(struct sleep_watch *watch);
 

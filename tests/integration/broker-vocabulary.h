@@ -502,7 +502,8 @@ static const char *own_group(void)
 	return group->gr_name;
 }
 
-static pid_t spawn_broker(void)
+/* The broker's program with one more option, or NULL. */
+static pid_t spawn_with(const char *option)
 {
 	char channel[96], state[96], policy[96], socket_path[96], program[512];
 	const char *bin = getenv("BIN");
@@ -523,10 +524,25 @@ static pid_t spawn_broker(void)
 			(void)dup2(null, 2);
 		}
 		(void)execl(program, program, "--channel", channel, "--state-dir", state, "--policy-dir", policy,
-			    "--socket", socket_path, "--group", own_group(), "--user=root", NULL);
+			    "--socket", socket_path, "--group", own_group(), "--user=root", option, NULL);
 		_exit(127);
 	}
 	return pid;
+}
+
+static pid_t spawn_broker(void)
+{
+	return spawn_with(NULL);
+}
+
+/* device-broker --recover; its exit code. */
+static int recover_broker(void)
+{
+	int status = 0;
+	pid_t pid = spawn_with("--recover");
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static int connect_api(void)

@@ -401,6 +401,18 @@ static void test_damaged_store(void **unused _unused_)
 	assert_text_has(attach("work"), "denied by state.journal");
 	assert_text_has(assign(STICK, "work", "mode='auto-attach'"), "nothing was changed: ");
 	assert_int_equal(t.usb->n_exports, 0);
+
+	(void)stop_broker(SIGTERM);
+	assert_int_equal(recover_broker(), 0);
+	assert_int_equal(recover_broker(), 0); /* nothing is damaged now: no harm */
+	start_broker();
+	listen_at_new_port(t.usb);
+	listen_at_new_port(t.work);
+	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:") && t.work->state == WIRE_IN_READY);
+	assert_text_has(call("admin.vm.device.usb.Assigned", "", "work"), "sys-usb+7-1:*"); /* the whole line is kept */
+	assert_null(strstr(call("admin.vm.device.usb.Assigned", "", "work"), "sys-usb+7-2:"));
+	assert_done(attach("work"));
+	assert_done(detach("work"));
 }
 
 int main(void)
