@@ -262,7 +262,6 @@ void restore_qube_gone(struct core *core, const struct core_qube *qube);
 bool restore_claims(struct core *core, const struct core_device *device);
 bool restore_drop(struct core *core, const struct core_device *device, const struct core_qube_ref *target);
 void restore_ended(struct core *core, struct core_device *device, const struct reply *reply);
-void restore_tick(struct core *core);
 void restore_run(struct core *core);
 void restore_sleep_run(struct core *core);
 
