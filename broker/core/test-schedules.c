@@ -1176,12 +1176,42 @@ static void restart_broker(void)
 	}
 }
 
+/* Everybody does what he has to do, and honestly; true: something was done. */
+static bool all_work(bool connect)
+{
+	bool busy = false;
+
+	for (unsigned int i = 0; i < N_QUBES; i++) {
+		struct qube *qube = &w.qubes[i];
+
+		if (connect && qube->alive && !qube->connected)
+			connect_agent(qube);
+		qube->deaf = qube->deaf && !connect;
+		busy = busy || qube->n_words > 0 || qube->n_orders > 0;
+		deliver(qube);
+		agent_step(qube);
+	}
+	for (unsigned int i = 0; i < w.n_sessions; i++)
+		if (!w.sessions[i].decided) {
+			struct core_event event = {.type = CORE_AUDITED};
+
+			busy = w.sessions[i].decided = w.sessions[i].audited = true;
+			record_of(w.sessions[i].number)->written = true;
+			event.session.session = w.sessions[i].number;
+			(void)tell(event);
+		}
+	return busy;
+}
+
 static void step(void)
 {
 	struct qube *qube = &w.qubes[draw(N_QUBES)];
 	uint64_t kind = draw(200);
 
-	if (kind < 66)
+	if (kind < 10)
+		for (uint64_t n = 1 + draw(4); n > 0; n--)
+			(void)all_work(false);
+	else if (kind < 66)
 		deliver(qube);
 	else if (kind < 118)
 		agent_step(qube);
@@ -1218,33 +1248,6 @@ static void step(void)
 	if (draw(500) == 0)
 		restart_broker();
 	check_tokens();
-}
-
-/* Everybody does what he has to do, and honestly; true: something was done. */
-static bool all_work(void)
-{
-	bool busy = false;
-
-	for (unsigned int i = 0; i < N_QUBES; i++) {
-		struct qube *qube = &w.qubes[i];
-
-		if (qube->alive && !qube->connected)
-			connect_agent(qube);
-		qube->deaf = false;
-		busy = busy || qube->n_words > 0 || qube->n_orders > 0;
-		deliver(qube);
-		agent_step(qube);
-	}
-	for (unsigned int i = 0; i < w.n_sessions; i++)
-		if (!w.sessions[i].decided) {
-			struct core_event event = {.type = CORE_AUDITED};
-
-			busy = w.sessions[i].decided = w.sessions[i].audited = true;
-			record_of(w.sessions[i].number)->written = true;
-			event.session.session = w.sessions[i].number;
-			(void)tell(event);
-		}
-	return busy;
 }
 
 /* Nothing comes about by itself any more. */
@@ -1290,7 +1293,7 @@ static void quiesce(void)
 	for (unsigned int i = 0; i < N_QUBES; i++)
 		lose_agent(&w.qubes[i], false);
 	for (unsigned int round = 0; round < 1000; round++) {
-		while (all_work())
+		while (all_work(true))
 			;
 		if (core_next_deadline(w.core) == UINT64_MAX)
 			break;
@@ -1366,7 +1369,7 @@ static void test_schedules(void **unused _unused_)
 		{"of them by assignments begun", &w.n_auto, 10},
 		{"after a sleep begun", &w.n_resumed, 10},
 		{"after a re-plug begun", &w.n_replugged, 50},
-		{"moves succeeded", &w.n_moved, 50},
+		{"moves succeeded", &w.n_moved, 100},
 		{"moves went back", &w.n_moved_back, 500},
 		{"moves ended nowhere", &w.n_moved_free, 100},
 		{"attachments ended by their time", &w.n_limits, 100},
