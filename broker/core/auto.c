@@ -407,6 +407,7 @@ static void try_now(struct core *core, struct core_device *device, const struct 
 	if (reply.answer == CORE_ANSWER_NOBODY)
 		plan->idle = plan->nobody = true;
 	reply.rule = wish.terms.rule;
+	reply.outcome = request_outcome(reply.answer);
 	if (reply.answer == CORE_ANSWER_DENIED)
 		give_up(core, device, wish.target->name, &reply);
 }

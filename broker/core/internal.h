@@ -218,6 +218,7 @@ enum core_answer question_open(struct core *core, const struct wish *wish, struc
 struct question *question_about(struct core *core, const struct core_device *device);
 bool question_offers(const struct question *question, struct core_qube_ref target);
 void question_void(struct core *core, const struct core_device *device);
+void question_source_lost(struct core *core, const struct core_qube *qube);
 void question_qube_gone(struct core *core, const struct core_qube *qube);
 void question_review(struct core *core); /* the policy, a deny list or the assignments changed */
 void question_void_all(struct core *core);
@@ -262,7 +263,6 @@ void restore_qube_gone(struct core *core, const struct core_qube *qube);
 bool restore_claims(struct core *core, const struct core_device *device);
 bool restore_drop(struct core *core, const struct core_device *device, const struct core_qube_ref *target);
 void restore_ended(struct core *core, struct core_device *device, const struct reply *reply);
-void restore_tick(struct core *core);
 void restore_run(struct core *core);
 void restore_sleep_run(struct core *core);
 

@@ -135,6 +135,7 @@ int inventory_agent_lost(struct core *core, struct core_qube *qube, const struct
 	qube->n_strays = 0; /* whoever connects next reports them again */
 	for_sides(core, qube, IN_SOURCE_LOST, IN_TARGET_LOST, OUTCOME_PEER_LOST);
 	adopt_agent_lost(core, qube);
+	question_source_lost(core, qube);
 	return 0;
 }
 

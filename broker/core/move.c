@@ -138,9 +138,13 @@ static bool start_leg(struct core *core, struct move *move, struct core_device *
 	struct wish wish = {.device = device,
 			    .target = inventory_qube(core, step == MOVE_IN ? move->to : move->from),
 			    .terms = step == MOVE_IN ? move->there : move->back,
-			    .agreed = true};
-	enum core_answer answer = request_start(core, &wish);
+			    .agreed = step == MOVE_BACK || move->there.answered};
+	enum core_answer answer = request_judge(core, &wish);
 
+	if (answer == CORE_ANSWER_DONE && wish.ask)
+		answer = CORE_ANSWER_DENIED; /* `ask` since it began, and no time to ask now */
+	if (answer == CORE_ANSWER_DONE)
+		answer = request_start(core, &wish);
 	move->step = step;
 	if (answer != CORE_ANSWER_DONE && move->outcome == OUTCOME_OK) {
 		move->outcome = request_outcome(answer);

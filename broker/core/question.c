@@ -114,6 +114,13 @@ void question_void_all(struct core *core)
 	close_all(core, CORE_QUESTION_VOID);
 }
 
+void question_source_lost(struct core *core, const struct core_qube *qube)
+{
+	for (unsigned int i = 0; i < LIMIT_QUESTIONS; i++)
+		if (core->questions[i].q.id != 0 && same_qube(core->questions[i].q.device.qube, qube->ref))
+			close_unanswered(core, &core->questions[i], CORE_QUESTION_VOID);
+}
+
 void question_qube_gone(struct core *core, const struct core_qube *qube)
 {
 	for (unsigned int i = 0; i < LIMIT_QUESTIONS; i++) {

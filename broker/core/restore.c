@@ -272,14 +272,28 @@ static void try_again(struct core *core, struct restore *restore, struct core_de
 		fail(core, restore, answer, restore->r.last_outcome);
 }
 
+static void expire(struct core *core, struct restore *restore)
+{
+	if (restore->gone)
+		fail(core, restore, restore->r.last_answer, restore->r.last_outcome);
+	else
+		release(core, restore);
+}
+
+/* A try under way is waited for, even when the claim's time is over: each of its steps has a time of its own. */
 static void run(struct core *core, struct restore *restore)
 {
 	struct core_device *device;
 
+	if (restore->trying || restore->r.deadline_usec == 0)
+		return;
+	if (restore->r.deadline_usec <= core->now_usec) {
+		expire(core, restore);
+		return;
+	}
 	if (restore->r.retry_usec != 0 && restore->r.retry_usec <= core->now_usec)
 		restore->r.retry_usec = 0;
-	if (restore->trying || !restore->gone || restore->r.deadline_usec == 0 || restore->r.retry_usec != 0 ||
-	    core->n_auditing >= LIMIT_STARTS)
+	if (!restore->gone || restore->r.retry_usec != 0 || core->n_auditing >= LIMIT_STARTS)
 		return;
 	device = find_device(core, restore);
 	if (device)
@@ -291,22 +305,6 @@ void restore_run(struct core *core)
 	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++)
 		if (core->restores[i].r.used)
 			run(core, &core->restores[i]);
-}
-
-/* A try under way is waited for: each of its steps has a time of its own. */
-void restore_tick(struct core *core)
-{
-	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++) {
-		struct restore *restore = &core->restores[i];
-
-		if (!restore->r.used || restore->trying || restore->r.deadline_usec == 0 ||
-		    restore->r.deadline_usec > core->now_usec)
-			continue;
-		if (restore->gone)
-			fail(core, restore, restore->r.last_answer, restore->r.last_outcome);
-		else
-			release(core, restore);
-	}
 }
 
 /* ---- the sleep --------------------------------------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ struct fixture {
 	struct core_device_ref device;
 	uint64_t session;
 	uint64_t now_usec;
-	char actions[64]; /* one letter per action since the last look */
+	char actions[1024]; /* one letter per action since the last look */
 	enum core_answer answer;
 	enum outcome outcome;
 	bool confirmed;
