@@ -362,6 +362,8 @@ static void reload(struct policy_files *files, bool again)
 	char error[POLICY_ERROR_TEXT_MAX] = "";
 	bool news;
 
+	/* it is not kept whatever comes, nobody sees us between here and the end, and two big sets need not fit */
+	files->policy = policy_free(files->policy);
 	read_set(files->directory, files->owner, files->inotify, &files->watch, &outcome);
 	if (!outcome.policy)
 		policy_error_text(&outcome.error, error);
@@ -370,7 +372,6 @@ static void reload(struct policy_files *files, bool again)
 		log_error("policy: %s; until this is put right everything is denied", error);
 	else if (news)
 		log_notice("policy: the set is good again");
-	policy_free(files->policy);
 	files->policy = outcome.policy;
 	memcpy(files->error, error, sizeof(error));
 	(void)sd_event_source_set_enabled(files->on_change, SD_EVENT_ON);

@@ -85,6 +85,17 @@ static void write_file(const char *directory, const char *name, const char *text
 	assert_int_equal(close(fd), 0);
 }
 
+static int open_file(const char *directory, const char *name)
+{
+	char path[256];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
 /* As editors do. */
 static void replace_file(const char *directory, const char *name, const char *text)
 {
@@ -488,12 +499,19 @@ static void test_follow(void **unused _unused_)
 	struct follower f;
 	char path[128];
 	unsigned int n;
+	int fd;
 
 	follow(&f);
 	assert_int_equal(f.n_changes, 0);
 	wait_for(&f, POLICY_ALLOW, NULL);
 	write_file(f.place.policy, "a.policy", "* * * work ask\n"); /* in place */
 	wait_for(&f, POLICY_ASK, NULL);
+	replace_file(f.place.policy, "a.policy", "* * * work allow\n");
+	wait_for(&f, POLICY_ALLOW, NULL);
+	fd = open_file(f.place.policy, "a.policy"); /* ... and kept open */
+	assert_int_equal(pwrite(fd, "* * * work ask  \n", 17, 0), 17);
+	wait_for(&f, POLICY_ASK, NULL);
+	assert_int_equal(close(fd), 0);
 	replace_file(f.place.policy, "a.policy", "* * * work allow\n");
 	wait_for(&f, POLICY_ALLOW, NULL);
 	write_file(f.place.policy, "b.policy", "#\nnonsense\n");
@@ -514,6 +532,11 @@ static void test_follow(void **unused _unused_)
 	write_file(f.place.other, "z.policy", "* * * work ask\n");
 	assert_int_equal(exchange(f.place.policy, f.place.other), 0);
 	wait_for(&f, POLICY_ASK, NULL);
+	settle(&f, 3 * TIMEOUT_POLICY_GATHER_USEC);
+	n = f.n_changes;
+	write_file(f.place.other, "z.policy", "nonsense\n"); /* the former one: no longer of interest */
+	settle(&f, 3 * TIMEOUT_POLICY_GATHER_USEC);
+	assert_int_equal(f.n_changes, n);
 	replace_file(f.place.policy, "z.policy", "* * * work allow\n");
 	wait_for(&f, POLICY_ALLOW, NULL);
 	(void)snprintf(path, sizeof(path), "%s/away", f.place.root);
