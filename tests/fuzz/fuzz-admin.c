@@ -33,7 +33,7 @@ static const struct policy *policy(void *userdata _unused_, const char **ret_err
 	return NULL;
 }
 
-static int audit_read(void *userdata _unused_, uint64_t after_seq _unused_, char *ret_lines, size_t size,
+static int read_audit(void *userdata _unused_, uint64_t after_seq _unused_, char *ret_lines, size_t size,
 		      size_t *ret_len)
 {
 	*ret_len = (size_t)snprintf(ret_lines, size, "{}\n");
@@ -41,7 +41,7 @@ static int audit_read(void *userdata _unused_, uint64_t after_seq _unused_, char
 }
 
 /* Requests and checks of the log are not begun here. */
-static const struct admin_hooks hooks = {.change = change, .policy = policy, .audit_read = audit_read};
+static const struct admin_hooks hooks = {.change = change, .policy = policy, .audit_read = read_audit};
 
 static struct core *make_core(void)
 {
