@@ -204,20 +204,6 @@ uint64_t core_next_deadline(const struct core *core)
 	for (unsigned int i = 0; i < core->n_queued; i++)
 		if (core->queue[i]->used && core->queue[i]->present)
 			sooner(&next, retry_of(core, core->queue[i]));
-	if (next < core->now_usec) {
-		printf("LATE next %llu now %llu\n", (unsigned long long)next, (unsigned long long)core->now_usec);
-		for (unsigned int i = 0; i < core->n_active; i++)
-			if (core->active[i]->deadline_usec == next)
-				printf("active state %d\n", core->active[i]->state);
-		for (unsigned i = 0; i < LIMIT_RESTORES; i++)
-			if (core->restores[i].r.used)
-				printf("restore dl %llu retry %llu gone %d trying %d\n",
-				       (unsigned long long)core->restores[i].r.deadline_usec,
-				       (unsigned long long)core->restores[i].r.retry_usec, core->restores[i].gone,
-				       core->restores[i].trying);
-		for (unsigned i = 0; i < core->n_queued; i++)
-			printf("queue retry %llu\n", (unsigned long long)retry_of(core, core->queue[i]));
-	}
 	return next;
 }
 
