@@ -204,10 +204,20 @@ uint64_t core_next_deadline(const struct core *core)
 	for (unsigned int i = 0; i < core->n_queued; i++)
 		if (core->queue[i]->used && core->queue[i]->present)
 			sooner(&next, retry_of(core, core->queue[i]));
-	if (next < core->now_usec) { printf("LATE next %llu now %llu\n", (unsigned long long)next, (unsigned long long)core->now_usec);
- for (unsigned int i = 0; i < core->n_active; i++) if (core->active[i]->deadline_usec==next) printf("active state %d\n", core->active[i]->state);
- for (unsigned i=0;i<LIMIT_RESTORES;i++) if (core->restores[i].r.used) printf("restore dl %llu retry %llu gone %d trying %d\n",(unsigned long long)core->restores[i].r.deadline_usec,(unsigned long long)core->restores[i].r.retry_usec,core->restores[i].gone,core->restores[i].trying);
- for (unsigned i=0;i<core->n_queued;i++) printf("queue retry %llu\n",(unsigned long long)retry_of(core,core->queue[i]));}
+	if (next < core->now_usec) {
+		printf("LATE next %llu now %llu\n", (unsigned long long)next, (unsigned long long)core->now_usec);
+		for (unsigned int i = 0; i < core->n_active; i++)
+			if (core->active[i]->deadline_usec == next)
+				printf("active state %d\n", core->active[i]->state);
+		for (unsigned i = 0; i < LIMIT_RESTORES; i++)
+			if (core->restores[i].r.used)
+				printf("restore dl %llu retry %llu gone %d trying %d\n",
+				       (unsigned long long)core->restores[i].r.deadline_usec,
+				       (unsigned long long)core->restores[i].r.retry_usec, core->restores[i].gone,
+				       core->restores[i].trying);
+		for (unsigned i = 0; i < core->n_queued; i++)
+			printf("queue retry %llu\n", (unsigned long long)retry_of(core, core->queue[i]));
+	}
 	return next;
 }
 
@@ -388,8 +398,8 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_REQUIRED] =
 			"an assignment says that the qube requires the device; shut the qube down, or unassign it",
 		[CORE_ANSWER_MOVED_BACK] = "the other qube could not take the device; it is back where it was",
-		[CORE_ANSWER_MOVED_FREE] = "the other qube could not take the device, and it could not be put back: it "
-					   "is attached nowhere",
+		[CORE_ANSWER_MOVED_FREE] =
+			"the other qube could not take the device, nor the former one; it is attached nowhere",
 	};
 
 	return answer < CORE_ANSWER_COUNT ? texts[answer] : "unknown";
