@@ -385,7 +385,7 @@ const char *core_answer_text(enum core_answer answer)
 			"an assignment says that the qube requires the device; shut the qube down, or unassign it",
 		[CORE_ANSWER_MOVED_BACK] = "the other qube could not take the device; it is back where it was",
 		[CORE_ANSWER_MOVED_FREE] =
-			"the other qube could not take the device, nor could it be put back: it is attached nowhere",
+			"the other qube could not take the device, nor the former one; it is attached nowhere",
 	};
 
 	return answer < CORE_ANSWER_COUNT ? texts[answer] : "unknown";

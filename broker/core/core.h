@@ -26,25 +26,34 @@
  * The target's acknowledgement is waited for as well (within the same time), and its absence is told to the user
  * (`confirmed` false), but does not lock the device: once the source's export is gone, no data can flow.
  *
- * Requests (request.c). Whoever wants an attach, it goes one way: who is there, the target's deny list, the policy's
- * word, a question if the word is `ask`, then the state machine. While a question about a device is open every other
- * attach of it is refused. A user's attach makes all other plans for that device void.
+ * Requests (request.c). Whoever wants an attach, it goes one way: who is there, is the machine awake, is a former life's
+ * session still open there, the target's deny list, the policy's word, a question if the word is `ask`, then the state
+ * machine. While a question about a device is open every other attach of it is refused. A user's attach makes all other
+ * plans for that device void. Policy and deny lists are about beginnings: what is attached goes on when they change.
+ * A user's detach ends all plans for the device as well; while an assignment says that the running target requires the
+ * device it is refused (a move is not, nor does it keep a time limit or a sleep from ending the attachment).
  *
  * Questions (question.c). Bound to one device's {slot, generation} and closed with it. One of each device qube is shown
  * at a time, in order of arrival; each has TIMEOUT_ASK_USEC from its arrival. Nobody there to answer, no time left, a target
- * that was not offered: denied. The policy is asked again when the answer comes: `deny` holds even then.
+ * that was not offered: denied. The policy is asked again when the answer comes: `deny` holds even then. One device
+ * qube has at most a quarter of LIMIT_QUESTIONS open; beyond that nobody can be asked.
  *
  * Move (move.c). Out of A, into B; when B fails, back to A (the decision that let it be at A still holds, a `deny` since
- * then ends it); when that fails too, free. One answer says which.
+ * then ends it); when that fails too, free. One answer says which: DONE, MOVED_BACK, MOVED_FREE, or NOT_CONFIRMED when
+ * the source gave no word in time and the device is LOCKED. A user's detach on the way ends it: MOVED_FREE.
  *
  * Assignments (auto.c). Looked at when something changed (a qube or an agent came, a device came, one became free, the
  * assignments or the policy changed, the machine woke up). Each device on its own: own tries, own back-off, at most
- * LIMIT_AUTO_TRIES. A device that its user detached is left alone until it, its target or an assignment of it is new.
+ * LIMIT_AUTO_TRIES; one that is gone again within BACKOFF_AUTO_LAST_USEC was a failed try. A device that its user
+ * detached is left alone until it, its target or an assignment of it is new. `deny` is reported as the last try is. A
+ * question that was not answered with yes is not asked again without a cause, except that nobody was there to answer.
  *
  * Restores (restore.c). An attachment that ended without its user's will has a claim on being made again: after a sleep
  * (RESUME), and when the device re-enumerates (REPLUG: same source, port and identity within TIMEOUT_REPLUG_USEC; with
- * `follow_port` also another identity, newly decided). Claims are tried with back-off until their time is over, then
- * reported. A claim ends when its device is attached by other means, its user detaches, or its target is gone.
+ * `follow_port` also another identity, newly decided). Identity: class, vendor, product, serial, interfaces, speed.
+ * Proxies see first that a device has gone: it may also go within TIMEOUT_REPLUG_USEC after its stream ended by itself.
+ * Claims are tried with back-off until their time is over, then reported. A claim ends when its device is attached by
+ * other means, its user detaches, or its target is gone. Claims do not outlive the broker.
  *
  * Restart (adopt.c). Sessions that a former life of the broker had on disk are given to core_handle() as memories before
  * anything else. A device of a memory is ADOPTING as soon as it is listed; it is ATTACHED when the source's agent (same
@@ -318,9 +327,8 @@ enum core_event_type {
 
 struct core_event {
 	enum core_event_type type;
-	uint64_t now_usec; /* CLOCK_BOOTTIME */
-	struct core_qube_ref
-		qube; /* whom it concerns: all but QUBE_STARTED, AUDITED, AUDIT_FAILED, ATTACH, DETACH, TICK */
+	uint64_t now_usec;         /* CLOCK_BOOTTIME */
+	struct core_qube_ref qube; /* QUBE_GONE .. ENDED: whose word it is, or whom it is about */
 	union {
 		struct {
 			uint16_t domid;

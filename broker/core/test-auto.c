@@ -389,8 +389,9 @@ static void test_held(void **unused _unused_)
 		assign(&f, "work", CORE_ASSIGN_AUTO);
 		let_attach(&f, f.target);
 		(void)handle(&f, request(CORE_DETACH, 9, f.device, f.target));
-		let_stop(&f, f.target);
 		f.actions[0] = '\0';
+		let_stop(&f, f.target);
+		assert_actions(&f, "ndf!");
 		(void)handle(&f, (struct core_event){.type = CORE_POLICY_CHANGED});
 		(void)handle(&f, (struct core_event){.type = CORE_RESUMED});
 		(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f.target});
@@ -398,7 +399,7 @@ static void test_held(void **unused _unused_)
 		agent_up(&f, f.other);
 		tick(&f, 1000 * SECOND);
 		assert_int_equal(tell(&f, CORE_ASSIGNED, make("personal", "1-7", CORE_ASSIGN_AUTO)), 0);
-		f.actions[0] = '\0';
+		assert_actions(&f, "");
 		if (i == PLUG)
 			(void)handle(&f, device_event(f.source, 2, 10, "1-2"));
 		if (i == TARGET) {
