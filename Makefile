@@ -16,13 +16,13 @@ DESTDIR ?=
 PKG_CONFIG ?= pkg-config
 
 ROOMS := lib/base lib/wire lib/channel lib/usbip lib/digest lib/proxy lib/sandbox lib/admin \
-	broker/core broker/io proxies/agent proxies/usb cli
+	broker/core broker/policy broker/io proxies/agent proxies/usb cli
 PROGRAMS := device-broker device-agent usb-proxy qvm-device
 
 # What a program links beside its own room, in link order; then the outside libraries it and its rooms use.
 LIBS_ALL := lib/proxy lib/sandbox lib/admin lib/usbip lib/wire lib/channel lib/digest lib/base
 device-broker_MAIN := broker/main.c
-device-broker_ROOMS := broker/io broker/core $(LIBS_ALL)
+device-broker_ROOMS := broker/io broker/policy broker/core $(LIBS_ALL)
 device-broker_PKGS := libsystemd libudev xenvchan xenstore json-c nettle libcap-ng
 device-agent_MAIN := proxies/agent/main.c
 device-agent_ROOMS := proxies/agent $(LIBS_ALL)
@@ -33,7 +33,7 @@ usb-proxy_PKGS := libusb-1.0 xenvchan xenstore nettle libseccomp libcap-ng
 qvm-device_MAIN := cli/main.c
 qvm-device_ROOMS := cli $(LIBS_ALL)
 qvm-device_PKGS := json-c
-TEST_ROOMS := broker/io broker/core proxies/agent proxies/usb cli $(LIBS_ALL)
+TEST_ROOMS := broker/io broker/policy broker/core proxies/agent proxies/usb cli $(LIBS_ALL)
 ALL_PKGS := cmocka libsystemd libudev xenvchan xenstore json-c nettle libusb-1.0 libseccomp libcap-ng umockdev-1.0
 
 CC_gcc := gcc
@@ -127,6 +127,9 @@ $(INTEGRATION): $(OUT)/bin/%: $(OUT)/tests/integration/%.o $(call archives,$(TES
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(TEST_ROOMS)) -Wl,--end-group \
 		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
 
+# The store's memory and disk run out when its test says so.
+$(OUT)/bin/store-driver: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=write,--wrap=ftruncate
+
 .PHONY: fuzzers units integration
 fuzzers: $(FUZZERS)
 units: $(UNIT_TESTS)
@@ -202,6 +205,8 @@ install-dom0: all
 	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-broker.service
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man1 man/qvm-device.1
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-broker.8
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man5 man/device-broker.policy.5
+	$(INSTALL) -m 644 -t $(DESTDIR)/etc/device-broker/policy.d packaging/policy.d/90-default.policy
 	$(INSTALL) -m 644 packaging/completions/qvm-device.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/qvm-device
 	$(INSTALL) -m 644 packaging/sysusers/device-broker.conf $(DESTDIR)/usr/lib/sysusers.d/device-broker.conf
 

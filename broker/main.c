@@ -15,6 +15,8 @@
 #include <systemd/sd-event.h>
 
 #include "broker/io/broker.h"
+#include "broker/io/keep.h"
+#include "broker/io/policy-files.h"
 #include "broker/io/privilege.h"
 #include "lib/base/base.h"
 #include "lib/base/log.h"
@@ -22,8 +24,8 @@
 #define SOCKET_CHANNEL "socket:"
 
 struct options {
-	const char *channel, *state_dir, *socket, *group, *user;
-	const char *help, *version; /* set when given */
+	const char *channel, *state_dir, *policy_dir, *socket, *group, *user;
+	const char *recover, *help, *version; /* set when given */
 };
 
 static const struct option {
@@ -32,9 +34,11 @@ static const struct option {
 } option_table[] = {
 	{"--channel", "xen|socket:DIR", "how qubes are reached (xen)", offsetof(struct options, channel)},
 	{"--state-dir", "DIR", "audit log and state (/var/lib/device-broker)", offsetof(struct options, state_dir)},
+	{"--policy-dir", "DIR", "the policy's files (" POLICY_DIRECTORY ")", offsetof(struct options, policy_dir)},
 	{"--socket", "PATH", "the API's socket (/run/device-broker/admin.sock)", offsetof(struct options, socket)},
 	{"--group", "NAME", "who may use that socket (qubes)", offsetof(struct options, group)},
 	{"--user", "NAME", "account to run as (qdb-broker, if there is one)", offsetof(struct options, user)},
+	{"--recover", NULL, "make what is kept usable again after damage, and end", offsetof(struct options, recover)},
 	{"--help", NULL, "show this", offsetof(struct options, help)},
 	{"--version", NULL, "show the version", offsetof(struct options, version)},
 };
@@ -168,6 +172,7 @@ static int run(const struct options *options)
 	struct broker_config config = {
 		.qubes_directory = sockets ? options->channel + strlen(SOCKET_CHANNEL) : NULL,
 		.state_dir = state_dir,
+		.policy_dir = options->policy_dir,
 		.socket_path = options->socket,
 		.group = options->group,
 	};
@@ -202,9 +207,28 @@ static int run(const struct options *options)
 		return r;
 	log_notice("ready");
 	(void)sd_notify(0, "READY=1");
-	r = sd_event_loop(event);
+	r = broker_run(broker);
 	(void)sd_notify(0, "STOPPING=1");
 	return r;
+}
+
+/* While no broker runs: what of the journal can be kept. */
+static int recover(const struct options *options)
+{
+	const char *user = options->user ? options->user : "qdb-broker";
+	_cleanup_close_ int state_dir = open_state_dir(options->state_dir, user);
+	_cleanup_close_ int lock = state_dir < 0 ? state_dir : take_lock(state_dir);
+	unsigned int n_kept = 0, n_lost = 0;
+	int r = lock < 0 ? lock : keep_recover(state_dir, &n_kept, &n_lost);
+
+	if (r == STORE_SOUND)
+		(void)printf("nothing is damaged\n");
+	else if (r == 0)
+		(void)printf("%u records are there, %u lines were lost; the damaged file is kept beside\n", n_kept,
+			     n_lost);
+	else if (lock >= 0)
+		log_error("what is kept could not be recovered: %s", strerror(-r));
+	return r < 0 ? r : 0;
 }
 
 int main(int argc, char **argv)
@@ -212,6 +236,7 @@ int main(int argc, char **argv)
 	struct options options = {
 		.channel = "xen",
 		.state_dir = "/var/lib/device-broker",
+		.policy_dir = POLICY_DIRECTORY,
 		.socket = "/run/device-broker/admin.sock",
 		.group = "qubes",
 	};
@@ -229,5 +254,5 @@ int main(int argc, char **argv)
 	}
 	(void)close_range(3, ~0U, 0); /* SI07 */
 	(void)umask(077);
-	return run(&options) < 0 ? 1 : 0;
+	return (options.recover ? recover(&options) : run(&options)) < 0 ? 1 : 0;
 }

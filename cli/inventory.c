@@ -28,7 +28,7 @@ static const struct {
 			       "Look at: systemctl status device-broker"},
 };
 
-static int fail(const struct options *options, int r)
+int inventory_fail(const struct options *options, int r)
 {
 	char path[SHOWN_MAX];
 
@@ -48,6 +48,15 @@ static int fail(const struct options *options, int r)
 	return EXIT_NO_BROKER;
 }
 
+int inventory_refused(const struct admin_reply *reply)
+{
+	char text[SHOWN_MAX];
+
+	admin_reply_text(reply, text, sizeof(text));
+	fprintf(stderr, "Error: %s\n", text);
+	return EXIT_REFUSED;
+}
+
 /* The end of the progress line, if there is one. */
 static void end_progress(bool shown, const char *how)
 {
@@ -62,11 +71,10 @@ int inventory_call(const struct options *options, const char *method, const char
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	bool show = progress && options->verbosity >= 0 && isatty(STDERR_FILENO);
 	uint64_t time_usec = progress ? TIMEOUT_ADMIN_ANSWER_USEC : TIMEOUT_ADMIN_READ_USEC;
-	char text[SHOWN_MAX];
 	int r = admin_call_new(options->socket_path, method, argument, dest, payload, &call);
 
 	if (r < 0)
-		return fail(options, r);
+		return inventory_fail(options, r);
 	r = admin_call_wait(call, PATIENCE_USEC, ret_reply);
 	if (r == ADMIN_CALL_PENDING) {
 		if (show)
@@ -77,13 +85,11 @@ int inventory_call(const struct options *options, const char *method, const char
 	}
 	if (r) {
 		end_progress(show, "no answer");
-		return fail(options, r);
+		return inventory_fail(options, r);
 	}
 	if (ret_reply->type == ADMIN_REPLY_EXCEPTION) {
 		end_progress(show, "failed");
-		admin_reply_text(ret_reply, text, sizeof(text));
-		fprintf(stderr, "Error: %s\n", text);
-		return EXIT_REFUSED;
+		return inventory_refused(ret_reply);
 	}
 	end_progress(show, "done");
 	*ret_call = TAKE_PTR(call);
@@ -112,7 +118,7 @@ static void *make_room(void *array, size_t n, size_t *max, size_t size)
 /* Cut in the middle of a line: the broker died. */
 static int incomplete(const struct options *options)
 {
-	return fail(options, ADMIN_CALL_CUT);
+	return inventory_fail(options, ADMIN_CALL_CUT);
 }
 
 int inventory_read_qubes(const struct options *options, struct inventory *inventory)
@@ -235,8 +241,76 @@ int inventory_read_devices(const struct options *options, const struct usb_ids *
 	return reply.content.len ? incomplete(options) : -1;
 }
 
+/* ---- assignments ------------------------------------------------------------------------------------------------ */
+
+#define AFIELD(f) offsetof(struct assignment, f), sizeof(((struct assignment *)NULL)->f)
+static const struct {
+	const char *key;
+	size_t offset, size;
+} assignment_fields[] = {
+	{"device_id", AFIELD(id)}, {"port_id", AFIELD(port)},         {"backend_domain", AFIELD(backend)},
+	{"mode", AFIELD(mode)},    {"frontend_domain", AFIELD(qube)},
+};
+#undef AFIELD
+
+static bool read_assignment(struct admin_span untrusted_line, const char *qube, struct assignment *assignment)
+{
+	struct admin_span untrusted_head;
+	char key[64], untrusted_value[DEVICE_ID_TEXT], value[64];
+	size_t len = 0;
+
+	memset(assignment, 0, sizeof(*assignment));
+	if (!admin_span_cut(&untrusted_line, ' ', &untrusted_head))
+		return false;
+	while (admin_read_property(&untrusted_line, key, sizeof(key), untrusted_value, sizeof(untrusted_value))) {
+		for (size_t i = 0; i < ARRAY_SIZE(assignment_fields); i++)
+			if (strcmp(key, assignment_fields[i].key) == 0)
+				(void)text_make_safe(untrusted_value, strlen(untrusted_value),
+						     (char *)assignment + assignment_fields[i].offset,
+						     assignment_fields[i].size);
+		if (key[0] != '_' || !text_is_printable(key) || len >= sizeof(assignment->options))
+			continue;
+		(void)text_make_safe(untrusted_value, strlen(untrusted_value), value, sizeof(value));
+		len += (size_t)snprintf(assignment->options + len, sizeof(assignment->options) - len, "%s%s=%s",
+					len ? ", " : "", key + 1, value);
+	}
+	return !untrusted_line.len && assignment->id[0] && assignment->port[0] && assignment->mode[0] &&
+	       strcmp(assignment->qube, qube) == 0;
+}
+
+int inventory_read_assignments(const struct options *options, const char *qube, struct inventory *inventory)
+{
+	_cleanup_admin_call_ struct admin_call *call = NULL;
+	struct admin_reply reply;
+	struct admin_span untrusted_line;
+	char method[64];
+	int r;
+
+	(void)snprintf(method, sizeof(method), "admin.vm.device.%s.Assigned", options->class);
+	r = inventory_call(options, method, "", qube, "", NULL, &call, &reply);
+	if (r >= 0)
+		return r;
+	while (admin_span_cut(&reply.content, '\n', &untrusted_line)) {
+		struct assignment *assignment = make_room(inventory->assignments, inventory->n_assignments,
+							  &inventory->max_assignments, sizeof(*assignment));
+
+		if (!assignment)
+			return out_of_memory(options);
+		inventory->assignments = assignment;
+		if (read_assignment(untrusted_line, qube, assignment + inventory->n_assignments))
+			inventory->n_assignments++;
+		else
+			fprintf(stderr,
+				"%s: warning: the broker's words about an assignment of %s are not clear; it is left "
+				"out\n",
+				options->program, qube);
+	}
+	return reply.content.len ? incomplete(options) : -1;
+}
+
 void inventory_deinit(struct inventory *inventory)
 {
+	free(inventory->assignments);
 	free(inventory->qubes);
 	free(inventory->devices);
 	*inventory = (struct inventory){0};

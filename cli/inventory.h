@@ -27,11 +27,23 @@ struct qube {
 	char name[LIMIT_QUBE_NAME + 1];
 };
 
+/* What is stored: this qube is to have that device. "*" for a port or an id means any. */
+struct assignment {
+	char qube[LIMIT_QUBE_NAME + 1];
+	char backend[LIMIT_QUBE_NAME + 1];
+	char port[LIMIT_PORT_TEXT];
+	char id[DEVICE_ID_TEXT];
+	char mode[16];
+	char options[128]; /* "max-time=30m, follow-port=yes" */
+};
+
 struct inventory {
 	struct qube *qubes;
 	size_t n_qubes, max_qubes;
 	struct device *devices;
 	size_t n_devices, max_devices;
+	struct assignment *assignments;
+	size_t n_assignments, max_assignments;
 };
 
 /*
@@ -42,10 +54,16 @@ int inventory_call(const struct options *options, const char *method, const char
 		   const char *payload, const char *progress, struct admin_call **ret_call,
 		   struct admin_reply *ret_reply);
 
+/* The error of a call that went wrong (an admin_outcome or a negative errno), or was refused; the exit code. */
+int inventory_fail(const struct options *options, int r);
+int inventory_refused(const struct admin_reply *reply);
+
 /* These add to the inventory; -1 or an exit code as above. */
 int inventory_read_qubes(const struct options *options, struct inventory *inventory);
 int inventory_read_devices(const struct options *options, const struct usb_ids *ids, const char *backend,
 			   struct inventory *inventory);
+/* Of one qube. */
+int inventory_read_assignments(const struct options *options, const char *qube, struct inventory *inventory);
 void inventory_deinit(struct inventory *inventory);
 
 bool inventory_has_qube(const struct inventory *inventory, const char *name);

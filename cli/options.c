@@ -16,17 +16,42 @@
 #define SOCKET_PATH "/run/device-broker/admin.sock"
 #define SOCKET_ENV "QDB_SOCKET"
 #define SHOWN_MAX 512u
+#define DEFAULT_CLASS "usb"
 
 static const struct {
 	const char *name, *aliases[2];
+	bool any_class; /* may stand without a class */
 	size_t min_args, max_args;
 	const char *args, *help;
 } commands[COMMAND_COUNT] = {
-	[COMMAND_LIST] = {"list", {"ls", "l"}, 0, SIZE_MAX, "[VM...]", "list devices (this is the default)"},
-	[COMMAND_ATTACH] = {"attach", {"at", "a"}, 2, 2, "VM BACKEND:PORT[:ID]", "attach a device to a qube"},
+	[COMMAND_LIST] = {"list", {"ls", "l"}, false, 0, SIZE_MAX, "[VM...]", "list devices (this is the default)"},
+	[COMMAND_ATTACH] = {"attach", {"at", "a"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "attach a device to a qube"},
 	[COMMAND_DETACH] =
-		{"detach", {"dt", "d"}, 1, 2, "VM [BACKEND:PORT[:ID]]", "detach a device, or all, from a qube"},
-	[COMMAND_INFO] = {"info", {"i", "i"}, 1, 1, "BACKEND:PORT[:ID]", "show what is known about a device"},
+		{"detach", {"dt", "d"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "detach a device, or all, from a qube"},
+	[COMMAND_MOVE] = {"move", {"mv", "m"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "to this qube from where it is"},
+	[COMMAND_ASSIGN] = {"assign", {"s"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "attach it whenever it can be"},
+	[COMMAND_UNASSIGN] =
+		{"unassign", {"u"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "end an assignment, or all, of a qube"},
+	[COMMAND_INFO] = {"info", {"i"}, false, 1, 1, "BACKEND:PORT[:ID]", "show what is known about a device"},
+	[COMMAND_DENY] = {"deny",
+			  {NULL},
+			  true,
+			  1,
+			  SIZE_MAX,
+			  "VM [INTERFACE...]",
+			  "devices that the qube never gets; show or add to them"},
+	[COMMAND_ALLOW] = {"allow", {NULL}, true, 2, SIZE_MAX, "VM INTERFACE...|all", "take away from what deny added"},
+	[COMMAND_POLICY] = {"policy",
+			    {NULL},
+			    true,
+			    1,
+			    3,
+			    "check | explain VM BACKEND:PORT[:ID]",
+			    "is the policy sound; what does it say of a device and a qube, and why"},
+	[COMMAND_AUDIT] = {"audit", {NULL}, true, 0, 0, "", "show the audit log"},
+	[COMMAND_WATCH] = {"watch", {NULL}, true, 0, 0, "", "show what happens, as it happens"},
+	[COMMAND_SUSPEND] = {"suspend", {NULL}, true, 0, 0, "", "before the machine sleeps: take all devices back"},
+	[COMMAND_RESUME] = {"resume", {NULL}, true, 0, 0, "", "after it slept: attach them again"},
 };
 
 enum option_id {
@@ -42,10 +67,19 @@ enum option_id {
 	OPTION_EXCLUDE,
 	OPTION_SETTING,
 	OPTION_READ_ONLY,
+	OPTION_ASK,
+	OPTION_REQUIRED,
+	OPTION_ONLY_PORT,
+	OPTION_ONLY_DEVICE,
+	OPTION_FOLLOW,
+	OPTION_VERIFY,
+	OPTION_ANSWER,
 };
 
 #define EVERYWHERE (~0u)
 #define IN(command) (1u << (command))
+#define SETTABLE (IN(COMMAND_ATTACH) | IN(COMMAND_MOVE) | IN(COMMAND_ASSIGN))
+#define ASSIGNING (IN(COMMAND_ASSIGN) | IN(COMMAND_UNASSIGN))
 
 static const struct {
 	enum option_id id;
@@ -61,12 +95,22 @@ static const struct {
 	{OPTION_SOCKET, 0, "socket", "PATH", EVERYWHERE, "the broker's socket (" SOCKET_PATH ")"},
 	{OPTION_CLASSES, 0, "list-device-classes", NULL, EVERYWHERE, "show the classes of devices"},
 	{OPTION_CLASSES, 0, "list-classes", NULL, EVERYWHERE, NULL},
-	{OPTION_JSON, 0, "json", NULL, IN(COMMAND_LIST), "list: for programs"},
+	{OPTION_JSON, 0, "json", NULL, IN(COMMAND_LIST) | IN(COMMAND_AUDIT), "list, audit: for programs"},
 	{OPTION_ASSIGNMENTS, 's', "assignments", NULL, IN(COMMAND_LIST), "list: also stored assignments"},
 	{OPTION_ALL, 0, "all", NULL, IN(COMMAND_LIST), "list: all qubes but dom0"},
 	{OPTION_EXCLUDE, 0, "exclude", "VM", IN(COMMAND_LIST), "list: with --all, not this qube"},
-	{OPTION_SETTING, 'o', "option", "KEY=VALUE", IN(COMMAND_ATTACH), "attach: an option of the device"},
-	{OPTION_READ_ONLY, 0, "ro", NULL, IN(COMMAND_ATTACH), "attach: -o read-only=yes"},
+	{OPTION_SETTING, 'o', "option", "KEY=VALUE", SETTABLE, "attach, move, assign: max-time=30m and others"},
+	{OPTION_READ_ONLY, 0, "ro", NULL, SETTABLE, "the same as -o read-only=yes"},
+	{OPTION_ASK, 0, "ask", NULL, IN(COMMAND_ASSIGN), "assign: ask before each attach"},
+	{OPTION_ASK, 0, "ask-to-attach", NULL, IN(COMMAND_ASSIGN), NULL},
+	{OPTION_REQUIRED, 'r', "required", NULL, IN(COMMAND_ASSIGN), "assign: the qube cannot be without it"},
+	{OPTION_ONLY_PORT, 0, "port", NULL, ASSIGNING, "assign, unassign: whatever is at that port"},
+	{OPTION_ONLY_PORT, 0, "only-port", NULL, ASSIGNING, NULL},
+	{OPTION_ONLY_DEVICE, 0, "device", NULL, ASSIGNING, "assign, unassign: that device at any port"},
+	{OPTION_ONLY_DEVICE, 0, "only-device", NULL, ASSIGNING, NULL},
+	{OPTION_FOLLOW, 'f', "follow", NULL, IN(COMMAND_AUDIT), "audit: go on with new records"},
+	{OPTION_VERIFY, 0, "verify", NULL, IN(COMMAND_AUDIT), "audit: check that no record was changed or lost"},
+	{OPTION_ANSWER, 0, "answer", NULL, IN(COMMAND_WATCH), "watch: ask here when a device needs a decision"},
 };
 
 static void show_usage(FILE *out, const struct options *options)
@@ -80,10 +124,11 @@ static void show_help(const struct options *options)
 	show_usage(stdout, options);
 	printf("\ncommands:\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		bool two = strcmp(commands[i].aliases[0], commands[i].aliases[1]) != 0;
+		const char *const *aliases = commands[i].aliases;
 
-		printf("  %s (%s%s%s) %s\n        %s\n", commands[i].name, commands[i].aliases[0], two ? ", " : "",
-		       two ? commands[i].aliases[1] : "", commands[i].args, commands[i].help);
+		printf("  %s %s%s%s%s%s%s\n        %s\n", commands[i].name, aliases[0] ? "(" : "",
+		       aliases[0] ? aliases[0] : "", aliases[1] ? ", " : "", aliases[1] ? aliases[1] : "",
+		       aliases[0] ? ") " : "", commands[i].args, commands[i].help);
 	}
 	printf("\noptions:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(all_options); i++) {
@@ -155,6 +200,27 @@ static int apply(struct options *options, enum option_id id)
 		break;
 	case OPTION_READ_ONLY:
 		options->settings[options->n_settings++] = "read-only=yes";
+		break;
+	case OPTION_ASK:
+		options->ask = true;
+		break;
+	case OPTION_REQUIRED:
+		options->required = true;
+		break;
+	case OPTION_ONLY_PORT:
+		options->only_port = true;
+		break;
+	case OPTION_ONLY_DEVICE:
+		options->only_device = true;
+		break;
+	case OPTION_FOLLOW:
+		options->follow = true;
+		break;
+	case OPTION_VERIFY:
+		options->verify = true;
+		break;
+	case OPTION_ANSWER:
+		options->answer = true;
 		break;
 	}
 	return -1;
@@ -231,8 +297,10 @@ static int parse_stretch(struct options *options, int argc, char **argv, unsigne
 static bool find_command(const char *word, enum command *ret_command)
 {
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		if (strcmp(word, commands[i].name) != 0 && strcmp(word, commands[i].aliases[0]) != 0 &&
-		    strcmp(word, commands[i].aliases[1]) != 0)
+		const char *const *aliases = commands[i].aliases;
+
+		if (strcmp(word, commands[i].name) != 0 && (!aliases[0] || strcmp(word, aliases[0]) != 0) &&
+		    (!aliases[1] || strcmp(word, aliases[1]) != 0))
 			continue;
 		*ret_command = (enum command)i;
 		return true;
@@ -240,9 +308,26 @@ static bool find_command(const char *word, enum command *ret_command)
 	return false;
 }
 
+/* Of two options that contradict each other; NULL: none. */
+static const char *find_contradiction(const struct options *options)
+{
+	if (options->n_excludes && !options->all)
+		return "--exclude can only be used with --all";
+	if (options->all && options->n_args)
+		return "--all and names of qubes exclude each other";
+	if (options->ask && options->required)
+		return "argument --required/-r: not allowed with argument --ask";
+	if (options->only_port && options->only_device)
+		return "argument --device: not allowed with argument --port";
+	if (options->verify && (options->follow || options->json))
+		return "argument --verify: not allowed with other arguments of audit";
+	return NULL;
+}
+
 static int check(struct options *options)
 {
 	size_t class_len = strlen(options->class);
+	const char *contradiction;
 
 	if (class_len == 0 || class_len > 31 || strspn(options->class, "abcdefghijklmnopqrstuvwxyz") != class_len)
 		return options_error(options, "not a device class: '%s'", options->class);
@@ -252,16 +337,24 @@ static int check(struct options *options)
 	if (options->n_args > commands[options->command].max_args)
 		return options_error(options, "unrecognized arguments: %s",
 				     options->args[commands[options->command].max_args]);
-	if (options->n_excludes && !options->all)
-		return options_error(options, "--exclude can only be used with --all");
-	if (options->all && options->n_args)
-		return options_error(options, "--all and names of qubes exclude each other");
-	return -1;
+	contradiction = find_contradiction(options);
+	return contradiction ? options_error(options, "%s", contradiction) : -1;
+}
+
+static int unknown_command(const struct options *options, const char *word)
+{
+	char names[SHOWN_MAX] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < COMMAND_COUNT && len < sizeof(names); i++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "", commands[i].name);
+	return options_error(options, "argument COMMAND: invalid choice: '%s' (choose from %s)", word, names);
 }
 
 /* The words of the line in their order: options, CLASS unless the program's name has it, options, COMMAND, ... */
 static int parse_words(struct options *options, int argc, char **argv)
 {
+	enum command command;
 	int used, r;
 
 	for (;;) {
@@ -274,14 +367,17 @@ static int parse_words(struct options *options, int argc, char **argv)
 			break;
 		if (argc < 2)
 			return options_error(options, "the following arguments are required: CLASS");
+		if (find_command(argv[1], &command) && commands[command].any_class) {
+			options->class = DEFAULT_CLASS;
+			break;
+		}
 		options->class = argv[1];
 		argc--;
 		argv++;
 	}
 	if (argc >= 2) {
 		if (!find_command(argv[1], &options->command))
-			return options_error(options, "argument COMMAND: invalid choice: '%s' (choose from %s)",
-					     argv[1], "list, ls, l, attach, at, a, detach, dt, d, info, i");
+			return unknown_command(options, argv[1]);
 		argc--;
 		argv++;
 	}

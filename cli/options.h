@@ -1,14 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The command line of qvm-device: two tables, of commands and of options. Options may stand before or after the
- * class and the command; long ones are not abbreviated.
+ * class and the command; long ones are not abbreviated. Commands that are about no class of devices may stand in the
+ * place of the class; the class is "usb" then.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum command { COMMAND_LIST, COMMAND_ATTACH, COMMAND_DETACH, COMMAND_INFO, COMMAND_COUNT };
+enum command {
+	COMMAND_LIST,
+	COMMAND_ATTACH,
+	COMMAND_DETACH,
+	COMMAND_MOVE,
+	COMMAND_ASSIGN,
+	COMMAND_UNASSIGN,
+	COMMAND_INFO,
+	COMMAND_DENY,
+	COMMAND_ALLOW,
+	COMMAND_POLICY,
+	COMMAND_AUDIT,
+	COMMAND_WATCH,
+	COMMAND_SUSPEND,
+	COMMAND_RESUME,
+	COMMAND_COUNT,
+};
 
 /* What the process ends with. */
 enum exit_code {
@@ -26,6 +43,9 @@ struct options {
 	const char *socket_path;
 	int verbosity;
 	bool json, assignments, all;
+	bool ask, required;          /* assign: the mode; neither: auto-attach */
+	bool only_port, only_device; /* assign, unassign: which half of BACKEND:PORT:ID is meant */
+	bool follow, verify, answer;
 	const char **excludes; /* n_excludes patterns */
 	size_t n_excludes;
 	const char **settings; /* -o, n_settings texts with a '=' */

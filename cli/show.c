@@ -11,7 +11,7 @@
 
 struct row {
 	char place[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT];
-	char used[LIMIT_QUBE_NAME + 40];
+	char used[LIMIT_QUBE_NAME + 200];
 	const char *cells[COLUMNS];
 };
 
@@ -27,6 +27,16 @@ static void make_row(const struct device *device, struct row *row)
 	row->cells[2] = row->used;
 }
 
+static void make_assignment_row(const struct assignment *assignment, struct row *row)
+{
+	(void)snprintf(row->place, sizeof(row->place), "%s:%s", assignment->backend, assignment->port);
+	(void)snprintf(row->used, sizeof(row->used), "*%s (%s%s%s)", assignment->qube, assignment->mode,
+		       assignment->options[0] ? ": " : "", assignment->options);
+	row->cells[0] = row->place;
+	row->cells[1] = strcmp(assignment->id, "*") == 0 ? "any device" : assignment->id;
+	row->cells[2] = row->used;
+}
+
 static void print_row(const char *const cells[COLUMNS], const size_t widths[COLUMNS])
 {
 	printf("%-*s  ", (int)widths[0], cells[0]);
@@ -34,6 +44,13 @@ static void print_row(const char *const cells[COLUMNS], const size_t widths[COLU
 		printf("%-*s  %s\n", (int)widths[1], cells[1], cells[2]);
 	else
 		printf("%s\n", cells[1]);
+}
+
+static void widen(const struct row *row, size_t widths[COLUMNS])
+{
+	for (size_t c = 0; c < COLUMNS; c++)
+		if (strlen(row->cells[c]) > widths[c])
+			widths[c] = strlen(row->cells[c]);
 }
 
 void show_table(const struct inventory *inventory, const bool *marked)
@@ -47,16 +64,22 @@ void show_table(const struct inventory *inventory, const bool *marked)
 		widths[c] = strlen(header[c]);
 	for (size_t i = 0; i < inventory->n_devices; i++) {
 		make_row(&inventory->devices[i], &row);
-		for (size_t c = 0; c < COLUMNS && marked[i]; c++)
-			if (strlen(row.cells[c]) > widths[c])
-				widths[c] = strlen(row.cells[c]);
+		if (marked[i])
+			widen(&row, widths);
+	}
+	for (size_t i = 0; i < inventory->n_assignments; i++) {
+		make_assignment_row(&inventory->assignments[i], &row);
+		widen(&row, widths);
 	}
 	if (with_header)
 		print_row(header, widths);
 	for (size_t i = 0; i < inventory->n_devices; i++) {
-		if (!marked[i])
-			continue;
 		make_row(&inventory->devices[i], &row);
+		if (marked[i])
+			print_row(row.cells, widths);
+	}
+	for (size_t i = 0; i < inventory->n_assignments; i++) {
+		make_assignment_row(&inventory->assignments[i], &row);
 		print_row(row.cells, widths);
 	}
 }
@@ -104,6 +127,21 @@ int show_json(const struct inventory *inventory, const bool *marked, const char 
 					     json_object_new_string(device->state[0]     ? device->state
 								    : device->used_by[0] ? "attached"
 											 : "free"));
+		(void)json_object_array_add(array, object);
+	}
+	for (size_t i = 0; i < inventory->n_assignments; i++) {
+		const struct assignment *assignment = &inventory->assignments[i];
+		struct json_object *object = json_object_new_object();
+
+		if (!object)
+			continue;
+		(void)json_object_object_add(object, "class", json_object_new_string(class));
+		(void)json_object_object_add(object, "backend", json_object_new_string(assignment->backend));
+		(void)json_object_object_add(object, "port", json_object_new_string(assignment->port));
+		(void)json_object_object_add(object, "device_id", json_object_new_string(assignment->id));
+		(void)json_object_object_add(object, "assigned_to", json_object_new_string(assignment->qube));
+		(void)json_object_object_add(object, "mode", json_object_new_string(assignment->mode));
+		(void)json_object_object_add(object, "options", text_or_null(assignment->options));
 		(void)json_object_array_add(array, object);
 	}
 	text = json_object_to_json_string_ext(array, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);

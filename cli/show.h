@@ -4,7 +4,10 @@
 
 #include "cli/inventory.h"
 
-/* Marked devices only; `marked` has inventory->n_devices places. A header line only when stdout is a terminal. */
+/*
+ * Marked devices only; `marked` has inventory->n_devices places. Then all assignments that were read, as Qubes shows
+ * them: a line each, "*QUBE (MODE: OPTIONS)". A header line only when stdout is a terminal.
+ */
 void show_table(const struct inventory *inventory, const bool *marked);
 
 /* 0 or -ENOMEM. The schema is in qvm-device(1). */

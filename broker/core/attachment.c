@@ -4,8 +4,8 @@
  * happens (a late or foreign word). The picture is in core.h.
  *
  * Invariants: source_open is set before EXPORT goes out and cleared only by proof; a device becomes FREE only with
- * source_open false; every token taken in is answered once, on the way to ATTACHED, LOCKED or FREE, and every state
- * on the way there has a deadline.
+ * source_open false; whoever wanted an attach or a detach is told once, on the way to ATTACHED, LOCKED or FREE, and
+ * every state on the way there has a deadline; each session's memory is forgotten on the way to FREE.
  */
 #include "broker/core/internal.h"
 
@@ -21,41 +21,46 @@ static void emit(struct core *core, const struct core_device *device, struct cor
 	action.device = device;
 	action.session = device->session;
 	action.state = device->state;
-	core->emit(core->userdata, &action);
+	core_emit(core, &action);
 }
 
 void attachment_answer(struct core *core, const struct core_device *device, uint64_t token, enum core_answer answer)
 {
-	struct core_action action = {
-		.type = CORE_DO_ANSWER, .device = device, .token = token, .answer = answer, .confirmed = true};
-
-	if (device) {
-		action.session = device->session;
-		action.state = device->state;
-		action.outcome = device->reason;
-	}
-	core->emit(core->userdata, &action);
+	request_answer(
+		core, device, token,
+		&(struct reply){.answer = answer, .outcome = device ? device->reason : OUTCOME_OK, .confirmed = true});
 }
 
-/* Answers what waits, once: *token is taken. */
-static void answer_waiting(struct core *core, const struct core_device *device, uint64_t *token,
-			   enum core_answer answer, bool confirmed)
+/* Tells whoever wanted this attach, once. */
+static void tell_attach(struct core *core, struct core_device *device, enum core_answer answer, bool confirmed)
 {
-	if (*token == 0)
-		return;
-	emit(core, device,
-	     (struct core_action){.type = CORE_DO_ANSWER,
-				  .token = TAKE(*token, 0),
-				  .answer = answer,
-				  .outcome = device->reason,
-				  .confirmed = confirmed});
+	struct reply reply = {.answer = answer, .outcome = device->reason, .confirmed = confirmed};
+
+	if (TAKE(plan_of(core, device)->pending, false))
+		request_ended(core, device, device->terms.origin, TAKE(device->attach_token, 0), &reply);
+}
+
+static void tell_detach(struct core *core, struct core_device *device, enum core_answer answer, bool confirmed)
+{
+	struct reply reply = {.answer = answer, .outcome = device->reason, .confirmed = confirmed};
+
+	if (device->detach_token != 0)
+		request_answer(core, device, TAKE(device->detach_token, 0), &reply);
 }
 
 static void enter(struct core *core, struct core_device *device, enum core_state state, uint64_t timeout_usec)
 {
+	enum core_state former = device->state;
+
+	core->n_auditing += state == CORE_AUDITING;
+	core->n_auditing -= former == CORE_AUDITING;
 	device->state = state;
 	device->since_usec = core->now_usec;
 	device->deadline_usec = timeout_usec ? core->now_usec + timeout_usec : 0;
+	if (former == CORE_ADOPTING)
+		adopt_left(core, device, state);
+	if (former == CORE_ATTACHED)
+		question_void(core, device); /* about moving it from where it is no longer */
 }
 
 static bool has_agent(struct core *core, struct core_qube_ref ref)
@@ -93,15 +98,19 @@ static int finish(struct core *core, struct core_device *device)
 	emit(core, device, (struct core_action){.type = CORE_DO_NOTE, .outcome = device->reason});
 	if (device->was_attached)
 		emit(core, device, (struct core_action){.type = CORE_DO_DETACHED, .outcome = device->reason});
-	answer_waiting(core, device, &device->attach_token, CORE_ANSWER_FAILED, confirmed);
-	answer_waiting(core, device, &device->detach_token, CORE_ANSWER_DONE, confirmed);
+	emit(core, device, (struct core_action){.type = CORE_DO_FORGET});
+	tell_attach(core, device, CORE_ANSWER_FAILED, confirmed);
+	tell_detach(core, device, CORE_ANSWER_DONE, confirmed);
+	if (device->present)
+		auto_freed(core, device);
 
 	device->session = 0;
 	device->target = (struct core_qube_ref){0};
 	memset(device->target_name, 0, sizeof(device->target_name));
+	memset(&device->terms, 0, sizeof(device->terms));
 	device->target_open = false;
 	device->reason = OUTCOME_OK;
-	device->was_attached = false;
+	device->was_attached = device->warned = false;
 	device->source_reported = device->target_reported = false;
 	if (!device->present)
 		device->used = false;
@@ -116,20 +125,55 @@ static void close_side(struct core_device *device, enum input_type type)
 		device->target_open = false;
 }
 
+static void take(struct core *core, struct core_device *device, uint64_t session, struct core_qube_ref target,
+		 const char *target_name)
+{
+	device->session = session;
+	device->target = target;
+	memcpy(device->target_name, target_name, sizeof(device->target_name));
+	device->reason = OUTCOME_OK;
+	core->active[core->n_active++] = device;
+}
+
+/* The end of its time counts from here, so that the memory on disk has it; a former end stays. */
+static uint64_t end_of_time(const struct core *core, const struct core_terms *terms)
+{
+	uint64_t max = terms->max_time_usec < UINT64_MAX / 2 ? terms->max_time_usec : UINT64_MAX / 2;
+	uint64_t end = core->now_usec + max;
+
+	if (max == 0)
+		return terms->end_usec;
+	return terms->end_usec != 0 && terms->end_usec < end ? terms->end_usec : end;
+}
+
 /* FREE + ATTACH: the device is taken from here on, and the audit record comes first. */
 static int reserve(struct core *core, struct core_device *device, const struct input *input)
 {
 	const struct core_qube *target = inventory_qube(core, input->target);
 
-	assert(target && input->token != 0);
-	device->session = core->session_epoch << 32 | ++core->n_sessions;
-	device->target = input->target;
-	memcpy(device->target_name, target->name, sizeof(device->target_name));
+	assert(target && input->terms);
+	take(core, device, core->session_epoch << 32 | ++core->n_sessions, input->target, target->name);
 	device->attach_token = input->token;
-	device->reason = OUTCOME_OK;
-	core->active[core->n_active++] = device;
+	device->terms = *input->terms;
+	device->terms.end_usec = end_of_time(core, input->terms);
+	plan_of(core, device)->pending = true;
 	enter(core, device, CORE_AUDITING, TIMEOUT_ATTACH_STEP_USEC);
 	emit(core, device, (struct core_action){.type = CORE_DO_AUDIT, .token = input->token});
+	return 0;
+}
+
+/* FREE + ADOPT: a former life of the broker let it go there, and the source says that it still runs. */
+static int take_over(struct core *core, struct core_device *device, const struct input *input)
+{
+	const struct memory *memory = input->memory;
+
+	take(core, device, memory->m.session, memory->target, memory->m.target.name);
+	device->terms = memory->m.device.terms;
+	device->source_open = device->target_open = device->source_reported = true;
+	device->target_reported = memory->target_side == SIDE_REPORTED;
+	enter(core, device, CORE_ADOPTING, 0);
+	device->deadline_usec = memory->deadline_usec;
+	emit(core, device, (struct core_action){.type = CORE_DO_NOTE});
 	return 0;
 }
 
@@ -149,13 +193,27 @@ static int start_import(struct core *core, struct core_device *device, const str
 	return 0;
 }
 
+/* When the warning is due, then the end. */
+static uint64_t limit_deadline(const struct core *core, const struct core_device *device)
+{
+	uint64_t end = device->terms.end_usec, fifth = device->terms.max_time_usec / 5;
+	uint64_t near = fifth != 0 && fifth < LIMIT_NEAR_USEC ? fifth : LIMIT_NEAR_USEC;
+
+	if (end == 0)
+		return 0;
+	return end > near && end - near > core->now_usec ? end - near : core->now_usec;
+}
+
+/* IMPORTING + IMPORTED, ADOPTING + ADOPTED */
 static int confirm(struct core *core, struct core_device *device, const struct input *input _unused_)
 {
 	device->was_attached = true;
+	plan_of(core, device)->attached_usec = core->now_usec;
 	enter(core, device, CORE_ATTACHED, 0);
+	device->deadline_usec = limit_deadline(core, device);
 	emit(core, device, (struct core_action){.type = CORE_DO_NOTE});
 	emit(core, device, (struct core_action){.type = CORE_DO_ATTACHED});
-	answer_waiting(core, device, &device->attach_token, CORE_ANSWER_DONE, true);
+	tell_attach(core, device, CORE_ANSWER_DONE, true);
 	return 0;
 }
 
@@ -171,6 +229,8 @@ static int undo(struct core *core, struct core_device *device, const struct inpu
 	bool attached = device->state == CORE_ATTACHED;
 
 	device->reason = input->outcome == OUTCOME_OK && !attached ? OUTCOME_STOPPED : input->outcome;
+	if (attached)
+		restore_left(core, device, input);
 	close_side(device, input->type);
 	if (is_settled(core, device))
 		return finish(core, device);
@@ -195,8 +255,19 @@ static int give_up(struct core *core, struct core_device *device, const struct i
 		return finish(core, device);
 	enter(core, device, CORE_LOCKED, 0);
 	emit(core, device, (struct core_action){.type = CORE_DO_NOTE, .outcome = device->reason});
-	answer_waiting(core, device, &device->attach_token, CORE_ANSWER_FAILED, false);
-	answer_waiting(core, device, &device->detach_token, CORE_ANSWER_NOT_CONFIRMED, false);
+	tell_attach(core, device, CORE_ANSWER_FAILED, false);
+	tell_detach(core, device, CORE_ANSWER_NOT_CONFIRMED, false);
+	return 0;
+}
+
+/* ATTACHED + TIMEOUT: a warning, then the end. */
+static int limit(struct core *core, struct core_device *device, const struct input *input)
+{
+	if (device->warned || device->terms.end_usec <= core->now_usec)
+		return undo(core, device, input);
+	device->warned = true;
+	device->deadline_usec = device->terms.end_usec;
+	emit(core, device, (struct core_action){.type = CORE_DO_LIMIT_NEAR});
 	return 0;
 }
 
@@ -293,24 +364,33 @@ static int refuse_locked(struct core *core, struct core_device *device, const st
 	return 0;
 }
 
+static int refuse_adopting(struct core *core, struct core_device *device, const struct input *input)
+{
+	attachment_answer(core, device, input->token, CORE_ANSWER_ADOPTING);
+	return 0;
+}
+
 /* clang-format off */
 static handler *const table[INPUT_COUNT][CORE_STATE_COUNT] = {
-	/*                     FREE           AUDITING       EXPORTING      IMPORTING      ATTACHED       DETACHING      LOCKED */
-	[IN_ATTACH]        = { reserve,       refuse_in_use, refuse_in_use, refuse_in_use, refuse_in_use, refuse_detaching, refuse_locked },
-	[IN_DETACH]        = { refuse_detach, detach,        detach,        detach,        detach,        join_detach,   detach_again },
-	[IN_AUDITED]       = { NULL,          start_export,  NULL,          NULL,          NULL,          NULL,          NULL },
-	[IN_AUDIT_FAILED]  = { NULL,          undo,          NULL,          NULL,          NULL,          NULL,          NULL },
-	[IN_EXPORTED]      = { NULL,          NULL,          start_import,  NULL,          NULL,          NULL,          NULL },
-	[IN_IMPORTED]      = { NULL,          NULL,          NULL,          confirm,       NULL,          NULL,          NULL },
-	[IN_SOURCE_CLOSED] = { NULL,          NULL,          undo,          undo,          undo,          settle,        unlock },
-	[IN_TARGET_CLOSED] = { NULL,          undo,          undo,          undo,          undo,          settle,        note_target },
-	[IN_SOURCE_LOST]   = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL },
-	[IN_TARGET_LOST]   = { NULL,          undo,          undo,          undo,          undo,          settle,        NULL },
-	[IN_SOURCE_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again },
-	[IN_TARGET_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again },
-	[IN_SOURCE_GONE]   = { NULL,          vanish,        vanish,        vanish,        vanish,        vanish,        vanish },
-	[IN_UNPLUGGED]     = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL },
-	[IN_TIMEOUT]       = { NULL,          undo,          undo,          undo,          NULL,          give_up,       NULL },
+	/*                     FREE           AUDITING       EXPORTING      IMPORTING      ATTACHED       DETACHING      LOCKED         ADOPTING */
+	[IN_ATTACH]        = { reserve,       refuse_in_use, refuse_in_use, refuse_in_use, refuse_in_use, refuse_detaching, refuse_locked, refuse_adopting },
+	[IN_DETACH]        = { refuse_detach, detach,        detach,        detach,        detach,        join_detach,   detach_again,  detach },
+	[IN_STOP]          = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo },
+	[IN_ADOPT]         = { take_over,     NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL },
+	[IN_ADOPTED]       = { NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          confirm },
+	[IN_AUDITED]       = { NULL,          start_export,  NULL,          NULL,          NULL,          NULL,          NULL,          NULL },
+	[IN_AUDIT_FAILED]  = { NULL,          undo,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL },
+	[IN_EXPORTED]      = { NULL,          NULL,          start_import,  NULL,          NULL,          NULL,          NULL,          NULL },
+	[IN_IMPORTED]      = { NULL,          NULL,          NULL,          confirm,       NULL,          NULL,          NULL,          NULL },
+	[IN_SOURCE_CLOSED] = { NULL,          NULL,          undo,          undo,          undo,          settle,        unlock,        undo },
+	[IN_TARGET_CLOSED] = { NULL,          undo,          undo,          undo,          undo,          settle,        note_target,   undo },
+	[IN_SOURCE_LOST]   = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo },
+	[IN_TARGET_LOST]   = { NULL,          undo,          undo,          undo,          undo,          settle,        NULL,          undo },
+	[IN_SOURCE_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again,    NULL },
+	[IN_TARGET_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again,    NULL },
+	[IN_SOURCE_GONE]   = { NULL,          vanish,        vanish,        vanish,        vanish,        vanish,        vanish,        vanish },
+	[IN_UNPLUGGED]     = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo },
+	[IN_TIMEOUT]       = { NULL,          undo,          undo,          undo,          limit,         give_up,       NULL,          undo },
 };
 /* clang-format on */
 

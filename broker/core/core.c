@@ -13,89 +13,28 @@
 #include "lib/base/base.h"
 #include "lib/base/text.h"
 
-struct core *core_new(uint64_t session_epoch, void (*emit)(void *userdata, const struct core_action *action),
-		      void *userdata)
+struct core *core_new(uint64_t session_epoch, const struct core_hooks *hooks, void *userdata)
 {
 	struct core *core = calloc(1, sizeof(*core));
 
 	if (!core)
 		return NULL;
 	core->session_epoch = session_epoch & UINT32_MAX;
-	core->emit = emit;
+	core->hooks = *hooks;
 	core->userdata = userdata;
-	return core;
+	core->assignments = assignments_new();
+	core->denied = denied_new();
+	return core->assignments && core->denied ? core : core_free(core);
 }
 
 struct core *core_free(struct core *core)
 {
+	if (!core)
+		return NULL;
+	assignments_free(core->assignments);
+	denied_free(core->denied);
 	free(core);
 	return NULL;
-}
-
-static struct core_device *find_device(struct core *core, struct core_device_ref ref)
-{
-	struct core_qube *qube = inventory_qube(core, ref.qube);
-
-	for (unsigned int i = 0; qube && i < LIMIT_DEVICES; i++) {
-		struct core_device *device = &qube->devices[i];
-
-		if (device->used && device->present && device->ref.agent_life == ref.agent_life &&
-		    device->ref.slot == ref.slot && device->ref.generation == ref.generation)
-			return device;
-	}
-	return NULL;
-}
-
-/* What forbids an attach before the attachment's own state is asked; DONE: nothing. */
-static enum core_answer check_attach(const struct core_device *device, const struct core_qube *source,
-				     const struct core_qube *target)
-{
-	if (!device)
-		return CORE_ANSWER_NO_DEVICE;
-	if (!target)
-		return CORE_ANSWER_NO_QUBE;
-	if (source == target)
-		return CORE_ANSWER_SELF;
-	if (device->state != CORE_FREE)
-		return CORE_ANSWER_DONE; /* the table refuses, with its reason */
-	if (!source->synced || !(source->roles & WIRE_ROLE_EXPORT))
-		return CORE_ANSWER_NO_SOURCE_AGENT;
-	if (!target->synced || !(target->roles & WIRE_ROLE_IMPORT))
-		return CORE_ANSWER_NO_TARGET_AGENT;
-	if (source->n_strays > 0)
-		return CORE_ANSWER_LOCKED;
-	return CORE_ANSWER_DONE;
-}
-
-static int handle_attach(struct core *core, const struct core_event *event)
-{
-	struct core_device *device = find_device(core, event->request.device);
-	const struct core_qube *source = inventory_qube(core, event->request.device.qube);
-	const struct core_qube *target = inventory_qube(core, event->request.target);
-	enum core_answer refusal = check_attach(device, source, target);
-	struct input input = {.type = IN_ATTACH, .token = event->request.token, .target = event->request.target};
-
-	if (event->request.token == 0)
-		return CORE_EVENT_IGNORED;
-	if (refusal != CORE_ANSWER_DONE) {
-		attachment_answer(core, device, event->request.token, refusal);
-		return 0;
-	}
-	return attachment_handle(core, device, &input);
-}
-
-static int handle_detach(struct core *core, const struct core_event *event)
-{
-	struct core_device *device = find_device(core, event->request.device);
-	struct input input = {.type = IN_DETACH, .token = event->request.token, .target = event->request.target};
-
-	if (event->request.token == 0)
-		return CORE_EVENT_IGNORED;
-	if (!device) {
-		attachment_answer(core, NULL, event->request.token, CORE_ANSWER_NO_DEVICE);
-		return 0;
-	}
-	return attachment_handle(core, device, &input);
 }
 
 static int handle_audit(struct core *core, const struct core_event *event)
@@ -123,7 +62,7 @@ static int handle_progress(struct core *core, struct core_qube *qube, const stru
 static int handle_closed(struct core *core, struct core_qube *qube, const struct core_event *event)
 {
 	uint64_t session = event->session.session;
-	bool stray = inventory_stray_closed(qube, session);
+	bool stray = inventory_stray_closed(core, qube, session);
 	struct core_device *device = attachment_find(core, session);
 	struct input input = {.outcome = event->session.outcome};
 
@@ -134,21 +73,35 @@ static int handle_closed(struct core *core, struct core_qube *qube, const struct
 	else if (device && device->target_open && same_qube(device->target, qube->ref))
 		input.type = IN_TARGET_CLOSED;
 	else
-		return stray ? 0 : CORE_EVENT_IGNORED;
+		return stray || adopt_closed(core, qube, session) ? 0 : CORE_EVENT_IGNORED;
 	return attachment_handle(core, device, &input);
 }
 
 static int handle_tick(struct core *core, const struct core_event *event)
 {
+	static const enum outcome outcomes[CORE_STATE_COUNT] = {
+		[CORE_AUDITING] = OUTCOME_AUDIT_FAILED, [CORE_EXPORTING] = OUTCOME_TIMED_OUT,
+		[CORE_IMPORTING] = OUTCOME_TIMED_OUT,   [CORE_ATTACHED] = OUTCOME_TIME_LIMIT,
+		[CORE_DETACHING] = OUTCOME_TIMED_OUT,   [CORE_ADOPTING] = OUTCOME_NOT_PROVEN,
+	};
+
 	for (unsigned int i = core->n_active; i-- > 0;) {
 		struct core_device *device = core->active[i];
-		struct input input = {.type = IN_TIMEOUT, .outcome = OUTCOME_TIMED_OUT};
+		struct input input = {.type = IN_TIMEOUT, .outcome = outcomes[device->state]};
 
-		if (device->state == CORE_AUDITING)
-			input.outcome = OUTCOME_AUDIT_FAILED;
 		if (device->deadline_usec != 0 && device->deadline_usec <= event->now_usec)
 			(void)attachment_handle(core, device, &input);
 	}
+	adopt_tick(core);
+	question_tick(core);
+	return 0;
+}
+
+/* Attachments that run go on: what the policy says holds when one begins. */
+static int handle_policy(struct core *core, const struct core_event *event _unused_)
+{
+	question_review(core);
+	auto_cause_all(core);
 	return 0;
 }
 
@@ -172,16 +125,26 @@ static const struct {
 	[CORE_ENDED] = {.of_qube = handle_closed},
 	[CORE_AUDITED] = {.handle = handle_audit},
 	[CORE_AUDIT_FAILED] = {.handle = handle_audit},
-	[CORE_ATTACH] = {.handle = handle_attach},
-	[CORE_DETACH] = {.handle = handle_detach},
+	[CORE_ATTACH] = {.handle = request_attach},
+	[CORE_DETACH] = {.handle = request_detach},
+	[CORE_MOVE] = {.handle = move_request},
+	[CORE_ANSWERED] = {.handle = question_answered},
+	[CORE_ANSWERERS] = {.handle = question_answerers},
+	[CORE_ASSIGNED] = {.handle = auto_assigned},
+	[CORE_UNASSIGNED] = {.handle = auto_unassigned},
+	[CORE_ASSIGN_MODE] = {.handle = auto_mode},
+	[CORE_DENIED] = {.handle = auto_denied},
+	[CORE_POLICY_CHANGED] = {.handle = handle_policy},
+	[CORE_SUSPEND] = {.handle = restore_suspend},
+	[CORE_RESUMED] = {.handle = restore_resumed},
+	[CORE_REMEMBER] = {.handle = adopt_remember},
 	[CORE_TICK] = {.handle = handle_tick},
 };
 
-int core_handle(struct core *core, const struct core_event *event, struct core_qube_ref *ret_qube)
+static int dispatch(struct core *core, const struct core_event *event, struct core_qube_ref *ret_qube)
 {
 	struct core_qube *qube;
 
-	core->now_usec = event->now_usec;
 	if (event->type == CORE_QUBE_STARTED)
 		return inventory_qube_started(core, event, ret_qube);
 	if (events[event->type].handle)
@@ -190,16 +153,57 @@ int core_handle(struct core *core, const struct core_event *event, struct core_q
 	return qube ? events[event->type].of_qube(core, qube, event) : CORE_EVENT_IGNORED;
 }
 
+/* What follows from the event; the order matters, see internal.h. */
+static void run_plans(struct core *core)
+{
+	move_run(core);
+	restore_run(core);
+	auto_run(core);
+	question_run(core);
+	restore_sleep_run(core);
+}
+
+int core_handle(struct core *core, const struct core_event *event, struct core_qube_ref *ret_qube)
+{
+	int r;
+
+	core->now_usec = event->now_usec;
+	r = dispatch(core, event, ret_qube);
+	if (r != CORE_EVENT_IGNORED)
+		run_plans(core);
+	return r;
+}
+
+static uint64_t retry_of(const struct core *core, const struct core_device *device)
+{
+	return core->plans[device->ref.qube.index][device - core->qubes[device->ref.qube.index].devices].retry_usec;
+}
+
+static void sooner(uint64_t *next, uint64_t deadline_usec)
+{
+	if (deadline_usec != 0 && deadline_usec < *next)
+		*next = deadline_usec;
+}
+
 uint64_t core_next_deadline(const struct core *core)
 {
 	uint64_t next = UINT64_MAX;
 
-	for (unsigned int i = 0; i < core->n_active; i++) {
-		uint64_t deadline = core->active[i]->deadline_usec;
-
-		if (deadline != 0 && deadline < next)
-			next = deadline;
-	}
+	for (unsigned int i = 0; i < core->n_active; i++)
+		sooner(&next, core->active[i]->deadline_usec);
+	for (unsigned int i = 0; core->n_questions > 0 && i < LIMIT_QUESTIONS; i++)
+		sooner(&next, core->questions[i].q.deadline_usec);
+	for (unsigned int i = 0; core->n_memories > 0 && i < LIMIT_MEMORIES; i++)
+		if (!core->memories[i].bound && !core->memories[i].failed)
+			sooner(&next, core->memories[i].deadline_usec);
+	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++)
+		if (!core->restores[i].trying && core->restores[i].r.deadline_usec != 0) {
+			sooner(&next, core->restores[i].r.deadline_usec);
+			sooner(&next, core->restores[i].r.retry_usec);
+		}
+	for (unsigned int i = 0; i < core->n_queued; i++)
+		if (core->queue[i]->used && core->queue[i]->present)
+			sooner(&next, retry_of(core, core->queue[i]));
 	return next;
 }
 
@@ -278,6 +282,53 @@ const struct core_device *core_next_device(const struct core_qube *qube, unsigne
 	return NULL;
 }
 
+const struct core_question *core_next_question(const struct core *core, unsigned int *cursor)
+{
+	while (*cursor < LIMIT_QUESTIONS) {
+		const struct core_question *question = &core->questions[(*cursor)++].q;
+
+		if (question->id != 0)
+			return question;
+	}
+	return NULL;
+}
+
+const struct core_question *core_find_question(const struct core *core, uint64_t id)
+{
+	unsigned int cursor = 0;
+
+	for (const struct core_question *question = NULL; (question = core_next_question(core, &cursor));)
+		if (question->id == id)
+			return question;
+	return NULL;
+}
+
+const struct core_restore *core_next_restore(const struct core *core, unsigned int *cursor)
+{
+	while (*cursor < LIMIT_RESTORES) {
+		const struct restore *restore = &core->restores[(*cursor)++];
+
+		if (restore->r.used && restore->gone)
+			return &restore->r;
+	}
+	return NULL;
+}
+
+const struct assignments *core_assignments(const struct core *core)
+{
+	return core->assignments;
+}
+
+const struct denied *core_denied(const struct core *core)
+{
+	return core->denied;
+}
+
+bool core_is_suspended(const struct core *core)
+{
+	return core->suspended;
+}
+
 size_t core_device_id(const struct core_device *device, char ret_text[CORE_DEVICE_ID_MAX])
 {
 	size_t len = (size_t)snprintf(ret_text, CORE_DEVICE_ID_MAX, "%04x:%04x:%.*s:", device->vendor, device->product,
@@ -297,7 +348,7 @@ const char *core_state_name(enum core_state state)
 	static const char *const names[CORE_STATE_COUNT] = {
 		[CORE_FREE] = "free",           [CORE_AUDITING] = "auditing", [CORE_EXPORTING] = "exporting",
 		[CORE_IMPORTING] = "importing", [CORE_ATTACHED] = "attached", [CORE_DETACHING] = "detaching",
-		[CORE_LOCKED] = "locked",
+		[CORE_LOCKED] = "locked",       [CORE_ADOPTING] = "adopting",
 	};
 
 	return state < CORE_STATE_COUNT ? names[state] : "unknown";
@@ -321,6 +372,20 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_NOT_ATTACHED] = "the device is not attached to that qube",
 		[CORE_ANSWER_NOT_CONFIRMED] =
 			"the device's qube did not confirm the detach in time; the device stays locked until it does",
+		[CORE_ANSWER_DENIED] = "the policy does not allow it",
+		[CORE_ANSWER_ASKING] = "a question about the device is open; answer it first",
+		[CORE_ANSWER_SAID_NO] = "the user was asked, and said no",
+		[CORE_ANSWER_NOBODY] =
+			"the user must be asked, and nobody is there to answer; start the devices widget",
+		[CORE_ANSWER_NO_REPLY] = "the user was asked, and gave no answer in time",
+		[CORE_ANSWER_SUSPENDED] = "the machine is going to sleep; try again when it is awake",
+		[CORE_ANSWER_ADOPTING] =
+			"the broker was restarted and does not know yet whether the device is attached; wait a moment",
+		[CORE_ANSWER_REQUIRED] =
+			"an assignment says that the qube requires the device; shut the qube down, or unassign it",
+		[CORE_ANSWER_MOVED_BACK] = "the other qube could not take the device; it is back where it was",
+		[CORE_ANSWER_MOVED_FREE] =
+			"the other qube could not take the device, nor the former one; it is attached nowhere",
 	};
 
 	return answer < CORE_ANSWER_COUNT ? texts[answer] : "unknown";

@@ -1,27 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The broker's heart: which qubes and devices there are, and for each device the state machine of its attachment.
- * Pure: events and the time come in, actions go out through a sink; no system call, no clock, no allocation.
+ * The broker's heart: which qubes and devices there are, for each device the state machine of its attachment, and
+ * everything that asks for one: users, stored assignments, a move, the end of a sleep, a device that came back.
+ * Pure: events and the time come in, actions go out through a sink; no system call, no clock, no allocation. One
+ * question is put to the outside while an event is handled, and answered at once: hooks.decide(), the policy.
  *
- * What it guarantees, for every order of events (tests: test-core.c):
+ * What it guarantees, for every order of events (tests: test-core.c, test-schedules.c; model: tests/model/):
  *   - one device has at most one target; a second attach is refused while the first is anything but gone;
- *   - no EXPORT is sent before the audit record of that attach is on disk;
+ *   - no EXPORT is sent before a decision (policy, deny list, and the user's answer where one is asked for) and before
+ *     the audit record and the memory of that session are on disk;
  *   - a device is free again only when its source said that the export is gone, or the source qube itself is gone;
  *     until then it is LOCKED and every attach is refused;
  *   - each user request gets exactly one answer, in bounded time;
- *   - an answer or event about another {slot, generation}, another session or a qube's former incarnation changes
- * nothing.
+ *   - an answer or event about another {slot, generation}, another session, another question or a qube's former
+ *     incarnation changes nothing.
  *
  *               attach          audited           EXPORTED           IMPORTED
- *     FREE ----------> AUDITING -------> EXPORTING -------> IMPORTING --------> ATTACHED
- *       ^                 | failed          | failed, lost       | failed, lost      | detach, ended, lost, unplugged
- *       +-----------------+                 v                    v                   v
- *       +<--------- source stopped ------- DETACHING <-----------+-------------------+
+ *     FREE ----------> AUDITING -------> EXPORTING -------> IMPORTING --------> ATTACHED <------- ADOPTING
+ *       ^                 | failed          | failed, lost       | failed, lost      |      both    | not proven
+ *       +-----------------+                 v                    v                   v      vouch   v
+ *       +<--------- source stopped ------- DETACHING <-----------+-------------------+<-------------+
  *       |                                   | source silent for TIMEOUT_STOP_USEC
  *       +<-- source stopped or gone ------ LOCKED
  *
  * The target's acknowledgement is waited for as well (within the same time), and its absence is told to the user
  * (`confirmed` false), but does not lock the device: once the source's export is gone, no data can flow.
+ *
+ * Requests (request.c). Whoever wants an attach, it goes one way: who is there, is the machine awake, is a former life's
+ * session still open there, the target's deny list, the policy's word, a question if the word is `ask`, then the state
+ * machine. While a question about a device is open every other attach of it is refused. A user's attach makes all other
+ * plans for that device void. Policy and deny lists are about beginnings: what is attached goes on when they change.
+ * A user's detach ends all plans for the device as well; while an assignment says that the running target requires the
+ * device it is refused (a move is not, nor does it keep a time limit or a sleep from ending the attachment).
+ *
+ * Questions (question.c). Bound to one device's {slot, generation} and closed with it. One of each device qube is shown
+ * at a time, in order of arrival; each has TIMEOUT_ASK_USEC from its arrival. Nobody there to answer, no time left, a target
+ * that was not offered: denied. The policy is asked again when the answer comes: `deny` holds even then. One device
+ * qube has at most a quarter of LIMIT_QUESTIONS open; beyond that nobody can be asked.
+ *
+ * Move (move.c). Out of A, into B; when B fails, back to A (the decision that let it be at A still holds, a `deny` since
+ * then ends it); when that fails too, free. One answer says which: DONE, MOVED_BACK, MOVED_FREE, or NOT_CONFIRMED when
+ * the source gave no word in time and the device is LOCKED. A user's detach on the way ends it: MOVED_FREE.
+ *
+ * Assignments (auto.c). Looked at when something changed (a qube or an agent came, a device came, one became free, the
+ * assignments or the policy changed, the machine woke up). Each device on its own: own tries, own back-off, at most
+ * LIMIT_AUTO_TRIES; one that is gone again within BACKOFF_AUTO_LAST_USEC was a failed try. A device that its user
+ * detached is left alone until it, its target or an assignment of it is new. `deny` is reported as the last try is. A
+ * question that was not answered with yes is not asked again without a cause, except that nobody was there to answer.
+ *
+ * Restores (restore.c). An attachment that ended without its user's will has a claim on being made again: after a sleep
+ * (RESUME), and when the device re-enumerates (REPLUG: same source, port and identity within TIMEOUT_REPLUG_USEC; with
+ * `follow_port` also another identity, newly decided). Identity: class, vendor, product, serial, interfaces, speed.
+ * Proxies see first that a device has gone: it may also go within TIMEOUT_REPLUG_USEC after its stream ended by itself.
+ * Claims are tried with back-off until their time is over, then reported. A claim ends when its device is attached by
+ * other means, its user detaches, or its target is gone. Claims do not outlive the broker.
+ *
+ * Restart (adopt.c). Sessions that a former life of the broker had on disk are given to core_handle() as memories before
+ * anything else. A device of a memory is ADOPTING as soon as it is listed; it is ATTACHED when the source's agent (same
+ * domain, UUID, start, agent incarnation) reported the export of that session and lists the device with that slot,
+ * generation, identity and digest, and the target's agent (same domain, UUID, start) reported its import, each with the
+ * right peer and digest. What is not proven within TIMEOUT_ADOPT_USEC, or contradicted before, is stopped on both sides.
+ * Until a memory is settled no device of its source at that port can be attached.
  *
  * Agents that are lost and come back. The death of an agent kills its proxies, the pause of its qube does not; the
  * broker cannot tell which it was. So a session fails at once when either agent is lost: the other side is stopped, and
@@ -30,7 +69,7 @@
  * lacks proof the device is DETACHING, then LOCKED. Its devices stay listed, and cannot be attached, until the agent is
  * back and lists anew (a restarted agent numbers anew: then all former ones are removed first).
  *
- * Strays. A stream that an agent reports and the core does not know (the broker was restarted) is stopped. The report
+ * Strays. A stream that an agent reports and that neither an attachment nor a memory explains is stopped. The report
  * does not say which device it carries, so no device of that qube can be attached until each of its stray exports is
  * confirmed stopped (CORE_ANSWER_LOCKED). A stray import holds nothing: without its export no data flow.
  */
@@ -64,7 +103,33 @@ enum core_state {
 	CORE_ATTACHED,
 	CORE_DETACHING,
 	CORE_LOCKED,
+	CORE_ADOPTING,
 	CORE_STATE_COUNT,
+};
+
+/* Who wanted an attach. */
+enum core_origin {
+	CORE_ORIGIN_USER,
+	CORE_ORIGIN_AUTO,   /* an assignment */
+	CORE_ORIGIN_MOVE,   /* a user too, from another qube */
+	CORE_ORIGIN_BACK,   /* a move that failed: back to where it was */
+	CORE_ORIGIN_RESUME, /* it was attached when the machine went to sleep */
+	CORE_ORIGIN_REPLUG, /* it was attached, and re-enumerated */
+	CORE_ORIGIN_COUNT,
+};
+
+#define CORE_NOBODY UINT32_MAX /* in place of a uid */
+
+/* Under what an attachment was allowed, and holds. Copied from the decision, the assignment and the request. */
+struct core_terms {
+	enum core_origin origin;
+	uint32_t asked_by;          /* uid of the user who wanted it; CORE_NOBODY: nobody, an assignment or a claim */
+	char rule[LIMIT_RULE_TEXT]; /* which rule: "30-user.policy:4"; "": none */
+	bool answered;              /* a user was asked, and said yes */
+	uint32_t answered_by;       /* that user's uid */
+	bool follow_port;
+	uint64_t max_time_usec; /* 0: no limit; the smallest of all that were named */
+	uint64_t end_usec;      /* when an ATTACHED one is to end, in the events' clock; 0: never, or not yet known */
 };
 
 struct core_device {
@@ -92,6 +157,8 @@ struct core_device {
 	uint64_t deadline_usec;              /* 0: none */
 	uint64_t since_usec;                 /* of `state` */
 	uint64_t attach_token, detach_token; /* user requests to answer; 0: none */
+	struct core_terms terms;             /* while not FREE */
+	bool warned;                         /* CORE_DO_LIMIT_NEAR was emitted */
 
 	/* The core's own notes */
 	bool listed;       /* named since LIST_BEGIN */
@@ -105,21 +172,123 @@ struct core_qube {
 	uint16_t domid;
 	uint8_t uuid[16];
 	char name[LIMIT_QUBE_NAME + 1];
-	bool agent;                 /* its agent is connected and welcomed */
-	bool synced;                /* ... and has begun its first list: all streams that it runs are known */
-	uint16_t roles;             /* enum wire_roles bits, 0 without agent */
-	uint32_t agent_life;        /* counts the agent's own restarts */
-	uint64_t agent_incarnation; /* as the agent says in HELLO */
-	bool listing;               /* between LIST_BEGIN and LIST_END */
+	char start[LIMIT_START_TEXT]; /* differs between two starts of one UUID */
+	bool agent;                   /* its agent is connected and welcomed */
+	bool synced;                  /* ... and has begun its first list: all streams that it runs are known */
+	uint16_t roles;               /* enum wire_roles bits, 0 without agent */
+	uint32_t agent_life;          /* counts the agent's own restarts */
+	uint64_t agent_incarnation;   /* as the agent says in HELLO */
+	bool listing;                 /* between LIST_BEGIN and LIST_END */
 	unsigned int n_strays;
 	uint64_t strays[LIMIT_DEVICES]; /* sessions of exports that must stop before anything can be attached */
 	struct core_device devices[LIMIT_DEVICES];
 };
 
+/* One question to whoever is there to answer: may this device go to that qube, or to which of these? */
+struct core_question {
+	uint64_t id; /* 0: this place is free; never used twice */
+	struct core_device_ref device;
+	struct core_terms terms; /* what was decided so far */
+	uint64_t token;          /* of the user who waits for the outcome; 0: an assignment asks */
+	bool move;               /* the device is attached to `from` */
+	struct core_qube_ref from;
+	unsigned int n_offered;
+	char offered[LIMIT_OFFERED][LIMIT_QUBE_NAME + 1];
+	char default_target[LIMIT_QUBE_NAME + 1]; /* "": none */
+	bool shown;
+	uint64_t deadline_usec;
+};
+
+enum core_question_end {
+	CORE_QUESTION_ALLOWED,
+	CORE_QUESTION_DENIED,
+	CORE_QUESTION_NOBODY, /* nobody is there to answer */
+	CORE_QUESTION_TIMED_OUT,
+	CORE_QUESTION_VOID, /* its device, its target or its asker is gone, or the policy has changed to deny */
+	CORE_QUESTION_END_COUNT,
+};
+
+/* How a user's request ended. */
+enum core_answer {
+	CORE_ANSWER_DONE,
+	CORE_ANSWER_FAILED,    /* .outcome says why; everything was undone */
+	CORE_ANSWER_NO_DEVICE, /* no such {slot, generation} */
+	CORE_ANSWER_NO_QUBE,   /* the target is not running */
+	CORE_ANSWER_SELF,      /* source and target are the same qube */
+	CORE_ANSWER_IN_USE,    /* attached, or on its way, to .device->target_name */
+	CORE_ANSWER_ALREADY,   /* already attached to this very qube */
+	CORE_ANSWER_DETACHING, /* its last attachment is just being ended */
+	CORE_ANSWER_LOCKED,    /* an earlier detach is under way or not confirmed yet */
+	CORE_ANSWER_NO_SOURCE_AGENT,
+	CORE_ANSWER_NO_TARGET_AGENT, /* no agent there, or one that cannot import */
+	CORE_ANSWER_NOT_ATTACHED,    /* detach: not attached to that qube */
+	CORE_ANSWER_NOT_CONFIRMED,   /* detach: the source did not confirm in time; the device is LOCKED */
+	CORE_ANSWER_DENIED,          /* by the policy or a deny list: .rule */
+	CORE_ANSWER_ASKING,          /* a question about this device is open */
+	CORE_ANSWER_SAID_NO,         /* the user was asked, and said no */
+	CORE_ANSWER_NOBODY,          /* nobody is there to be asked */
+	CORE_ANSWER_NO_REPLY,        /* nobody answered in time, or the question became void */
+	CORE_ANSWER_SUSPENDED,       /* the machine is going to sleep */
+	CORE_ANSWER_ADOPTING,        /* the broker was restarted and does not know yet */
+	CORE_ANSWER_REQUIRED,        /* detach: an assignment says that the qube requires it */
+	CORE_ANSWER_MOVED_BACK,      /* move: the new qube failed (.outcome), it is back where it was */
+	CORE_ANSWER_MOVED_FREE, /* move: the new qube failed (.outcome), and so did the way back: attached nowhere */
+	CORE_ANSWER_COUNT,
+};
+
+/* An attachment's claim on being made again. */
+struct core_restore {
+	bool used;
+	enum core_origin origin; /* RESUME or REPLUG */
+	uint8_t source_uuid[16], target_uuid[16];
+	char source_name[LIMIT_QUBE_NAME + 1], target_name[LIMIT_QUBE_NAME + 1];
+	struct core_device device; /* what it was: class, ids, interfaces, digest, port, texts */
+	struct core_terms terms;
+	uint64_t deadline_usec; /* 0: the machine sleeps, time does not count yet */
+	uint64_t retry_usec;    /* not before */
+	unsigned int n_tries;
+	enum core_answer last_answer; /* of the last try: why it is not back */
+	enum outcome last_outcome;
+};
+
+/* One life of a qube, told in a way that outlives the broker. */
+struct core_life {
+	uint16_t domid;
+	uint8_t uuid[16];
+	char name[LIMIT_QUBE_NAME + 1];
+	char start[LIMIT_START_TEXT];
+};
+
+/* A session that a former life of the broker had on disk. */
+struct core_memory {
+	uint64_t session;
+	struct core_life source, target;
+	uint64_t agent_incarnation;    /* of the source's agent */
+	struct core_device device;     /* descriptive fields, ref.slot, ref.generation, terms */
+	uint8_t approved[WIRE_DIGEST]; /* the digest that IMPORT named */
+};
+
+/* What the policy says of one device, from one qube, to another. */
+enum core_verdict { CORE_VERDICT_DENY, CORE_VERDICT_ASK, CORE_VERDICT_ALLOW };
+struct core_decision {
+	enum core_verdict verdict;
+	char rule[LIMIT_RULE_TEXT]; /* "FILE:LINE", or a few words: "no rule", "the policy is broken" */
+	uint64_t max_time_usec;     /* 0: none */
+	char default_target[LIMIT_QUBE_NAME + 1];
+};
+
 struct core_action;
+struct core_hooks {
+	/* Must not call core_handle(); may read the core. */
+	void (*emit)(void *userdata, const struct core_action *action);
+	/* The policy. Must not change anything, and must answer the same for the same arguments until CORE_POLICY_CHANGED. */
+	void (*decide)(void *userdata, const struct core_device *device, const struct core_qube *source,
+		       const struct core_qube *target, struct core_decision *ret_decision);
+};
+
 struct core;                                  /* big (64 qubes x 64 devices); made once at start */
 struct core *core_new(uint64_t session_epoch, /* high 32 bits of all session numbers: differs at each start */
-		      void (*emit)(void *userdata, const struct core_action *action), void *userdata);
+		      const struct core_hooks *hooks, void *userdata); /* hooks are copied */
 struct core *core_free(struct core *core);
 
 enum core_event_type {
@@ -141,20 +310,31 @@ enum core_event_type {
 	CORE_AUDIT_FAILED, /* .session */
 	CORE_ATTACH,       /* a user asks; .request */
 	CORE_DETACH,       /* a user asks; .request (target: the qube it must be attached to) */
-	CORE_TICK,         /* time passed: call when core_next_deadline() is reached */
+	CORE_MOVE,         /* a user asks; .request (from: the qube it is attached to, target: where to) */
+	CORE_ANSWERED,     /* somebody answered a question; .answered */
+	CORE_ANSWERERS,    /* how many are there to answer; .answerers */
+	CORE_ASSIGNED,     /* an assignment was stored; .assignment. CORE_EVENT_FULL, CORE_EVENT_EXISTS */
+	CORE_UNASSIGNED,   /* .assignment, found by what it names. CORE_EVENT_IGNORED: there is none */
+	CORE_ASSIGN_MODE,  /* .assignment: the same with another mode or options */
+	CORE_DENIED,       /* a qube's deny list was stored; .denied replaces the former one */
+	CORE_POLICY_CHANGED,
+	CORE_SUSPEND,  /* the machine goes to sleep: end everything, remember it; .request.token */
+	CORE_RESUMED,  /* it is awake again */
+	CORE_REMEMBER, /* .memory; only before the first CORE_QUBE_STARTED */
+	CORE_TICK,     /* time passed: call when core_next_deadline() is reached */
 	CORE_EVENT_COUNT,
 };
 
 struct core_event {
 	enum core_event_type type;
-	uint64_t now_usec; /* CLOCK_BOOTTIME */
-	struct core_qube_ref
-		qube; /* whom it concerns: all but QUBE_STARTED, AUDITED, AUDIT_FAILED, ATTACH, DETACH, TICK */
+	uint64_t now_usec;         /* CLOCK_BOOTTIME */
+	struct core_qube_ref qube; /* QUBE_GONE .. ENDED: whose word it is, or whom it is about */
 	union {
 		struct {
 			uint16_t domid;
 			uint8_t uuid[16];
 			char name[LIMIT_QUBE_NAME + 1];
+			char start[LIMIT_START_TEXT];
 		} qube_started;
 		struct {
 			uint16_t roles;
@@ -163,6 +343,8 @@ struct core_event {
 		struct {
 			uint64_t session;
 			uint8_t side;
+			uint16_t peer; /* domain id at the other end */
+			uint8_t digest[WIRE_DIGEST];
 		} agent_session;
 		struct core_device device; /* the descriptive fields and ref.slot, ref.generation */
 		struct {
@@ -175,14 +357,35 @@ struct core_event {
 		} session;
 		struct {
 			uint64_t token; /* not 0, given back in CORE_ANSWER */
+			uint32_t uid;   /* who asks */
 			struct core_device_ref device;
 			struct core_qube_ref target;
+			struct core_qube_ref from;
+			uint64_t max_time_usec; /* ATTACH, MOVE: the user's own limit; 0: none */
 		} request;
+		struct {
+			uint64_t question;
+			bool allow;
+			char target[LIMIT_QUBE_NAME + 1]; /* with allow */
+			uint32_t uid;
+		} answered;
+		unsigned int answerers;
+		const struct core_assignment *assignment; /* assignments.h; valid during the call */
+		struct {
+			char qube[LIMIT_QUBE_NAME + 1];
+			unsigned int n_patterns;
+			char patterns[LIMIT_DENIED_PATTERNS][8]; /* "u03**01" */
+		} denied;
+		struct core_memory memory;
 	};
 };
 
 enum core_action_type {
-	CORE_DO_AUDIT,  /* write and fsync the record of this attach, then CORE_AUDITED or CORE_AUDIT_FAILED */
+	/*
+	 * Write the record of this attach and the memory of its session, both on disk, then CORE_AUDITED or
+	 * CORE_AUDIT_FAILED.
+	 */
+	CORE_DO_AUDIT,
 	CORE_DO_NOTE,   /* an audit record of a transition, nothing waits for it: .outcome, .state is the new one */
 	CORE_DO_EXPORT, /* send EXPORT to the source's agent */
 	CORE_DO_IMPORT, /* send IMPORT to the target's agent */
@@ -193,25 +396,14 @@ enum core_action_type {
 	CORE_DO_DEVICE_ADDED, /* for the API's listeners */
 	CORE_DO_DEVICE_REMOVED,
 	CORE_DO_ATTACHED,
-	CORE_DO_DETACHED, /* what was ATTACHED is proven gone; .device still names the target */
-};
-
-/* How a user's request ended. */
-enum core_answer {
-	CORE_ANSWER_DONE,
-	CORE_ANSWER_FAILED,    /* .outcome says why; everything was undone */
-	CORE_ANSWER_NO_DEVICE, /* no such {slot, generation} */
-	CORE_ANSWER_NO_QUBE,   /* the target is not running */
-	CORE_ANSWER_SELF,      /* source and target are the same qube */
-	CORE_ANSWER_IN_USE,    /* attached, or on its way, to .device->target_name */
-	CORE_ANSWER_ALREADY,   /* already attached to this very qube */
-	CORE_ANSWER_DETACHING, /* its last attachment is just being ended */
-	CORE_ANSWER_LOCKED,    /* an earlier detach is under way or not confirmed yet */
-	CORE_ANSWER_NO_SOURCE_AGENT,
-	CORE_ANSWER_NO_TARGET_AGENT, /* no agent there, or one that cannot import */
-	CORE_ANSWER_NOT_ATTACHED,    /* detach: not attached to that qube */
-	CORE_ANSWER_NOT_CONFIRMED,   /* detach: the source did not confirm in time; the device is LOCKED */
-	CORE_ANSWER_COUNT,
+	CORE_DO_DETACHED,       /* what was ATTACHED is proven gone; .device still names the target */
+	CORE_DO_FORGET,         /* .session: its memory is not needed any more. Nothing waits for it */
+	CORE_DO_ASK,            /* show .question to whoever answers */
+	CORE_DO_ASK_END,        /* .question is closed, .question_end says how; it may never have been shown */
+	CORE_DO_LIMIT_NEAR,     /* an ATTACHED device's time is over at .device->terms.end_usec */
+	CORE_DO_AUTO_FAILED,    /* an assignment's last try: .device, .target_name, .answer, .outcome */
+	CORE_DO_RESTORE_FAILED, /* a claim ended without its attachment: .restore; .answer, .outcome say why */
+	CORE_DO_NOT_ADOPTED, /* a memory that could not be proven, .memory; .outcome. Its streams are being stopped */
 };
 
 struct core_action {
@@ -229,6 +421,12 @@ struct core_action {
 	 * undone (false: the device may be LOCKED).
 	 */
 	bool confirmed;
+	const char *rule;        /* DO_ANSWER with CORE_ANSWER_DENIED; NULL: none */
+	const char *target_name; /* DO_AUTO_FAILED */
+	const struct core_question *question;
+	enum core_question_end question_end;
+	const struct core_restore *restore;
+	const struct core_memory *memory;
 };
 
 /*
@@ -237,9 +435,9 @@ struct core_action {
  * first. CORE_EVENT_FULL: LIMIT_QUBES or LIMIT_DEVICES are there already, nothing was added. CORE_EVENT_CHEATED: an
  * agent contradicts itself (a slot beyond LIMIT_DEVICES, one {slot, generation} with two identities, more streams than
  * devices): nothing changed, cut it off. CORE_TICK may come early or late.
- * emit() must not call core_handle(); it may read the core.
+ * CORE_EVENT_EXISTS: such an assignment is there already.
  */
-enum { CORE_EVENT_IGNORED = 1, CORE_EVENT_FULL, CORE_EVENT_CHEATED };
+enum { CORE_EVENT_IGNORED = 1, CORE_EVENT_FULL, CORE_EVENT_CHEATED, CORE_EVENT_EXISTS };
 int core_handle(struct core *core, const struct core_event *event, struct core_qube_ref *ret_qube);
 
 /* When CORE_TICK is due, in the events' clock; UINT64_MAX: nothing to wait for. */
@@ -256,6 +454,14 @@ const struct core_device *core_find_device_by_port(const struct core *core, cons
 /* Walks: start with *cursor = 0; NULL at the end. Only used qubes, only used and present devices. */
 const struct core_qube *core_next_qube(const struct core *core, unsigned int *cursor);
 const struct core_device *core_next_device(const struct core_qube *qube, unsigned int *cursor);
+
+/* Open questions (shown ones or all), claims, and what is stored. NULL at the end. */
+const struct core_question *core_next_question(const struct core *core, unsigned int *cursor);
+const struct core_question *core_find_question(const struct core *core, uint64_t id);
+const struct core_restore *core_next_restore(const struct core *core, unsigned int *cursor);
+const struct assignments *core_assignments(const struct core *core); /* assignments.h */
+const struct denied *core_denied(const struct core *core);           /* denied.h */
+bool core_is_suspended(const struct core *core);
 
 /* "vid:pid:serial:interfaces", as Qubes shows a device id; returns its length. */
 #define CORE_DEVICE_ID_MAX (4 + 1 + 4 + 1 + LIMIT_TEXT + 1 + 7 * LIMIT_INTERFACES + 1)

@@ -3,28 +3,126 @@
  * What the files of the core share. Invariants:
  *   - core->active holds exactly the devices that are not FREE; so walks over attachments cost what is attached;
  *   - an attachment's handler changes its own device only; it may take that device out of `active` (the last one
- *     takes its place), so walks over `active` run from the end to the start.
+ *     takes its place), so walks over `active` run from the end to the start;
+ *   - handlers of events start nothing by themselves but what a user asked for: they note what changed, and when the
+ *     event has been handled the plans run once, in this order: moves, claims, assignments, questions, the sleep. So
+ *     a device whose move or claim goes on is never FREE between two events;
+ *   - who waits for the end of an attach is told once: plan.pending is set when the device is taken, and cleared by
+ *     the one call of request_ended();
+ *   - an open question and an attach under way exclude each other, except that a question may be about a move of an
+ *     ATTACHED device; it ends when that attachment does;
+ *   - a memory is either unbound (its device is not listed) or bound to one ADOPTING device; it is released, and
+ *     forgotten on disk, when nothing of it can run any more or when something else (an attachment, a stray) holds it;
+ *   - plan.queued is set exactly for the devices in core->queue (entries of devices that have gone are dropped late).
  */
 #pragma once
 
+#include "broker/core/assignments.h"
 #include "broker/core/core.h"
+#include "broker/core/denied.h"
+
+/* What the core keeps of a device beside its record. */
+struct plan {
+	bool pending; /* whoever wanted the attach under way has not been told how it ended */
+	/* assignments: auto.c */
+	bool queued; /* in core->queue */
+	bool look;   /* to be looked at */
+	bool held;   /* its user detached it */
+	bool idle;   /* tried out, denied, or a user took over: until there is a new cause */
+	bool nobody; /* idle because nobody was there to be asked */
+	unsigned int n_tries;
+	uint64_t retry_usec;    /* 0: no try is due */
+	uint64_t attached_usec; /* since when it is ATTACHED */
+	/* claims: restore.c */
+	unsigned int n_restored; /* tries of the claim that attached it */
+};
+
+struct question {
+	struct core_question q;
+	struct core_qube_ref targets[LIMIT_OFFERED]; /* of q.offered; a name alone does not tell two lives apart */
+};
+
+struct restore {
+	struct core_restore r;
+	struct core_qube_ref target;
+	bool gone;   /* REPLUG: the device has gone; before that it is not a claim yet, its stream only ended */
+	bool trying; /* an attach of `tried`, or a question about it, is under way */
+	struct core_device_ref tried;
+};
+
+enum move_step { MOVE_OUT, MOVE_IN, MOVE_BACK };
+
+struct move {
+	bool used;
+	enum move_step step;
+	bool cancelled; /* its user detached the device meanwhile */
+	uint64_t token;
+	struct core_device_ref device;
+	struct core_qube_ref from, to;
+	struct core_terms there, back;
+	enum outcome outcome; /* why it failed */
+	char rule[LIMIT_RULE_TEXT];
+};
+
+/* What is known of one side of a memory. */
+enum memory_side { SIDE_UNKNOWN, SIDE_REPORTED, SIDE_CLOSED };
+
+struct memory {
+	bool used;
+	bool failed; /* given up; waits until nothing of the source's side can run unseen */
+	bool bound;  /* to an ADOPTING device */
+	struct core_memory m;
+	struct core_qube_ref source, target; /* incarnation 0: that life has not been seen */
+	enum memory_side source_side, target_side;
+	uint64_t deadline_usec;
+};
 
 struct core {
 	uint64_t session_epoch;
 	uint32_t n_sessions;
 	uint32_t n_incarnations;
-	void (*emit)(void *userdata, const struct core_action *action);
+	struct core_hooks hooks;
 	void *userdata;
 	uint64_t now_usec; /* of the event that is being handled */
 	unsigned int n_active;
 	struct core_device *active[LIMIT_QUBES * LIMIT_DEVICES];
 	struct core_qube qubes[LIMIT_QUBES];
+	bool fresh[LIMIT_QUBES]; /* a new life whose agent has not listed yet */
+	struct plan plans[LIMIT_QUBES][LIMIT_DEVICES];
+
+	unsigned int n_auditing; /* devices in state AUDITING: the plans start no more than LIMIT_STARTS at once */
+	unsigned int n_queued;
+	struct core_device *queue[LIMIT_QUBES * LIMIT_DEVICES]; /* devices that assignments have to be looked up for */
+
+	unsigned int n_answerers;
+	uint64_t n_questions_ever;
+	unsigned int n_questions;
+	struct question questions[LIMIT_QUESTIONS];
+
+	unsigned int n_moves;
+	struct move moves[LIMIT_MOVES];
+
+	bool suspended;
+	uint64_t awake_until_usec; /* until then a lost stream counts as lost by the sleep */
+	unsigned int n_sleepers;
+	uint64_t sleepers[LIMIT_SLEEPERS]; /* tokens of CORE_SUSPEND */
+	unsigned int n_restores;
+	struct restore restores[LIMIT_RESTORES];
+
+	unsigned int n_memories;
+	struct memory memories[LIMIT_MEMORIES];
+
+	struct assignments *assignments;
+	struct denied *denied;
 };
 
 /* What can happen to one attachment: the rows of the table in attachment.c. */
 enum input_type {
-	IN_ATTACH, /* a user asks; everything that is not the attachment's own state has been checked */
+	IN_ATTACH, /* everything that is not the attachment's own state has been checked */
 	IN_DETACH,
+	IN_STOP,  /* the broker ends it: a sleep, a move */
+	IN_ADOPT, /* a memory's device is listed, and its source vouches for it */
+	IN_ADOPTED,
 	IN_AUDITED,
 	IN_AUDIT_FAILED,
 	IN_EXPORTED,
@@ -43,9 +141,31 @@ enum input_type {
 
 struct input {
 	enum input_type type;
-	enum outcome outcome;        /* why, for all that ends something */
-	uint64_t token;              /* ATTACH, DETACH */
-	struct core_qube_ref target; /* ATTACH, DETACH */
+	enum outcome outcome;           /* why, for all that ends something */
+	uint64_t token;                 /* ATTACH, DETACH */
+	struct core_qube_ref target;    /* ATTACH, DETACH */
+	const struct core_terms *terms; /* ATTACH */
+	const struct memory *memory;    /* ADOPT */
+};
+
+/* How a request, or an attach that nobody asked for, ended or was refused. */
+struct reply {
+	enum core_answer answer;
+	enum outcome outcome;
+	bool confirmed;
+	const char *rule;
+};
+
+/* Who wants what. */
+struct wish {
+	struct core_device *device;
+	struct core_qube *target; /* NULL: it is not running */
+	uint64_t token;           /* of a user; 0: nobody waits */
+	struct core_terms terms;  /* what the asker brings: origin, asked_by, max_time_usec, end_usec, follow_port */
+	bool agreed;              /* who must be asked was asked: `ask` counts as allowed */
+	/* from request_judge() */
+	bool ask;
+	char default_target[LIMIT_QUBE_NAME + 1];
 };
 
 /* attachment.c: the state machine. 0 or CORE_EVENT_IGNORED. */
@@ -63,10 +183,136 @@ int inventory_list_begin(struct core *core, struct core_qube *qube, const struct
 int inventory_device(struct core *core, struct core_qube *qube, const struct core_event *event);
 int inventory_device_gone(struct core *core, struct core_qube *qube, const struct core_event *event);
 int inventory_list_end(struct core *core, struct core_qube *qube, const struct core_event *event);
-bool inventory_stray_closed(struct core_qube *qube, uint64_t session); /* true: it was one */
+bool inventory_stray_closed(struct core *core, struct core_qube *qube, uint64_t session); /* true: it was one */
+int inventory_stop_stray(struct core *core, struct core_qube *qube, uint64_t session, bool is_export);
 struct core_qube *inventory_qube(struct core *core, struct core_qube_ref ref);
+struct core_device *inventory_device_by_ref(struct core *core, struct core_device_ref ref); /* present */
+struct core_device *inventory_record_by_ref(struct core *core, struct core_device_ref ref); /* or not gone yet */
+bool inventory_same_identity(const struct core_device *a, const struct core_device *b);     /* what a policy sees */
+bool inventory_same_description(const struct core_device *a, const struct core_device *b);  /* every word */
+
+/* request.c: the one way to an attach. */
+int request_attach(struct core *core, const struct core_event *event);
+int request_detach(struct core *core, const struct core_event *event);
+/*
+ * May the device go there now, whatever it is doing? DONE: yes; terms.rule, the limit, `ask` and `default_target` are
+ * set. Else why not; with DENIED terms.rule says by what.
+ */
+enum core_answer request_judge(struct core *core, struct wish *wish);
+enum core_answer request_decide(struct core *core, struct wish *wish); /* its last part: deny list and policy */
+/* Attaches a FREE device, or asks first. DONE: its end comes to request_ended(). Else nothing has changed. */
+enum core_answer request_start(struct core *core, struct wish *wish);
+/* To whoever wanted it; `device` may be NULL when the device has gone. */
+void request_ended(struct core *core, struct core_device *device, enum core_origin origin, uint64_t token,
+		   const struct reply *reply);
+void request_refused(struct core *core, struct wish *wish, enum core_answer answer); /* the same, for a refusal */
+void request_answer(struct core *core, const struct core_device *device, uint64_t token, const struct reply *reply);
+enum outcome request_outcome(enum core_answer refusal); /* of a refused step of something longer */
+
+/* question.c */
+int question_answered(struct core *core, const struct core_event *event);
+int question_answerers(struct core *core, const struct core_event *event);
+/* DONE: it is open, or closed already; its end comes as request_ended() or a start. NOBODY: too many are open. */
+enum core_answer question_open(struct core *core, const struct wish *wish, struct core_qube *const *targets,
+			       unsigned int n_targets);
+struct question *question_about(struct core *core, const struct core_device *device);
+bool question_offers(const struct question *question, struct core_qube_ref target);
+void question_void(struct core *core, const struct core_device *device);
+void question_source_lost(struct core *core, const struct core_qube *qube);
+void question_qube_gone(struct core *core, const struct core_qube *qube);
+void question_review(struct core *core); /* the policy, a deny list or the assignments changed */
+void question_void_all(struct core *core);
+void question_tick(struct core *core);
+void question_run(struct core *core);
+
+/* move.c */
+int move_request(struct core *core, const struct core_event *event);
+void move_begin(struct core *core, const struct wish *wish, struct core_qube_ref from); /* after the question */
+void move_attach_ended(struct core *core, const struct core_device *device, const struct reply *reply);
+void move_cancel(struct core *core, const struct core_device *device);
+void move_run(struct core *core);
+
+/* auto.c */
+int auto_assigned(struct core *core, const struct core_event *event);
+int auto_unassigned(struct core *core, const struct core_event *event);
+int auto_mode(struct core *core, const struct core_event *event);
+int auto_denied(struct core *core, const struct core_event *event);
+void auto_cause(struct core *core, struct core_device *device); /* something is new for it: all tries begin anew */
+void auto_look(struct core *core, struct core_device *device);  /* what was in the way may be gone */
+void auto_cause_all(struct core *core);
+void auto_look_source(struct core *core, struct core_qube *source);
+void auto_synced(struct core *core, struct core_qube *qube);         /* its agent is there */
+void auto_answerers(struct core *core);                              /* somebody is there to be asked */
+void auto_freed(struct core *core, struct core_device *device);      /* its session's fields still hold */
+void auto_taken_over(struct core *core, struct core_device *device); /* a user wants something else */
+void auto_hold(struct core *core, struct core_device *device);
+bool auto_pending(struct core *core, struct core_device *device);
+bool auto_follows(struct core *core, const struct core_device *device, const struct core_qube *target);
+bool auto_required(struct core *core, const struct core_device *device, const struct core_qube *target);
+void auto_ended(struct core *core, struct core_device *device, const struct reply *reply);
+void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target, uint32_t uid);
+bool auto_still_asks(struct core *core, const struct core_device *device, const struct question *question);
+void auto_run(struct core *core);
+
+/* restore.c */
+int restore_suspend(struct core *core, const struct core_event *event);
+int restore_resumed(struct core *core, const struct core_event *event);
+void restore_left(struct core *core, const struct core_device *device, const struct input *input); /* ATTACHED */
+void restore_device_gone(struct core *core, const struct core_device *device, bool unplugged);
+void restore_qube_gone(struct core *core, const struct core_qube *qube);
+bool restore_claims(struct core *core, const struct core_device *device);
+bool restore_drop(struct core *core, const struct core_device *device, const struct core_qube_ref *target);
+void restore_ended(struct core *core, struct core_device *device, const struct reply *reply);
+void restore_run(struct core *core);
+void restore_sleep_run(struct core *core);
+
+/* adopt.c */
+int adopt_remember(struct core *core, const struct core_event *event);
+void adopt_qube_started(struct core *core, const struct core_qube *qube);
+void adopt_qube_gone(struct core *core, const struct core_qube *qube);
+void adopt_agent_lost(struct core *core, const struct core_qube *qube);
+/* A SESSION report. 0: it was a memory's, and right. CORE_EVENT_IGNORED: handle it as any other. Or CHEATED. */
+int adopt_report(struct core *core, struct core_qube *qube, const struct core_event *event);
+unsigned int adopt_n_reported(const struct core *core, const struct core_qube *qube);
+bool adopt_closed(struct core *core, struct core_qube *qube, uint64_t session); /* true: an unbound memory's side */
+void adopt_synced(struct core *core, struct core_qube *qube);
+void adopt_listed(struct core *core, struct core_device *device);
+void adopt_list_end(struct core *core, struct core_qube *qube);
+void adopt_left(struct core *core, struct core_device *device, enum core_state state); /* ADOPTING, for `state` */
+bool adopt_blocks(const struct core *core, const struct core_device *device);
+void adopt_fail_all(struct core *core, enum outcome outcome);
+void adopt_tick(struct core *core);
 
 static inline bool same_qube(struct core_qube_ref a, struct core_qube_ref b)
 {
 	return a.index == b.index && a.incarnation == b.incarnation;
+}
+
+static inline bool same_device(struct core_device_ref a, struct core_device_ref b)
+{
+	return same_qube(a.qube, b.qube) && a.agent_life == b.agent_life && a.slot == b.slot &&
+	       a.generation == b.generation;
+}
+
+static inline struct plan *plan_of(struct core *core, const struct core_device *device)
+{
+	/* not by its ref: the record of a qube that has gone has none */
+	size_t index = (size_t)((const char *)device - (const char *)core->qubes) / sizeof(core->qubes[0]);
+
+	return &core->plans[index][device - core->qubes[index].devices];
+}
+
+static inline void core_emit(struct core *core, const struct core_action *action)
+{
+	core->hooks.emit(core->userdata, action);
+}
+
+/* BACKOFF_AUTO_FIRST_USEC, doubled with each try after the first. */
+static inline uint64_t backoff_usec(unsigned int n_tries)
+{
+	uint64_t usec = BACKOFF_AUTO_FIRST_USEC;
+
+	while (n_tries-- > 1 && usec < BACKOFF_AUTO_LAST_USEC)
+		usec *= 2;
+	return usec < BACKOFF_AUTO_LAST_USEC ? usec : BACKOFF_AUTO_LAST_USEC;
 }

@@ -3,172 +3,10 @@
  * The core's transitions, each pair of state and event in one table, and what happens with references that are stale.
  * The random schedules are in test-schedules.c.
  */
-#include "tests/unit.h"
-
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/core/core.h"
-#include "broker/core/internal.h"
-#include "lib/base/base.h"
-
-#define SECOND USEC_PER_SEC
-
-/* Three qubes with agents; the device is in `source`. */
-struct fixture {
-	struct core *core;
-	struct core_qube_ref source, target, other;
-	struct core_device_ref device;
-	uint64_t session;
-	uint64_t now_usec;
-	char actions[64]; /* one letter per action since the last look */
-	enum core_answer answer;
-	enum outcome outcome;
-	bool confirmed;
-};
-
-static void on_action(void *userdata, const struct core_action *action)
-{
-	static const char letters[] = {
-		[CORE_DO_AUDIT] = 'A',          [CORE_DO_NOTE] = 'n',        [CORE_DO_EXPORT] = 'X',
-		[CORE_DO_IMPORT] = 'I',         [CORE_DO_STOP_SOURCE] = 's', [CORE_DO_STOP_TARGET] = 't',
-		[CORE_DO_STOP_STRAY] = 'y',     [CORE_DO_ANSWER] = '!',      [CORE_DO_DEVICE_ADDED] = '+',
-		[CORE_DO_DEVICE_REMOVED] = '-', [CORE_DO_ATTACHED] = 'a',    [CORE_DO_DETACHED] = 'd',
-	};
-	struct fixture *f = userdata;
-	size_t len = strlen(f->actions);
-
-	assert_true(len + 1 < sizeof(f->actions));
-	f->actions[len] = letters[action->type];
-	f->actions[len + 1] = '\0';
-	if (action->type == CORE_DO_AUDIT)
-		f->session = action->session;
-	if (action->type == CORE_DO_ANSWER) {
-		f->answer = action->answer;
-		f->outcome = action->outcome;
-		f->confirmed = action->confirmed;
-	}
-}
-
-static int handle(struct fixture *f, struct core_event event)
-{
-	event.now_usec = f->now_usec;
-	return core_handle(f->core, &event, NULL);
-}
-
-static struct core_qube_ref start_qube(struct fixture *f, uint16_t domid, const char *name)
-{
-	struct core_event event = {.type = CORE_QUBE_STARTED, .qube_started.domid = domid};
-	struct core_qube_ref ref;
-
-	(void)snprintf(event.qube_started.name, sizeof(event.qube_started.name), "%s", name);
-	assert_int_equal(core_handle(f->core, &event, &ref), 0);
-	return ref;
-}
-
-static void agent_ready(struct fixture *f, struct core_qube_ref qube, uint64_t incarnation)
-{
-	struct core_event event = {.type = CORE_AGENT_READY, .qube = qube};
-
-	event.agent_ready.roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT;
-	event.agent_ready.incarnation = incarnation;
-	assert_int_equal(handle(f, event), 0);
-}
-
-static void agent_up(struct fixture *f, struct core_qube_ref qube)
-{
-	agent_ready(f, qube, 7);
-	(void)handle(f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = qube});
-	(void)handle(f, (struct core_event){.type = CORE_LIST_END, .qube = qube});
-}
-
-static struct core_event device_event(struct core_qube_ref qube, uint16_t slot, uint32_t generation, const char *port)
-{
-	struct core_event event = {.type = CORE_DEVICE, .qube = qube};
-
-	event.device.class_id = WIRE_CLASS_USB;
-	event.device.speed = WIRE_SPEED_HIGH;
-	event.device.vendor = 0x0781;
-	event.device.product = 0x5581;
-	event.device.n_interfaces = 1;
-	memcpy(event.device.interfaces[0], "\x08\x06\x50", 3);
-	event.device.ref.slot = slot;
-	event.device.ref.generation = generation;
-	(void)snprintf(event.device.port, sizeof(event.device.port), "%s", port);
-	(void)snprintf(event.device.serial, sizeof(event.device.serial), "AB12");
-	return event;
-}
-
-static struct core_event of_session(enum core_event_type type, struct core_qube_ref qube, uint64_t session)
-{
-	struct core_event event = {.type = type, .qube = qube};
-
-	event.session.session = session;
-	event.session.outcome = OUTCOME_OPEN_FAILED;
-	return event;
-}
-
-static struct core_event request(enum core_event_type type, uint64_t token, struct core_device_ref device,
-				 struct core_qube_ref target)
-{
-	struct core_event event = {.type = type};
-
-	event.request.token = token;
-	event.request.device = device;
-	event.request.target = target;
-	return event;
-}
-
-static enum core_state state_of(const struct fixture *f)
-{
-	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
-		const struct core_device *device = &f->core->qubes[f->device.qube.index].devices[i];
-
-		if (device->used && device->ref.slot == f->device.slot &&
-		    device->ref.generation == f->device.generation)
-			return device->state;
-	}
-	return CORE_FREE;
-}
-
-static void setup(struct fixture *f)
-{
-	const struct core_qube *qube;
-	unsigned int cursor = 0;
-
-	*f = (struct fixture){.now_usec = 1000 * SECOND};
-	f->core = core_new(0xabcd, on_action, f);
-	f->source = start_qube(f, 3, "sys-usb");
-	f->target = start_qube(f, 4, "work");
-	f->other = start_qube(f, 5, "personal");
-	agent_up(f, f->source);
-	agent_up(f, f->target);
-	agent_up(f, f->other);
-	assert_int_equal(handle(f, device_event(f->source, 2, 9, "1-2")), 0);
-	qube = core_find_qube(f->core, f->source);
-	f->device = core_next_device(qube, &cursor)->ref;
-}
-
-/* The honest way to each state. */
-static void walk_to(struct fixture *f, enum core_state state)
-{
-	if (state >= CORE_AUDITING)
-		(void)handle(f, request(CORE_ATTACH, 100, f->device, f->target));
-	if (state >= CORE_EXPORTING)
-		(void)handle(f, of_session(CORE_AUDITED, f->source, f->session));
-	if (state >= CORE_IMPORTING)
-		(void)handle(f, of_session(CORE_EXPORTED, f->source, f->session));
-	if (state >= CORE_ATTACHED)
-		(void)handle(f, of_session(CORE_IMPORTED, f->target, f->session));
-	if (state >= CORE_DETACHING)
-		(void)handle(f, request(CORE_DETACH, 101, f->device, f->target));
-	if (state >= CORE_LOCKED) {
-		f->now_usec += TIMEOUT_STOP_USEC;
-		(void)handle(f, (struct core_event){.type = CORE_TICK});
-	}
-	assert_int_equal(state_of(f), state);
-	f->actions[0] = '\0';
-}
+#include "broker/core/test-fixture.h"
 
 /* Who or what an event of the table is about. */
 enum about { FROM_SOURCE, FROM_TARGET, FROM_OTHER, TO_TARGET, TO_OTHER, NOW, LATER };
@@ -179,63 +17,84 @@ struct pair {
 	enum about about;
 	/*
 	 * What each state makes of it: the state after it (F free, A auditing, E exporting, I importing, T attached,
-	 * D detaching, L locked), then the actions (letters of on_action()); "=": ignored, nothing changed.
+	 * D detaching, L locked, P adopting), then the actions (letters of on_action()); "=": ignored, nothing changed.
 	 */
 	const char *expected[CORE_STATE_COUNT];
 };
 
 /* clang-format off */
 static const struct pair pairs[] = {
-	/*                                                       FREE    AUDITING  EXPORTING IMPORTING ATTACHED  DETACHING LOCKED */
-	{"attach here",       CORE_ATTACH,       TO_TARGET,   {"A A",  "A !",    "E !",    "I !",    "T !",    "D !",    "L !"}},
-	{"attach elsewhere",  CORE_ATTACH,       TO_OTHER,    {"A A",  "A !",    "E !",    "I !",    "T !",    "D !",    "L !"}},
-	{"detach here",       CORE_DETACH,       TO_TARGET,   {"F !",  "F n!!",  "D ns",   "D nst",  "D nst",  "D !",    "L s!"}},
-	{"detach elsewhere",  CORE_DETACH,       TO_OTHER,    {"F !",  "A !",    "E !",    "I !",    "T !",    "D !",    "L !"}},
-	{"audited",           CORE_AUDITED,      FROM_SOURCE, {"=",    "E X",    "=",      "=",      "=",      "=",      "="}},
-	{"audit failed",      CORE_AUDIT_FAILED, FROM_SOURCE, {"=",    "F n!",   "=",      "=",      "=",      "=",      "="}},
-	{"exported",          CORE_EXPORTED,     FROM_SOURCE, {"=",    "=",      "I I",    "=",      "=",      "=",      "="}},
-	{"exported, target",  CORE_EXPORTED,     FROM_TARGET, {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"exported, other",   CORE_EXPORTED,     FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"imported",          CORE_IMPORTED,     FROM_TARGET, {"=",    "=",      "=",      "T na!",  "=",      "=",      "="}},
-	{"imported, source",  CORE_IMPORTED,     FROM_SOURCE, {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"stopped, source",   CORE_STOPPED,      FROM_SOURCE, {"=",    "=",      "F n!",   "D nt",   "D nt",   "D",      "F nd"}},
-	{"stopped, target",   CORE_STOPPED,      FROM_TARGET, {"=",    "=",      "=",      "D ns",   "D ns",   "D",      "L"}},
-	{"stopped, other",    CORE_STOPPED,      FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"failed, source",    CORE_FAILED,       FROM_SOURCE, {"=",    "=",      "F n!",   "D nt",   "D nt",   "D",      "F nd"}},
-	{"failed, target",    CORE_FAILED,       FROM_TARGET, {"=",    "=",      "=",      "D ns",   "D ns",   "D",      "L"}},
-	{"failed, other",     CORE_FAILED,       FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"ended, source",     CORE_ENDED,        FROM_SOURCE, {"=",    "=",      "F n!",   "D nt",   "D nt",   "D",      "F nd"}},
-	{"ended, target",     CORE_ENDED,        FROM_TARGET, {"=",    "=",      "=",      "D ns",   "D ns",   "D",      "L"}},
-	{"ended, other",      CORE_ENDED,        FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"source agent lost", CORE_AGENT_LOST,   FROM_SOURCE, {"F",    "F n!",   "D n",    "D nt",   "D nt",   "D",      "L"}},
-	{"target agent lost", CORE_AGENT_LOST,   FROM_TARGET, {"F",    "F n!",   "D ns",   "D ns",   "D ns",   "D",      "L"}},
-	{"other agent lost",  CORE_AGENT_LOST,   FROM_OTHER,  {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
-	{"source qube gone",  CORE_QUBE_GONE,    FROM_SOURCE, {"F -",  "F n!-",  "F n!-",  "F tn!-", "F tnd-", "F nd!-", "F nd-"}},
-	{"target qube gone",  CORE_QUBE_GONE,    FROM_TARGET, {"F",    "F n!",   "D ns",   "D ns",   "D ns",   "D",      "L"}},
-	{"other qube gone",   CORE_QUBE_GONE,    FROM_OTHER,  {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
-	{"unplugged",         CORE_DEVICE_GONE,  FROM_SOURCE, {"F -",  "F -n!",  "D -ns",  "D -nst", "D -nst", "D -",    "L -"}},
-	{"unplugged, other",  CORE_DEVICE_GONE,  FROM_OTHER,  {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"time, too early",   CORE_TICK,         NOW,         {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
-	{"time is out",       CORE_TICK,         LATER,       {"F",    "F n!",   "D ns",   "D nst",  "T",      "L n!",   "L"}},
-	{"session reported",  CORE_AGENT_SESSION, FROM_SOURCE, {"=",   "=",      "=",      "=",      "=",      "=",      "="}},
-	{"list begins",       CORE_LIST_BEGIN,   FROM_SOURCE, {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
-	{"list ends",         CORE_LIST_END,     FROM_SOURCE, {"=",    "=",      "=",      "=",      "=",      "=",      "="}},
-	{"device again",      CORE_DEVICE,       FROM_SOURCE, {"F",    "A",      "E",      "I",      "T",      "D",      "L"}},
-	{"agent is back",     CORE_AGENT_READY,  FROM_SOURCE, {"F",    "F n!",   "D n",    "D nt",   "D nt",   "D",      "L"}},
-	{"agent is back, t",  CORE_AGENT_READY,  FROM_TARGET, {"F",    "F n!",   "D ns",   "D ns",   "D ns",   "D",      "L"}},
+	/*                                                    FREE       AUDITING   EXPORTING  IMPORTING  ATTACHED   DETACHING  LOCKED    ADOPTING */
+	{"attach here",        CORE_ATTACH,         TO_TARGET,   {"A A",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
+	{"attach elsewhere",   CORE_ATTACH,         TO_OTHER,    {"A A",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
+	{"detach here",        CORE_DETACH,         TO_TARGET,   {"F !",      "F nf!!",   "D ns",     "D nst",    "D nst",    "D !",      "L s!",     "D ns"}},
+	{"detach elsewhere",   CORE_DETACH,         TO_OTHER,    {"F !",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
+	{"audited",            CORE_AUDITED,        FROM_SOURCE, {"=",        "E X",      "=",        "=",        "=",        "=",        "=",        "="}},
+	{"audit failed",       CORE_AUDIT_FAILED,   FROM_SOURCE, {"=",        "F nf!",    "=",        "=",        "=",        "=",        "=",        "="}},
+	{"exported",           CORE_EXPORTED,       FROM_SOURCE, {"=",        "=",        "I I",      "=",        "=",        "=",        "=",        "="}},
+	{"exported, target",   CORE_EXPORTED,       FROM_TARGET, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"exported, other",    CORE_EXPORTED,       FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"imported",           CORE_IMPORTED,       FROM_TARGET, {"=",        "=",        "=",        "T na!",    "=",        "=",        "=",        "="}},
+	{"imported, source",   CORE_IMPORTED,       FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"stopped, source",    CORE_STOPPED,        FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf"}},
+	{"stopped, target",    CORE_STOPPED,        FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns"}},
+	{"stopped, other",     CORE_STOPPED,        FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"failed, source",     CORE_FAILED,         FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf"}},
+	{"failed, target",     CORE_FAILED,         FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns"}},
+	{"failed, other",      CORE_FAILED,         FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"ended, source",      CORE_ENDED,          FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf"}},
+	{"ended, target",      CORE_ENDED,          FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns"}},
+	{"ended, other",       CORE_ENDED,          FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"source agent lost",  CORE_AGENT_LOST,     FROM_SOURCE, {"F",        "F nf!",    "D n",      "D nt",     "D nt",     "D",        "L",        "D Nn"}},
+	{"target agent lost",  CORE_AGENT_LOST,     FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "="}},
+	{"other agent lost",   CORE_AGENT_LOST,     FROM_OTHER,  {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"source qube gone",   CORE_QUBE_GONE,      FROM_SOURCE, {"F -",      "F nf!-",   "F nf!-",   "F tnf!-",  "F tndf-",  "F ndf!-",  "F ndf-",   "F Nnf-"}},
+	{"target qube gone",   CORE_QUBE_GONE,      FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "D Nns"}},
+	{"other qube gone",    CORE_QUBE_GONE,      FROM_OTHER,  {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"unplugged",          CORE_DEVICE_GONE,    FROM_SOURCE, {"F -",      "F -nf!",   "D -ns",    "D -nst",   "D -nst",   "D -",      "L -",      "D -Nns"}},
+	{"unplugged, other",   CORE_DEVICE_GONE,    FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"time, too early",    CORE_TICK,           NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"time is out",        CORE_TICK,           LATER,       {"F",        "F nf!",    "D ns",     "D nst",    "T",        "L n!",     "L",        "D Nns"}},
+	{"session reported",   CORE_AGENT_SESSION,  FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"list begins",        CORE_LIST_BEGIN,     FROM_SOURCE, {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"list ends",          CORE_LIST_END,       FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"device again",       CORE_DEVICE,         FROM_SOURCE, {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"agent is back",      CORE_AGENT_READY,    FROM_SOURCE, {"F",        "F nf!",    "D n",      "D nt",     "D nt",     "D",        "L",        "D Nn"}},
+	{"agent is back, t",   CORE_AGENT_READY,    FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "P"}},
+	{"move elsewhere",     CORE_MOVE,           TO_OTHER,    {"F !",      "A !",      "E !",      "I !",      "D nst",    "D !",      "L !",      "P !"}},
+	{"move to itself",     CORE_MOVE,           TO_TARGET,   {"F !",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
+	{"question answered",  CORE_ANSWERED,       NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"somebody answers",   CORE_ANSWERERS,      NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"policy changed",     CORE_POLICY_CHANGED, NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"deny list of none",  CORE_DENIED,         NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"sleep",              CORE_SUSPEND,        NOW,         {"F !",      "F nf!!",   "D ns",     "D nst",    "D nst",    "D",        "L !",      "D Nns"}},
+	{"awake",              CORE_RESUMED,        NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
+	{"memory, too late",   CORE_REMEMBER,       NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
 };
 /* clang-format on */
 
 static struct core_event make_event(struct fixture *f, const struct pair *pair)
 {
-	struct core_qube_ref qubes[] = {[FROM_SOURCE] = f->source, [FROM_TARGET] = f->target, [FROM_OTHER] = f->other,
-					[TO_TARGET] = f->target,   [TO_OTHER] = f->other,     [LATER] = f->source};
+	struct core_qube_ref qubes[LATER + 1] = {
+		[FROM_SOURCE] = f->source, [FROM_TARGET] = f->target, [FROM_OTHER] = f->other,
+		[TO_TARGET] = f->target,   [TO_OTHER] = f->other,     [LATER] = f->source};
 	struct core_event event = {.type = pair->type, .qube = qubes[pair->about]};
 
 	if (pair->about == LATER)
-		f->now_usec += TIMEOUT_ATTACH_STEP_USEC;
-	if (pair->type == CORE_ATTACH || pair->type == CORE_DETACH)
-		return request(pair->type, 200, f->device, event.qube);
+		f->now_usec += TIMEOUT_ADOPT_USEC; /* longer than a step, and a stop */
+	if (pair->type == CORE_ATTACH || pair->type == CORE_DETACH || pair->type == CORE_MOVE) {
+		event = request(pair->type, 200, f->device, event.qube);
+		event.request.from = f->target;
+		return event;
+	}
+	if (pair->type == CORE_SUSPEND) {
+		event.request.token = 200;
+		return event;
+	}
+	if (pair->type == CORE_DENIED || pair->type == CORE_ANSWERED)
+		return event;
+	if (pair->type == CORE_REMEMBER)
+		return memory_event(0x888);
 	if (pair->type == CORE_DEVICE_GONE) {
 		event.gone.slot = f->device.slot;
 		event.gone.generation = f->device.generation;
@@ -256,13 +115,13 @@ static struct core_event make_event(struct fixture *f, const struct pair *pair)
 
 static void test_every_state_and_event(void **unused _unused_)
 {
-	static const char letters[CORE_STATE_COUNT + 1] = "FAEITDL";
+	static const char letters[CORE_STATE_COUNT + 1] = "FAEITDLP";
 
 	for (size_t p = 0; p < ARRAY_SIZE(pairs); p++)
 		for (unsigned int state = 0; state < CORE_STATE_COUNT; state++) {
 			const char *expected = pairs[p].expected[state];
 			struct fixture f;
-			char got[80];
+			char got[sizeof(f.actions) + 8];
 			int r;
 
 			setup(&f);
@@ -289,14 +148,15 @@ static void test_stale_references(void **unused _unused_)
 		struct fixture f;
 
 		setup(&f);
+		walk_to(&f, (enum core_state)state);
 		former = f.other;
 		f.other = start_qube(&f, 5, "reborn"); /* the same domain id: the former one is gone */
 		assert_true(former.incarnation != f.other.incarnation);
-		walk_to(&f, (enum core_state)state);
+		f.actions[0] = '\0';
 		for (unsigned int type = CORE_QUBE_STARTED + 1; type < CORE_EVENT_COUNT; type++) {
 			struct core_event event = {.type = (enum core_event_type)type, .qube = former};
 
-			if (type == CORE_ATTACH || type == CORE_DETACH || type == CORE_TICK)
+			if (type >= CORE_ATTACH && type <= CORE_TICK)
 				continue;
 			event.session.session = f.session ^ (1ull << 32);
 			if (type != CORE_AUDITED && type != CORE_AUDIT_FAILED)
@@ -384,9 +244,9 @@ static void test_agent_returns(void **unused _unused_)
 		const char *on_list;
 		enum core_state state;
 	} cases[] = {
-		{7, false, "nd", CORE_FREE}, /* the proxy is dead */
-		{7, true, "s", CORE_LOCKED}, /* it still runs: STOP goes out again */
-		{8, false, "-nd", CORE_FREE},
+		{7, false, "ndf", CORE_FREE}, /* the proxy is dead */
+		{7, true, "s", CORE_LOCKED},  /* it still runs: STOP goes out again */
+		{8, false, "-ndf", CORE_FREE},
 		{8, true, "-y", CORE_LOCKED}, /* a new agent that claims an old stream: a stray as well */
 	};
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See admin-calls.h. Two tables: the calls with what each takes, and the answers with the exception and sentence that
- * each becomes. Every refusal is a QubesException that existing tools show as "Error: ..." (never ProtocolError or
+ * See admin-calls.h. A table of the calls with what each takes; those about what is stored, and those that are ours, have
+ * files of their own. Every refusal is a QubesException that existing tools show as "Error: ..." (never ProtocolError or
  * PermissionDenied, on which Qubes' own client ends with a traceback), and says the cause and the cure.
  *
  * Devices are found by backend, port and id together, the ids in their encoded form; a detach looks only at what is
@@ -10,24 +10,55 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/io/admin-calls.h"
-#include "broker/io/admin-device.h"
+#include "broker/io/admin-job.h"
+#include "broker/io/store-records.h"
 #include "lib/base/text.h"
 
 #define NIL_UUID "00000000-0000-0000-0000-000000000000"
 #define UUID_TEXT 37u
-#define DEVICES_MAX (LIMIT_QUBES * LIMIT_DEVICES)
 
-enum need { NONE, OPTIONAL, REQUIRED };
+/*
+ * A qube that does not run has an UUID that we do not know, and Qubes' client tells qubes apart by it: one made of its
+ * name (FNV-1a, twice), of the version that is there for such things.
+ */
+static void name_uuid(const char *name, uint8_t ret_uuid[16])
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < 16; i++) {
+		for (const char *at = name; *at && i % 8 == 0; at++)
+			hash = (hash ^ (uint8_t)*at) * 0x100000001b3u;
+		ret_uuid[i] = (uint8_t)(hash >> (i % 8 * 8));
+	}
+	ret_uuid[6] = (uint8_t)(0x80 | (ret_uuid[6] & 0x0f));
+	ret_uuid[8] = (uint8_t)(0x80 | (ret_uuid[8] & 0x3f));
+}
 
 static void uuid_text(const uint8_t uuid[16], char ret_text[UUID_TEXT])
 {
-	for (size_t i = 0, at = 0; i < 16; i++) {
+	static const char digits[] = "0123456789abcdef";
+	size_t at = 0;
+
+	for (size_t i = 0; i < 16; i++) {
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			ret_text[at++] = '-';
-		(void)snprintf(ret_text + at, 3, "%02x", uuid[i]);
-		at += 2;
+		ret_text[at++] = digits[uuid[i] >> 4];
+		ret_text[at++] = digits[uuid[i] & 15];
 	}
+	ret_text[at] = '\0';
+}
+
+/* Whether a destination means this qube, by its name or its UUID. */
+static bool is_meant(struct admin_span untrusted_dest, const char *name, const uint8_t uuid[16])
+{
+	char text[5 + UUID_TEXT] = "uuid:";
+
+	if (admin_span_is(untrusted_dest, name))
+		return true;
+	if (untrusted_dest.len != sizeof(text) - 1)
+		return false;
+	uuid_text(uuid, text + 5);
+	return admin_span_is(untrusted_dest, text);
 }
 
 const char *admin_shown_name(const struct core *core, const struct core_qube *qube)
@@ -53,7 +84,61 @@ static const struct core_qube *next_shown(const struct core *core, unsigned int 
 
 /* ---- finding ---------------------------------------------------------------------------------------------------- */
 
-static bool find_dest(struct admin_job *job)
+static int compare_halted(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static bool is_shown(const struct core *core, const char *name)
+{
+	const struct core_qube *qube = core_find_qube_by_name(core, name);
+
+	return strcmp(name, "dom0") == 0 || (qube && admin_shown_name(core, qube));
+}
+
+size_t admin_find_halted(const struct core *core, char (*ret_names)[LIMIT_QUBE_NAME + 1])
+{
+	const struct core_assignment *assignment;
+	const char *name;
+	unsigned int cursor = 0;
+	size_t n = 0, n_different = 0;
+
+	while ((assignment = assignments_next(core_assignments(core), &cursor)))
+		if (!is_shown(core, assignment->target) && (!n || strcmp(ret_names[n - 1], assignment->target) != 0))
+			(void)strcpy(ret_names[n++], assignment->target);
+	cursor = 0;
+	while ((name = denied_next_qube(core_denied(core), &cursor)))
+		if (!is_shown(core, name))
+			(void)strcpy(ret_names[n++], name);
+	qsort(ret_names, n, sizeof(ret_names[0]), compare_halted);
+	for (size_t i = 0; i < n; i++)
+		if (!i || strcmp(ret_names[i], ret_names[n_different - 1]) != 0)
+			memmove(ret_names[n_different++], ret_names[i], sizeof(ret_names[0]));
+	return n_different;
+}
+
+static bool find_halted(struct admin_job *job, enum admin_where where)
+{
+	char names[ADMIN_HALTED_MAX][LIMIT_QUBE_NAME + 1], untrusted_name[LIMIT_QUBE_NAME + 1];
+	size_t n = admin_find_halted(job->core, names);
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t uuid[16];
+
+		name_uuid(names[i], uuid);
+		if (is_meant(job->request->dest, names[i], uuid)) {
+			(void)strcpy(job->dest_name, names[i]);
+			return true;
+		}
+	}
+	if (where != ADMIN_BY_NAME || !admin_span_copy(job->request->dest, untrusted_name, sizeof(untrusted_name)) ||
+	    !text_is_qube_name(untrusted_name))
+		return false;
+	(void)strcpy(job->dest_name, untrusted_name);
+	return true;
+}
+
+static bool find_dest(struct admin_job *job, enum admin_where where)
 {
 	struct admin_span untrusted_dest = job->request->dest;
 	const struct core_qube *qube;
@@ -66,27 +151,19 @@ static bool find_dest(struct admin_job *job)
 		return true;
 	}
 	while ((qube = next_shown(job->core, &cursor))) {
-		char uuid[5 + UUID_TEXT] = "uuid:";
-
-		uuid_text(qube->uuid, uuid + 5);
-		if (admin_span_is(untrusted_dest, qube->name) || admin_span_is(untrusted_dest, uuid)) {
+		if (is_meant(untrusted_dest, qube->name, qube->uuid)) {
 			job->dest = qube;
 			(void)strcpy(job->dest_name, qube->name);
 			return true;
 		}
 	}
-	return false;
+	return find_halted(job, where);
 }
-
-struct found {
-	const char *backend;
-	const struct core_device *device;
-};
 
 /* As Qubes sorts its lines: by "BACKEND+PORT:". */
 static int compare_found(const void *a, const void *b)
 {
-	const struct found *left = a, *right = b;
+	const struct admin_found *left = a, *right = b;
 	char left_key[LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + 3], right_key[LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + 3];
 
 	(void)snprintf(left_key, sizeof(left_key), "%s+%s:", left->backend, left->device->port);
@@ -94,12 +171,9 @@ static int compare_found(const void *a, const void *b)
 	return strcmp(left_key, right_key);
 }
 
-/*
- * The devices of the job's class that `wanted` (NULL: any) names, of `backend` (NULL: any), used by `target` (NULL:
- * whoever, or nobody), sorted.
- */
-static size_t find_devices(const struct admin_job *job, const struct admin_device *wanted,
-			   const struct core_qube *backend, const struct core_qube *target, struct found *ret_found)
+size_t admin_find_devices(const struct admin_job *job, const struct admin_device *wanted,
+			  const struct core_qube *backend, const struct core_qube *target,
+			  struct admin_found *ret_found)
 {
 	const struct core_qube *qube;
 	const struct core_device *device;
@@ -108,9 +182,9 @@ static size_t find_devices(const struct admin_job *job, const struct admin_devic
 
 	while ((qube = core_next_qube(job->core, &qubes))) {
 		unsigned int devices = 0;
-		const char *name = admin_shown_name(job->core, qube);
+		const char *name = backend && qube != backend ? NULL : admin_shown_name(job->core, qube);
 
-		if (!name || (backend && qube != backend))
+		if (!name)
 			continue;
 		while ((device = core_next_device(qube, &devices))) {
 			struct admin_names names;
@@ -123,7 +197,7 @@ static size_t find_devices(const struct admin_job *job, const struct admin_devic
 			admin_device_names(name, device, &names);
 			if (wanted && !admin_device_matches(wanted, names.backend, device->port, names.encoded_id))
 				continue;
-			ret_found[n++] = (struct found){.backend = name, .device = device};
+			ret_found[n++] = (struct admin_found){.backend = name, .device = device};
 		}
 	}
 	qsort(ret_found, n, sizeof(*ret_found), compare_found);
@@ -132,47 +206,51 @@ static size_t find_devices(const struct admin_job *job, const struct admin_devic
 
 /* ---- the calls -------------------------------------------------------------------------------------------------- */
 
-static enum admin_verdict refuse(const struct admin_job *job, const char *type, const char *text)
+enum admin_verdict admin_refuse(const struct admin_job *job, const char *type, const char *text)
 {
 	admin_write_exception(job->reply, type, "%s", text);
 	return ADMIN_REPLY;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-	return strcmp((*(const struct core_qube *const *)a)->name, (*(const struct core_qube *const *)b)->name);
-}
+/* One line of the list. */
+struct listed {
+	const char *name, *class, *state;
+	uint8_t uuid[16];
+};
 
-static void write_qube(const struct admin_job *job, const char *name, const char *class, const uint8_t *uuid)
+static int compare_listed(const void *a, const void *b)
 {
-	char text[UUID_TEXT] = NIL_UUID;
-
-	if (uuid)
-		uuid_text(uuid, text);
-	admin_write_format(job->reply, "%s class=%s state=Running uuid=%s\n", name, class, text);
+	return strcmp(((const struct listed *)a)->name, ((const struct listed *)b)->name);
 }
 
 static enum admin_verdict call_vm_list(struct admin_job *job)
 {
-	const struct core_qube *qubes[LIMIT_QUBES], *qube;
+	struct listed listed[1 + LIMIT_QUBES + ADMIN_HALTED_MAX];
+	char halted[ADMIN_HALTED_MAX][LIMIT_QUBE_NAME + 1];
+	const struct core_qube *qube;
 	unsigned int cursor = 0;
-	size_t n = 0;
-	bool dom0_done = !job->dest_is_dom0;
+	size_t n_halted = admin_find_halted(job->core, halted), n = 0;
 
-	while ((qube = next_shown(job->core, &cursor)))
-		if (job->dest_is_dom0 || qube == job->dest)
-			qubes[n++] = qube;
-	qsort(qubes, n, sizeof(qubes[0]), compare_names);
+	listed[n++] = (struct listed){.name = "dom0", .class = "AdminVM", .state = "Running"};
+	while ((qube = next_shown(job->core, &cursor))) {
+		listed[n] = (struct listed){.name = qube->name, .class = "AppVM", .state = "Running"};
+		memcpy(listed[n++].uuid, qube->uuid, sizeof(qube->uuid));
+	}
+	for (size_t i = 0; i < n_halted; i++) {
+		listed[n] = (struct listed){.name = halted[i], .class = "AppVM", .state = "Halted"};
+		name_uuid(halted[i], listed[n++].uuid);
+	}
+	qsort(listed, n, sizeof(listed[0]), compare_listed);
 	admin_write_done(job->reply);
 	for (size_t i = 0; i < n; i++) {
-		if (!dom0_done && strcmp(qubes[i]->name, "dom0") > 0) {
-			write_qube(job, "dom0", "AdminVM", NULL);
-			dom0_done = true;
-		}
-		write_qube(job, qubes[i]->name, "AppVM", qubes[i]->uuid);
+		char text[UUID_TEXT];
+
+		if (!job->dest_is_dom0 && strcmp(listed[i].name, job->dest_name) != 0)
+			continue;
+		uuid_text(listed[i].uuid, text);
+		admin_write_format(job->reply, "%s class=%s state=%s uuid=%s\n", listed[i].name, listed[i].class,
+				   listed[i].state, text);
 	}
-	if (!dom0_done)
-		write_qube(job, "dom0", "AdminVM", NULL);
 	return ADMIN_REPLY;
 }
 
@@ -186,23 +264,96 @@ static enum admin_verdict call_class_list(struct admin_job *job)
 static enum admin_verdict call_current_state(struct admin_job *job)
 {
 	admin_write_done(job->reply);
-	admin_write_format(job->reply, "mem=0 mem_static_max=0 cputime=0 power_state=Running");
+	admin_write_format(job->reply, "mem=0 mem_static_max=0 cputime=0 power_state=%s",
+			   job->dest || job->dest_is_dom0 ? "Running" : "Halted");
 	return ADMIN_REPLY;
 }
 
+/* ---- properties, each "default=... type=... VALUE"; false: dom0 has no such property ---- */
+
+static bool property_denied(const struct admin_job *job)
+{
+	const char *pattern;
+	unsigned int cursor = 0;
+
+	if (job->dest_is_dom0)
+		return false;
+	pattern = denied_next(core_denied(job->core), job->dest_name, &cursor);
+	admin_write_format(job->reply, "default=%s type=str ", pattern ? "False" : "True");
+	for (; pattern; pattern = denied_next(core_denied(job->core), job->dest_name, &cursor))
+		admin_write_format(job->reply, "%s", pattern);
+	return true;
+}
+
+static bool property_klass(const struct admin_job *job)
+{
+	admin_write_format(job->reply, "default=True type=str %s", job->dest_is_dom0 ? "AdminVM" : "AppVM");
+	return true;
+}
+
+static bool property_name(const struct admin_job *job)
+{
+	admin_write_format(job->reply, "default=False type=str %s", job->dest_name);
+	return true;
+}
+
+static bool property_uuid(const struct admin_job *job)
+{
+	char text[UUID_TEXT] = NIL_UUID;
+	uint8_t uuid[16];
+
+	if (!job->dest_is_dom0 && !job->dest)
+		name_uuid(job->dest_name, uuid);
+	if (!job->dest_is_dom0)
+		uuid_text(job->dest ? job->dest->uuid : uuid, text);
+	admin_write_format(job->reply, "default=%s type=str %s", job->dest_is_dom0 ? "True" : "False", text);
+	return true;
+}
+
+static bool property_xid(const struct admin_job *job)
+{
+	if (!job->dest_is_dom0 && !job->dest)
+		admin_write_format(job->reply, "default=True type=int -1"); /* as Qubes says of a halted one */
+	else
+		admin_write_format(job->reply, "default=True type=int %u", job->dest_is_dom0 ? 0u : job->dest->domid);
+	return true;
+}
+
+static const struct {
+	const char *name;
+	bool (*write)(const struct admin_job *job);
+} vm_properties[] = {
+	{"devices_denied", property_denied},
+	{"klass", property_klass},
+	{"name", property_name},
+	{"uuid", property_uuid},
+	{"xid", property_xid},
+};
+
 static enum admin_verdict call_property_get_all(struct admin_job *job)
 {
-	char uuid[UUID_TEXT] = NIL_UUID;
-
-	if (!job->dest_is_dom0)
-		uuid_text(job->dest->uuid, uuid);
 	admin_write_done(job->reply);
-	if (!job->dest_is_dom0)
-		admin_write_format(job->reply, "devices_denied default=True type=str \n");
-	admin_write_format(job->reply, "klass default=True type=str %s\n", job->dest_is_dom0 ? "AdminVM" : "AppVM");
-	admin_write_format(job->reply, "name default=False type=str %s\n", job->dest_name);
-	admin_write_format(job->reply, "uuid default=%s type=str %s\n", job->dest_is_dom0 ? "True" : "False", uuid);
-	admin_write_format(job->reply, "xid default=True type=int %u\n", job->dest_is_dom0 ? 0u : job->dest->domid);
+	for (size_t i = 0; i < ARRAY_SIZE(vm_properties); i++) {
+		size_t before = job->reply->len;
+
+		admin_write_format(job->reply, "%s ", vm_properties[i].name);
+		if (vm_properties[i].write(job))
+			admin_write_bytes(job->reply, "\n", 1);
+		else
+			job->reply->len = before;
+	}
+	return ADMIN_REPLY;
+}
+
+/* Argument: the property's name. */
+static enum admin_verdict call_property_get(struct admin_job *job)
+{
+	admin_write_done(job->reply);
+	for (size_t i = 0; i < ARRAY_SIZE(vm_properties); i++)
+		if (admin_span_is(job->request->argument, vm_properties[i].name) && vm_properties[i].write(job))
+			return ADMIN_REPLY;
+	admin_write_exception(job->reply, "QubesNoSuchPropertyError", "%s has no property '%.*s' here", job->dest_name,
+			      (int)job->request->argument.len, job->request->argument.at);
 	return ADMIN_REPLY;
 }
 
@@ -214,8 +365,8 @@ static enum admin_verdict call_events(struct admin_job *job _unused_)
 /* Argument: a port, or nothing. */
 static enum admin_verdict call_available(struct admin_job *job)
 {
-	struct found found[DEVICES_MAX];
-	size_t n = job->dest ? find_devices(job, NULL, job->dest, NULL, found) : 0;
+	struct admin_found found[ADMIN_DEVICES_MAX];
+	size_t n = job->dest ? admin_find_devices(job, NULL, job->dest, NULL, found) : 0;
 
 	admin_write_done(job->reply);
 	for (size_t i = 0; i < n; i++)
@@ -224,98 +375,71 @@ static enum admin_verdict call_available(struct admin_job *job)
 	return ADMIN_REPLY;
 }
 
+/* As Qubes: of the stored assignment that fits what is attached, the most specific first; else "manual". */
+static const char *mode_of(const struct admin_job *job, const struct admin_found *found)
+{
+	const struct core_assignment *assignment;
+	const char *mode = "manual";
+	unsigned int cursor = 0, best = 0;
+	char id[CORE_DEVICE_ID_MAX];
+
+	(void)core_device_id(found->device, id);
+	while ((assignment = assignments_next(core_assignments(job->core), &cursor))) {
+		unsigned int rank = 1u + (assignment->device_id[0] ? 1u : 0u) + (assignment->port[0] ? 2u : 0u);
+
+		if (rank <= best || assignment->class_id != job->class_id ||
+		    strcmp(assignment->target, job->dest_name) != 0 ||
+		    strcmp(assignment->source, found->backend) != 0 ||
+		    (assignment->port[0] && strcmp(assignment->port, found->device->port) != 0) ||
+		    (assignment->device_id[0] && strcmp(assignment->device_id, id) != 0))
+			continue;
+		best = rank;
+		mode = records_mode_name(assignment->mode);
+	}
+	return mode;
+}
+
 /* Argument: BACKEND+PORT, or nothing. */
 static enum admin_verdict call_attached(struct admin_job *job)
 {
-	struct found found[DEVICES_MAX];
+	struct admin_found found[ADMIN_DEVICES_MAX];
 	struct admin_device wanted;
 	size_t n = 0;
 
 	if (job->request->argument.len && admin_device_parse(job->request->argument, &wanted))
-		return refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE));
+		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE));
 	if (job->dest)
-		n = find_devices(job, job->request->argument.len ? &wanted : NULL, NULL, job->dest, found);
+		n = admin_find_devices(job, job->request->argument.len ? &wanted : NULL, NULL, job->dest, found);
 	admin_write_done(job->reply);
 	for (size_t i = 0; i < n; i++)
 		if (admin_is_attached(found[i].device))
-			admin_write_attached(job->reply, found[i].backend, found[i].device);
+			admin_write_attached(job->reply, found[i].backend, found[i].device, mode_of(job, &found[i]));
 	return ADMIN_REPLY;
 }
 
-/* Stored assignments: there are none. */
-static enum admin_verdict call_assigned(struct admin_job *job)
-{
-	admin_write_done(job->reply);
-	return ADMIN_REPLY;
-}
-
-/*
- * The payload of an attach repeats what the argument and the destination say: it must not say otherwise. 0, or the
- * refusal was written. Another mode than "manual" is for an assignment, which this is not.
- */
-static int check_payload(struct admin_job *job, const struct admin_names *names, const char *port)
-{
-	const struct {
-		const char *key, *value;
-	} expected[] = {
-		{"device_id", names->id},
-		{"port_id", port},
-		{"devclass", admin_class_name(job->class_id)},
-		{"backend_domain", names->backend},
-		{"frontend_domain", job->dest_name},
-	};
-	struct admin_span untrusted_rest = job->request->payload;
-	char key[64], untrusted_value[CORE_DEVICE_ID_MAX];
-
-	while (admin_read_property(&untrusted_rest, key, sizeof(key), untrusted_value, sizeof(untrusted_value))) {
-		bool any = strcmp(key, "port_id") == 0 || strcmp(key, "device_id") == 0;
-
-		if (key[0] == '_')
-			return refuse(job, "QubesValueError", "a USB device takes no options: leave them out"), 1;
-		if (strcmp(key, "mode") == 0 && strcmp(untrusted_value, "manual") != 0)
-			return refuse(job, "QubesValueError", "attach is for now only: its mode must be manual"), 1;
-		for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
-			if (strcmp(key, expected[i].key) != 0 || strcmp(untrusted_value, expected[i].value) == 0 ||
-			    (any && strcmp(untrusted_value, "*") == 0))
-				continue;
-			admin_write_exception(job->reply, "QubesValueError",
-					      "the request contradicts itself: %s is %s, not %s", key,
-					      expected[i].value, untrusted_value);
-			return 1;
-		}
-	}
-	for (size_t i = 0; i < untrusted_rest.len; i++)
-		if (untrusted_rest.at[i] != ' ')
-			return refuse(job, "QubesValueError", "the payload is not a list of key='value'"), 1;
-	return 0;
-}
-
-static void set_subject(struct admin_job *job, const struct found *found, bool detach)
+static void set_subject(struct admin_job *job, enum core_event_type type, const struct admin_found *found)
 {
 	struct admin_names names;
 
 	admin_device_names(found->backend, found->device, &names);
-	job->subject.detach = detach;
+	job->subject.type = job->event.type = type;
 	(void)strcpy(job->subject.device, names.place);
 	(void)strcpy(job->subject.backend, names.backend);
 	(void)strcpy(job->subject.target, job->dest_name);
-	job->device = found->device->ref;
-	job->target = job->dest->ref;
+	job->event.request.device = found->device->ref;
+	job->event.request.target = job->dest->ref;
+	job->event.request.uid = job->caller;
 }
 
-/* Argument: BACKEND+PORT[+DEVICE_ID]. Exactly one device must be meant. */
-static enum admin_verdict call_attach(struct admin_job *job)
+int admin_find_one(struct admin_job *job, struct admin_found *ret_found)
 {
-	struct found found[DEVICES_MAX];
+	struct admin_found found[ADMIN_DEVICES_MAX];
 	struct admin_device wanted;
-	struct admin_names names;
 	size_t n;
 
 	if (admin_device_parse(job->request->argument, &wanted) || (wanted.any_port && wanted.any_id))
-		return refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE));
-	if (job->dest_is_dom0)
-		return refuse(job, "QubesValueError", "no device can be attached to dom0: choose another qube");
-	n = find_devices(job, &wanted, NULL, NULL, found);
+		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE)), 1;
+	n = admin_find_devices(job, &wanted, NULL, NULL, found);
 	if (n != 1) {
 		admin_write_exception(job->reply, "UnrecognizedDevice",
 				      n ? "%.*s has more than one such device: name the port (qvm-%s list)"
@@ -323,26 +447,93 @@ static enum admin_verdict call_attach(struct admin_job *job)
 					  "list again (qvm-%s list)",
 				      (int)wanted.backend.len, wanted.backend.at,
 				      job->class_id ? admin_class_name(job->class_id) : "device");
+		return 1;
+	}
+	*ret_found = found[0];
+	return 0;
+}
+
+/* The target of an attach or a move. 0, or the refusal is written. */
+static int check_target(const struct admin_job *job)
+{
+	if (job->dest_is_dom0)
+		return admin_refuse(job, "QubesValueError", "no device can be attached to dom0: choose another qube"),
+		       1;
+	if (job->dest)
+		return 0;
+	admin_write_exception(job->reply, "QubesVMNotRunningError",
+			      "%s is not running: start it, then attach the device again, or assign it (qvm-%s assign)",
+			      job->dest_name, job->class_id ? admin_class_name(job->class_id) : "device");
+	return 1;
+}
+
+/* Argument: BACKEND+PORT[+DEVICE_ID]. Exactly one device must be meant. The mode of an attach is "manual". */
+static int prepare_attach(struct admin_job *job, unsigned int may, struct admin_found *found,
+			  struct admin_payload *payload)
+{
+	struct admin_names names;
+
+	if (check_target(job) || admin_find_one(job, found))
+		return 1;
+	admin_device_names(found->backend, found->device, &names);
+	if (admin_read_payload(job,
+			       (const char *const[]){"device_id", names.id, "port_id", found->device->port, "devclass",
+						     admin_class_name(job->class_id), "backend_domain", names.backend,
+						     "frontend_domain", job->dest_name, NULL},
+			       may, payload))
+		return 1;
+	if (payload->mode[0] && strcmp(payload->mode, "manual") != 0)
+		return admin_refuse(job, "QubesValueError", "attach is for now only: its mode must be manual"), 1;
+	return 0;
+}
+
+static enum admin_verdict call_attach(struct admin_job *job)
+{
+	struct admin_found found;
+	struct admin_payload payload;
+
+	if (prepare_attach(job, 0, &found, &payload))
+		return ADMIN_REPLY;
+	set_subject(job, CORE_ATTACH, &found);
+	job->event.request.max_time_usec = payload.max_time_usec;
+	return ADMIN_REQUEST;
+}
+
+/* device.Move: as an attach, and the payload says from where. */
+static enum admin_verdict call_move(struct admin_job *job)
+{
+	struct admin_found found;
+	struct admin_payload payload;
+	const struct core_qube *from;
+
+	job->class_id = WIRE_CLASS_USB;
+	if (prepare_attach(job, ADMIN_MAY_FROM, &found, &payload))
+		return ADMIN_REPLY;
+	from = core_find_qube_by_name(job->core, payload.from);
+	if (!from || !admin_shown_name(job->core, from)) {
+		admin_write_exception(job->reply, "QubesVMNotFoundError",
+				      "a move needs the qube that has the device now: from='%s' does not run",
+				      payload.from);
 		return ADMIN_REPLY;
 	}
-	admin_device_names(found[0].backend, found[0].device, &names);
-	if (check_payload(job, &names, found[0].device->port))
-		return ADMIN_REPLY;
-	set_subject(job, &found[0], false);
-	return ADMIN_ATTACH;
+	set_subject(job, CORE_MOVE, &found);
+	(void)strcpy(job->subject.from, payload.from);
+	job->event.request.from = from->ref;
+	job->event.request.max_time_usec = payload.max_time_usec;
+	return ADMIN_REQUEST;
 }
 
 /* Argument: BACKEND+PORT[+DEVICE_ID], of a device that the destination has or is getting. */
 static enum admin_verdict call_detach(struct admin_job *job)
 {
-	struct found found[DEVICES_MAX];
+	struct admin_found found[ADMIN_DEVICES_MAX];
 	struct admin_device wanted;
 	size_t n = 0;
 
 	if (admin_device_parse(job->request->argument, &wanted) || (wanted.any_port && wanted.any_id))
-		return refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE));
+		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE));
 	if (job->dest && !job->dest_is_dom0)
-		n = find_devices(job, &wanted, NULL, job->dest, found);
+		n = admin_find_devices(job, &wanted, NULL, job->dest, found);
 	if (n != 1) {
 		admin_write_exception(job->reply, "DeviceNotAssigned",
 				      n ? "%.*s:%.*s is more than one device of %s: name the port"
@@ -351,189 +542,120 @@ static enum admin_verdict call_detach(struct admin_job *job)
 				      job->dest_name);
 		return ADMIN_REPLY;
 	}
-	set_subject(job, &found[0], true);
-	return ADMIN_DETACH;
+	set_subject(job, CORE_DETACH, &found[0]);
+	return ADMIN_REQUEST;
 }
 
-struct call {
-	const char *name;
-	enum need argument, payload;
-	bool dom0_only;
-	enum admin_verdict (*run)(struct admin_job *job);
-};
-
-static const struct call calls[] = {
-	{"admin.vm.List", NONE, NONE, false, call_vm_list},
-	{"admin.vm.CurrentState", NONE, NONE, false, call_current_state},
-	{"admin.vm.property.GetAll", NONE, NONE, false, call_property_get_all},
-	{"admin.deviceclass.List", NONE, NONE, true, call_class_list},
-	{"admin.Events", NONE, NONE, false, call_events},
+static const struct admin_call calls[] = {
+	{"admin.vm.List", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_vm_list},
+	{"admin.vm.CurrentState", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_current_state},
+	{"admin.vm.property.Get", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_property_get},
+	{"admin.vm.property.GetAll", ADMIN_NONE, ADMIN_NONE, ADMIN_BY_NAME, call_property_get_all},
+	{"admin.deviceclass.List", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_class_list},
+	{"admin.Events", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_events},
+	{"device.Move", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_KNOWN, call_move},
+	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
 };
 
 /* admin.vm.device.CLASS.NAME */
 #define DEVICE_CALL "admin.vm.device."
-static const struct call device_calls[] = {
-	{"Available", OPTIONAL, NONE, false, call_available}, {"Attached", OPTIONAL, NONE, false, call_attached},
-	{"Assigned", OPTIONAL, NONE, false, call_assigned},   {"Attach", REQUIRED, OPTIONAL, false, call_attach},
-	{"Detach", REQUIRED, NONE, false, call_detach},
+static const struct admin_call device_calls[] = {
+	{"Available", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_available},
+	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_attached},
+	{"Attach", ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_attach},
+	{"Detach", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_detach},
+	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
 };
 
-static const struct call *find_call(struct admin_job *job)
+/* Of several tables, each with its end; NULL: none has it. */
+static const struct admin_call *look_up(const struct admin_call *const *tables, size_t n,
+					struct admin_span untrusted_name)
 {
+	for (size_t t = 0; t < n; t++)
+		for (const struct admin_call *call = tables[t]; call->name; call++)
+			if (admin_span_is(untrusted_name, call->name))
+				return call;
+	return NULL;
+}
+
+static const struct admin_call *find_call(struct admin_job *job)
+{
+	const struct admin_call *const whole[] = {calls, admin_assign_calls, admin_own_calls};
+	const struct admin_call *const of_class[] = {device_calls, admin_assign_device_calls};
 	struct admin_span untrusted_method = job->request->method, class;
+	const struct admin_call *call = look_up(whole, ARRAY_SIZE(whole), untrusted_method);
 	size_t prefix = strlen(DEVICE_CALL);
 	int class_id;
 
-	for (size_t i = 0; i < ARRAY_SIZE(calls); i++)
-		if (admin_span_is(untrusted_method, calls[i].name))
-			return &calls[i];
-	if (untrusted_method.len < prefix || memcmp(untrusted_method.at, DEVICE_CALL, prefix) != 0)
-		return NULL;
+	if (call || untrusted_method.len < prefix || memcmp(untrusted_method.at, DEVICE_CALL, prefix) != 0)
+		return call;
 	untrusted_method.at += prefix;
 	untrusted_method.len -= prefix;
 	if (!admin_span_cut(&untrusted_method, '.', &class))
 		return NULL;
 	class_id = admin_class_id(class);
-	for (size_t i = 0; i < ARRAY_SIZE(device_calls) && class_id >= 0; i++) {
-		if (admin_span_is(untrusted_method, device_calls[i].name)) {
-			job->class_id = (uint8_t)class_id;
-			return &device_calls[i];
-		}
-	}
-	return NULL;
+	if (class_id < 0)
+		return NULL;
+	job->class_id = (uint8_t)class_id;
+	return look_up(of_class, ARRAY_SIZE(of_class), untrusted_method);
+}
+
+int admin_change(struct admin_job *job, const struct core_event *event)
+{
+	const char *why = "it could not be stored";
+	int r = job->hooks->change(job->userdata, job->caller, event, &why);
+
+	if (r < 0)
+		admin_write_exception(job->reply, "QubesException", "nothing was changed: %s", why);
+	return r;
 }
 
 /* What is wrong with the request for this call; NULL: nothing. */
-static const char *check_call(const struct call *call, const struct admin_job *job)
+static const char *check_call(const struct admin_call *call, const struct admin_job *job)
 {
-	if (call->argument == NONE && job->request->argument.len)
+	if (call->argument == ADMIN_NONE && job->request->argument.len)
 		return "this call takes no argument";
-	if (call->argument == REQUIRED && !job->request->argument.len)
+	if (call->argument == ADMIN_REQUIRED && !job->request->argument.len)
 		return "this call needs an argument";
-	if (call->payload == NONE && job->request->payload.len)
+	if (call->payload == ADMIN_NONE && job->request->payload.len)
 		return "this call takes no payload";
-	if (call->dom0_only && !job->dest_is_dom0)
+	if (call->payload == ADMIN_REQUIRED && !job->request->payload.len)
+		return "this call needs a payload";
+	if (call->where == ADMIN_DOM0 && !job->dest_is_dom0)
 		return "the destination of this call must be dom0";
 	return NULL;
 }
 
 enum admin_verdict admin_run(struct admin_job *job)
 {
-	const struct call *call;
+	const struct admin_call *call;
 	const char *wrong;
 	enum admin_verdict verdict;
 
 	job->dest = NULL;
 	job->dest_is_dom0 = false;
 	job->class_id = 0;
+	job->told_event = NULL;
+	job->event = (struct core_event){.type = CORE_EVENT_COUNT};
+	job->subject = (struct admin_subject){.type = CORE_EVENT_COUNT};
 	if (!admin_span_is(job->request->source, "dom0"))
-		return refuse(job, "QubesDaemonAccessError", "only dom0 may make this call");
+		return admin_refuse(job, "QubesDaemonAccessError", "only dom0 may make this call");
 	call = find_call(job);
 	if (!call) {
 		admin_write_exception(job->reply, "QubesDaemonAccessError", "the device broker has no call '%.*s'",
 				      (int)job->request->method.len, job->request->method.at);
 		return ADMIN_REPLY;
 	}
-	if (!find_dest(job)) {
+	if (!find_dest(job, call->where)) {
 		admin_write_exception(job->reply, "QubesVMNotFoundError", "No such domain: '%.*s' (is it running?)",
 				      (int)job->request->dest.len, job->request->dest.at);
 		return ADMIN_REPLY;
 	}
 	wrong = check_call(call, job);
 	if (wrong)
-		return refuse(job, "QubesValueError", wrong);
+		return admin_refuse(job, "QubesValueError", wrong);
 	verdict = call->run(job);
 	if (verdict == ADMIN_REPLY && job->reply->full)
-		return refuse(job, "QubesException", "the answer would be too long");
+		return admin_refuse(job, "QubesException", "the answer would be too long");
 	return verdict;
-}
-
-/* ---- the answers ------------------------------------------------------------------------------------------------ */
-
-/* {a} "attaching D to Q", {d} device, {b} its backend, {q} the target, {u} who uses it, {w} the outcome's sentence */
-static const struct {
-	const char *type, *text;
-} answers[CORE_ANSWER_COUNT] = {
-	[CORE_ANSWER_DONE] = {NULL, NULL},
-	[CORE_ANSWER_FAILED] = {"QubesException", "{a} failed: {w}"},
-	[CORE_ANSWER_NO_DEVICE] = {"UnrecognizedDevice",
-				   "{d} is not there any more: look at the list again (qvm-usb list)"},
-	[CORE_ANSWER_NO_QUBE] = {"QubesVMNotRunningError", "{q} is not running: start it, then attach {d} again"},
-	[CORE_ANSWER_SELF] = {"QubesValueError", "{d} is a device of {q} itself: choose another qube"},
-	[CORE_ANSWER_IN_USE] = {"DeviceAlreadyAttached",
-				"{d} is in use by {u}: detach it there first (qvm-usb detach {u} {d})"},
-	[CORE_ANSWER_ALREADY] = {"DeviceAlreadyAttached", "{d} is already attached to {q}"},
-	[CORE_ANSWER_DETACHING] = {"QubesException",
-				   "{d} is still being detached from {u}: try again in a few seconds"},
-	[CORE_ANSWER_LOCKED] = {"QubesException", "{d} is locked: {b} has not confirmed that its attachment to {u} "
-						  "ended; if it stays so, restart {b}"},
-	[CORE_ANSWER_NO_SOURCE_AGENT] = {"QubesException",
-					 "no device agent runs in {b}: install and start device-agent there"},
-	[CORE_ANSWER_NO_TARGET_AGENT] = {"QubesException", "no device agent that takes USB devices runs in {q}: "
-							   "install and start device-agent there"},
-	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {q}"},
-	[CORE_ANSWER_NOT_CONFIRMED] = {"QubesException", "{b} did not confirm that it stopped passing {d} on, so the "
-							 "device is locked; if it stays so, restart {b}"},
-};
-
-/* Outcomes of CORE_ANSWER_FAILED for which Qubes has a type of its own. */
-static const char *const outcome_types[OUTCOME_COUNT] = {
-	[OUTCOME_NO_DEVICE] = "UnrecognizedDevice",
-	[OUTCOME_CHANGED] = "UnrecognizedDevice",
-	[OUTCOME_UNPLUGGED] = "UnrecognizedDevice",
-	[OUTCOME_QUBE_GONE] = "QubesVMNotRunningError",
-};
-
-static const char *answer_word(char letter, const struct admin_subject *subject, const struct core_action *action,
-			       const char *doing)
-{
-	const struct {
-		char letter;
-		const char *word;
-	} words[] = {
-		{'a', doing},
-		{'d', subject->device},
-		{'b', subject->backend},
-		{'q', subject->target},
-		{'u', action->device ? action->device->target_name : "another qube"},
-		{'w', outcome_text(action->outcome)},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (words[i].letter == letter)
-			return words[i].word;
-	return NULL;
-}
-
-void admin_write_answer(struct admin_writer *writer, const struct admin_subject *subject,
-			const struct core_action *action)
-{
-	char doing[128], text[512];
-	struct admin_writer sentence;
-	const char *type = answers[action->answer].type;
-
-	if (!type) {
-		admin_write_done(writer);
-		if (subject->detach && !action->confirmed)
-			admin_write_format(writer, "%s is detached, but %s did not confirm that it let go of it\n",
-					   subject->device, subject->target);
-		return;
-	}
-	if (action->answer == CORE_ANSWER_FAILED && outcome_types[action->outcome])
-		type = outcome_types[action->outcome];
-	(void)snprintf(doing, sizeof(doing), "%s %s %s %s", subject->detach ? "detaching" : "attaching",
-		       subject->device, subject->detach ? "from" : "to", subject->target);
-	admin_write_init(&sentence, text, sizeof(text) - 1);
-	for (const char *at = answers[action->answer].text; *at; at++) {
-		const char *word = at[0] == '{' ? answer_word(at[1], subject, action, doing) : NULL;
-
-		if (word) {
-			admin_write_bytes(&sentence, word, strlen(word));
-			at += 2;
-		} else {
-			admin_write_bytes(&sentence, at, 1);
-		}
-	}
-	text[sentence.len] = '\0';
-	admin_write_exception(writer, type, "%s", text);
 }

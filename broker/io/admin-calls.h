@@ -1,43 +1,53 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What each call of the Admin API does. Pure: a request and the core's state in, reply bytes or a wish out; the
- * server (admin.c) has the sockets.
+ * What each call of the Admin API does: a request and the core's state in, reply bytes or a wish out; the server
+ * (admin.c) has the sockets. No I/O here but through the hooks.
  */
 #pragma once
 
 #include "broker/core/core.h"
+#include "broker/io/admin.h"
 #include "lib/admin/reply.h"
 
 enum admin_verdict {
-	ADMIN_REPLY,  /* the reply is written */
-	ADMIN_ATTACH, /* ask the broker; the reply comes from admin_write_answer() */
-	ADMIN_DETACH,
-	ADMIN_LISTEN, /* from now on events */
+	ADMIN_REPLY,       /* the reply is written */
+	ADMIN_REQUEST,     /* job.event asks the core; the reply comes from admin_write_answer() */
+	ADMIN_LISTEN,      /* from now on events */
+	ADMIN_LISTEN_ASKS, /* from now on questions; this connection answers them */
+	ADMIN_VERIFY,      /* check the audit log, in steps; the reply comes from admin_write_report() */
 };
 
-/* What an attach or a detach is about, in words, for its answer and for the log. */
+/* What a request is about, in words, for its answer and for the log. */
 struct admin_subject {
-	bool detach;
+	enum core_event_type type;                          /* ATTACH, DETACH, MOVE, SUSPEND */
 	char device[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT]; /* "sys-usb:1-2" */
 	char backend[LIMIT_QUBE_NAME + 1];
 	char target[LIMIT_QUBE_NAME + 1];
+	char from[LIMIT_QUBE_NAME + 1]; /* MOVE */
 };
 
 struct admin_job {
 	const struct core *core;
+	const struct admin_hooks *hooks;
+	void *userdata; /* of the hooks */
+	uid_t caller;
 	const struct admin_request *request;
 	struct admin_writer *reply;
 
 	/* Found by admin_run(): the destination. */
 	char dest_name[LIMIT_QUBE_NAME + 1];
-	const struct core_qube *dest; /* NULL for dom0 unless the core knows it */
+	const struct core_qube *dest; /* NULL: not running, or dom0 unless the core knows it */
 	bool dest_is_dom0;
 	uint8_t class_id; /* of admin.vm.device.CLASS.*; 0: of which there are no devices */
 
-	/* Set for ADMIN_ATTACH and ADMIN_DETACH. */
-	struct core_device_ref device;
-	struct core_qube_ref target;
+	/* Set for ADMIN_REQUEST; the token is the server's. */
+	struct core_event event;
 	struct admin_subject subject;
+
+	/* Set when something was stored: an event for listeners about dest_name; NULL: none. */
+	const char *told_event;
+	char told_device[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT + 1 + CORE_DEVICE_ID_MAX];
+	char told_options[128];
 };
 
 /*
@@ -46,9 +56,12 @@ struct admin_job {
  */
 const char *admin_shown_name(const struct core *core, const struct core_qube *qube);
 
-/* core, request and reply are set; the rest is for here. */
+/* The first seven members are set; the rest is for here. */
 enum admin_verdict admin_run(struct admin_job *job);
 
-/* The reply to an attach or detach, from the core's answer. */
+/* The reply to a request, from the core's answer (admin-answer.c). */
 void admin_write_answer(struct admin_writer *writer, const struct admin_subject *subject,
 			const struct core_action *action);
+
+/* The reply of a check of the audit log that has ended; `r` as audit_check_step() gave it. */
+void admin_write_report(struct admin_writer *writer, int r, const struct audit_report *report);

@@ -3,7 +3,6 @@
  * See admin-device.h. The order and the conditions of the properties are those of DeviceInfo.serialize() and
  * DeviceAssignment.serialize() in Qubes' device_protocol.py (4.3).
  */
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +33,7 @@ static const struct {
 	[CORE_ATTACHED] = {true, NULL},
 	[CORE_DETACHING] = {true, "detaching"},
 	[CORE_LOCKED] = {true, "locked"},
+	[CORE_ADOPTING] = {true, "checking"},
 };
 
 int admin_class_id(struct admin_span name)
@@ -68,18 +68,23 @@ static bool is_plain(char c)
 	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
 }
 
-void admin_device_names(const char *backend, const struct core_device *device, struct admin_names *ret_names)
+void admin_device_id_shown(char *id)
 {
-	size_t len = core_device_id(device, ret_names->id);
 	size_t serial = strlen("vvvv:pppp:"), underscores = 0;
-	const char *interfaces = strrchr(ret_names->id, ':');
+	char *interfaces = strrchr(id, ':');
 
-	assert(interfaces && len > serial);
-	for (char *at = ret_names->id + serial; at < interfaces; at++) {
+	for (char *at = id + serial; interfaces && at < interfaces; at++) {
 		if (!is_plain(*at))
 			*at = underscores == UNDERSCORES ? '-' : '_';
 		underscores = *at == '_' ? underscores + 1 : 0;
 	}
+}
+
+void admin_device_names(const char *backend, const struct core_device *device, struct admin_names *ret_names)
+{
+	size_t len = core_device_id(device, ret_names->id);
+
+	admin_device_id_shown(ret_names->id);
 	memcpy(ret_names->encoded_id, ret_names->id, len + 1);
 	admin_device_id_encode(ret_names->encoded_id);
 	ret_names->backend = backend;
@@ -91,6 +96,7 @@ void admin_device_names(const char *backend, const struct core_device *device, s
 struct view {
 	const struct core_device *device;
 	struct admin_names names;
+	const char *mode; /* in Attached */
 	char interfaces[7 * LIMIT_INTERFACES + 1];
 };
 
@@ -144,9 +150,9 @@ static const char *get_state(const struct view *view)
 	return states[view->device->state].extra;
 }
 
-static const char *get_mode(const struct view *view _unused_)
+static const char *get_mode(const struct view *view)
 {
-	return "manual";
+	return view->mode;
 }
 
 enum { IN_AVAILABLE = 1, IN_ATTACHED = 2, IN_BOTH = IN_AVAILABLE | IN_ATTACHED };
@@ -202,11 +208,13 @@ void admin_write_available(struct admin_writer *writer, const char *backend, con
 	write_properties(writer, &view, IN_AVAILABLE);
 }
 
-void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device)
+void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
+			  const char *mode)
 {
-	struct view view;
+	struct view view = {0};
 
 	view_init(&view, backend, device);
+	view.mode = mode;
 	admin_write_format(writer, "%s+%s:%s", backend, device->port, view.names.id);
 	write_properties(writer, &view, IN_ATTACHED);
 }

@@ -22,9 +22,13 @@ struct admin_names {
 
 void admin_device_names(const char *backend, const struct core_device *device, struct admin_names *ret_names);
 
-/* One line of Available, or of Attached. */
+/* Makes the core's id of a device the API's, in place; the length stays. */
+void admin_device_id_shown(char *id);
+
+/* One line of Available, or of Attached; `mode` is of the assignment that is so fulfilled, or "manual". */
 void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device);
-void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device);
+void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
+			  const char *mode);
 
 /* Whether the API says "attached": from ATTACHED until the source's export is proven gone. */
 bool admin_is_attached(const struct core_device *device);

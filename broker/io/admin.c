@@ -2,8 +2,8 @@
 /*
  * See admin.h. Sockets, connections and their time-outs; what the calls mean is in admin-calls.c.
  *
- * A connection goes READING -> (WAITING) -> WRITING -> closed, or READING -> LISTENING. Half a close ends the request;
- * it is not a wish to go away (Qubes' own client half-closes admin.Events too). Connections stand in the order of
+ * A connection goes READING -> (WAITING or VERIFYING) -> WRITING -> closed, or READING -> LISTENING. Half a close ends
+ * the request; it is not a wish to go away (Qubes' own client half-closes admin.Events too). Connections stand in the order of
  * their arrival, so the first READING one of a user is the one to close when that user has too many.
  */
 #include <errno.h>
@@ -18,6 +18,7 @@
 
 #include "broker/io/admin-calls.h"
 #include "broker/io/admin-device.h"
+#include "broker/io/admin-events.h"
 #include "broker/io/admin.h"
 #include "lib/base/log.h"
 
@@ -26,9 +27,10 @@
 #define TIMER_ACCURACY_USEC (50 * USEC_PER_MSEC)
 #define REST_USEC USEC_PER_SEC /* without accepting, when there are no more fds */
 #define EVENT_MAX 2048u
-#define OPTIONS_NONE "{}" /* as Python shows an empty dict */
+#define VERIFY_LINES 500u /* of the audit log at a time; then the others have their turn */
+#define ANSWER_MAX 2048u
 
-enum connection_state { READING, WAITING, WRITING, LISTENING };
+enum connection_state { READING, WAITING, VERIFYING, WRITING, LISTENING };
 
 struct connection {
 	struct admin *admin;
@@ -44,6 +46,9 @@ struct connection {
 	uint64_t token; /* WAITING */
 	struct admin_subject subject;
 	char filter[LIMIT_QUBE_NAME + 1]; /* LISTENING: events of this qube; "dom0": all */
+	bool answers;                     /* LISTENING: to questions only, and answers them */
+	struct audit_check *check;        /* VERIFYING */
+	sd_event_source *on_check;
 };
 
 struct known_qube {
@@ -61,6 +66,8 @@ struct admin {
 	char socket_name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct stat socket_stat; /* so that we remove only our own */
 	sd_event_source *accept_source, *rest_timer;
+	sd_event_source *on_answerers; /* some have gone: the broker is told from the loop, not from inside the core */
+	unsigned int n_answerers;      /* as the broker knows */
 
 	struct connection *connections[LIMIT_ADMIN_CONNECTIONS];
 	size_t n_connections;
@@ -86,6 +93,10 @@ static struct connection *connection_free(struct connection *connection)
 			break;
 		}
 	}
+	if (connection->answers)
+		(void)sd_event_source_set_enabled(admin->on_answerers, SD_EVENT_ONESHOT);
+	sd_event_source_disable_unref(connection->on_check);
+	audit_check_free(connection->check);
 	sd_event_source_disable_unref(connection->io);
 	sd_event_source_disable_unref(connection->timer);
 	cleanup_close(&connection->fd);
@@ -166,8 +177,8 @@ static void finish(struct connection *connection, const char *bytes, size_t len)
 
 /* ---- listeners -------------------------------------------------------------------------------------------------- */
 
-/* Queues one event; a listener that is gone or too slow is dropped. */
-static void tell(struct connection *listener, const char *bytes, size_t len)
+/* Queues one event; a listener that is gone or too slow is dropped: false. */
+static bool tell(struct connection *listener, const char *bytes, size_t len)
 {
 	if (listener->done) {
 		listener->len -= listener->done;
@@ -178,17 +189,21 @@ static void tell(struct connection *listener, const char *bytes, size_t len)
 		log_notice("admin: listener of uid %u pid %d does not read its events; it is dropped", listener->uid,
 			   listener->pid);
 		(void)connection_free(listener);
-		return;
+		return false;
 	}
 	memcpy(listener->bytes + listener->len, bytes, len);
 	listener->len += len;
-	if (flush(listener) < 0)
+	if (flush(listener) < 0) {
 		(void)connection_free(listener);
+		return false;
+	}
+	return true;
 }
 
-/* `subject` "": an event of no qube. */
-static void tell_all(struct admin *admin, const char *subject, const char *event, const char *const *fields)
+/* To listeners to events, or to those who answer questions. `subject` "": an event of no qube. */
+static void tell_these(void *userdata, bool answers, const char *subject, const char *event, const char *const *fields)
 {
+	struct admin *admin = userdata;
 	struct admin_writer writer;
 	char bytes[EVENT_MAX];
 
@@ -197,13 +212,33 @@ static void tell_all(struct admin *admin, const char *subject, const char *event
 	for (size_t i = admin->n_connections; i-- > 0;) {
 		struct connection *listener = admin->connections[i];
 
-		if (listener->state == LISTENING && !writer.full &&
+		if (listener->state == LISTENING && !writer.full && listener->answers == answers &&
 		    (strcmp(listener->filter, "dom0") == 0 || strcmp(listener->filter, subject) == 0))
 			tell(listener, bytes, writer.len);
 	}
 }
 
-static void start_listening(struct connection *connection, const char *filter)
+static void tell_all(struct admin *admin, const char *subject, const char *event, const char *const *fields)
+{
+	tell_these(admin, false, subject, event, fields);
+}
+
+static int on_answerers(sd_event_source *source _unused_, void *userdata)
+{
+	struct admin *admin = userdata;
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < admin->n_connections; i++)
+		n += admin->connections[i]->answers;
+	if (n != admin->n_answerers) {
+		admin->n_answerers = n;
+		admin->hooks.answerers(admin->userdata, n);
+	}
+	return 0;
+}
+
+/* False: the connection is gone. */
+static bool start_listening(struct connection *connection, const char *filter)
 {
 	static const char *const no_fields[] = {NULL};
 	struct admin_writer writer;
@@ -214,33 +249,137 @@ static void start_listening(struct connection *connection, const char *filter)
 	(void)strcpy(connection->filter, filter);
 	if (set_timeout(connection, 0) < 0) {
 		(void)connection_free(connection);
-		return;
+		return false;
 	}
 	admin_write_init(&writer, bytes, sizeof(bytes));
 	admin_write_event(&writer, "", "connection-established", no_fields);
-	tell(connection, bytes, writer.len);
+	return tell(connection, bytes, writer.len);
 }
 
 /* ---- requests --------------------------------------------------------------------------------------------------- */
 
+static void log_request(const struct connection *connection, const struct admin_subject *subject)
+{
+	static const struct {
+		enum core_event_type type;
+		const char *what, *to;
+	} words[] = {{CORE_ATTACH, "attach", "to"},
+		     {CORE_DETACH, "detach", "from"},
+		     {CORE_MOVE, "move", "to"},
+		     {CORE_SUSPEND, "suspend", ""}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (words[i].type == subject->type)
+			log_notice("admin: uid %u pid %d: %s %s %s %s", connection->uid, connection->pid, words[i].what,
+				   subject->device, words[i].to, subject->target);
+}
+
 /* The connection may be gone afterwards. */
-static void ask_broker(struct connection *connection, const struct admin_job *job)
+static void ask_broker(struct connection *connection, struct admin_job *job)
 {
 	struct admin *admin = connection->admin;
-	uid_t uid = connection->uid;
-	uint64_t token = ++admin->last_token;
 
-	log_notice("admin: uid %u pid %d: %s %s %s %s", uid, connection->pid, job->subject.detach ? "detach" : "attach",
-		   job->subject.device, job->subject.detach ? "from" : "to", job->subject.target);
+	log_request(connection, &job->subject);
 	connection->state = WAITING;
-	connection->token = token;
+	connection->token = job->event.request.token = ++admin->last_token;
 	connection->subject = job->subject;
 	if (set_timeout(connection, 0) < 0 || sd_event_source_set_io_events(connection->io, 0) < 0) {
 		(void)connection_free(connection);
 		return;
 	}
-	(job->subject.detach ? admin->hooks.detach : admin->hooks.attach)(admin->userdata, token, uid, job->device,
-									  job->target);
+	admin->hooks.request(admin->userdata, &job->event);
+}
+
+static void end_check(struct connection *connection, int r)
+{
+	struct admin_writer reply;
+	char bytes[ANSWER_MAX];
+
+	admin_write_init(&reply, bytes, sizeof(bytes));
+	admin_write_report(&reply, r, r < 0 ? NULL : audit_check_report(connection->check));
+	finish(connection, reply.bytes, reply.len);
+}
+
+static int on_check(sd_event_source *source, void *userdata)
+{
+	struct connection *connection = userdata;
+	int r = audit_check_step(connection->check, VERIFY_LINES);
+
+	if (r <= 0)
+		end_check(connection, r);
+	else if (sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
+		(void)connection_free(connection);
+	return 0;
+}
+
+/* One check at a time, whoever wants it, in what time the others leave. The connection may be gone afterwards. */
+static void start_check(struct connection *connection, struct admin_writer *reply)
+{
+	struct admin *admin = connection->admin;
+	int r;
+
+	for (size_t i = 0; i < admin->n_connections; i++) {
+		if (admin->connections[i]->state != VERIFYING)
+			continue;
+		admin_write_exception(reply, "QubesException",
+				      "the audit log is being verified already: wait until that is done");
+		finish(connection, reply->bytes, reply->len);
+		return;
+	}
+	connection->state = VERIFYING;
+	r = admin->hooks.audit_check(admin->userdata, &connection->check);
+	if (r == 0)
+		r = sd_event_add_defer(admin->event, &connection->on_check, on_check, connection);
+	if (r >= 0)
+		r = sd_event_source_set_priority(connection->on_check, SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0)
+		r = set_timeout(connection, 0);
+	if (r >= 0)
+		r = sd_event_source_set_io_events(connection->io, 0);
+	if (r < 0)
+		end_check(connection, r);
+}
+
+/* To one connection only, which may have become too slow and gone. */
+static void tell_one(void *userdata, bool answers _unused_, const char *subject, const char *event,
+		     const char *const *fields)
+{
+	struct connection **connection = userdata;
+	struct admin_writer writer;
+	char bytes[EVENT_MAX];
+
+	if (!*connection)
+		return;
+	admin_write_init(&writer, bytes, sizeof(bytes));
+	admin_write_event(&writer, subject, event, fields);
+	if (!writer.full && !tell(*connection, bytes, writer.len))
+		*connection = NULL;
+}
+
+/* What is open already is told first. The connection may be gone afterwards. */
+static void start_answering(struct connection *connection)
+{
+	struct admin *admin = connection->admin;
+	const struct admin_teller teller = {.tell = tell_one, .userdata = &connection};
+	const struct core_question *question;
+	unsigned int cursor = 0;
+
+	connection->answers = true;
+	if (start_listening(connection, "dom0")) {
+		while ((question = core_next_question(admin->core, &cursor)))
+			if (question->shown)
+				admin_tell_question(admin->core, question, true, &teller);
+	}
+	(void)on_answerers(admin->on_answerers, admin);
+}
+
+static void tell_change(struct admin *admin, const struct admin_job *job)
+{
+	char event[64];
+
+	(void)snprintf(event, sizeof(event), "%s:%s", job->told_event, admin_class_name(job->class_id));
+	tell_all(admin, job->dest_name, event,
+		 (const char *[]){"device", job->told_device, "options", job->told_options, NULL});
 }
 
 static void run_request(struct connection *connection)
@@ -248,7 +387,12 @@ static void run_request(struct connection *connection)
 	struct admin *admin = connection->admin;
 	struct admin_request request;
 	struct admin_writer reply;
-	struct admin_job job = {.core = admin->core, .request = &request, .reply = &reply};
+	struct admin_job job = {.core = admin->core,
+				.hooks = &admin->hooks,
+				.userdata = admin->userdata,
+				.caller = connection->uid,
+				.request = &request,
+				.reply = &reply};
 	int fault = admin_request_parse(connection->bytes, connection->len, &request);
 
 	if (fault) {
@@ -264,13 +408,20 @@ static void run_request(struct connection *connection)
 	switch (admin_run(&job)) {
 	case ADMIN_REPLY:
 		finish(connection, reply.bytes, reply.len);
+		if (job.told_event)
+			tell_change(admin, &job);
 		break;
-	case ADMIN_ATTACH:
-	case ADMIN_DETACH:
+	case ADMIN_REQUEST:
 		ask_broker(connection, &job);
 		break;
 	case ADMIN_LISTEN:
-		start_listening(connection, job.dest_name);
+		(void)start_listening(connection, job.dest_name);
+		break;
+	case ADMIN_LISTEN_ASKS:
+		start_answering(connection);
+		break;
+	case ADMIN_VERIFY:
+		start_check(connection, &reply);
 		break;
 	}
 }
@@ -299,6 +450,7 @@ static int on_io(sd_event_source *source _unused_, int fd _unused_, uint32_t eve
 		read_request(connection);
 		return 0;
 	case WAITING:
+	case VERIFYING:
 	case WRITING:
 	case LISTENING:
 		if (events & (EPOLLHUP | EPOLLERR)) {
@@ -552,6 +704,9 @@ int admin_new(sd_event *event, const char *socket_path, const char *group, const
 	r = sd_event_add_io(event, &admin->accept_source, admin->listen_fd, EPOLLIN, on_accept, admin);
 	if (r < 0)
 		return r;
+	r = sd_event_add_defer(event, &admin->on_answerers, on_answerers, admin);
+	if (r < 0)
+		return r;
 	admin_qubes_changed(admin);
 	*ret_admin = TAKE_PTR(admin);
 	return 0;
@@ -565,6 +720,7 @@ struct admin *admin_free(struct admin *admin)
 		return NULL;
 	while (admin->n_connections)
 		(void)connection_free(admin->connections[admin->n_connections - 1]);
+	sd_event_source_disable_unref(admin->on_answerers);
 	sd_event_source_disable_unref(admin->rest_timer);
 	sd_event_source_disable_unref(admin->accept_source);
 	if (admin->socket_stat.st_ino && fstatat(admin->dir_fd, admin->socket_name, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -584,10 +740,12 @@ void admin_answer(struct admin *admin, const struct core_action *action)
 	for (size_t i = 0; i < admin->n_connections; i++) {
 		struct connection *connection = admin->connections[i];
 		struct admin_writer reply;
+		char bytes[ANSWER_MAX];
 
 		if (connection->state != WAITING || connection->token != action->token)
 			continue;
-		admin_write_init(&reply, admin->reply, sizeof(admin->reply));
+		admin_write_init(&reply, bytes,
+				 sizeof(bytes)); /* admin->reply may be in use: this is called from inside a call */
 		admin_write_answer(&reply, &connection->subject, action);
 		finish(connection, reply.bytes, reply.len);
 		return;
@@ -596,48 +754,15 @@ void admin_answer(struct admin *admin, const struct core_action *action)
 
 void admin_event(struct admin *admin, const struct core_action *action)
 {
-	const struct core_device *device = action->device;
-	const struct core_qube *qube = device ? core_find_qube(admin->core, device->ref.qube) : NULL;
-	const char *backend = qube ? admin_shown_name(admin->core, qube) : NULL;
-	struct admin_names names;
-	char list_change[64], event[64];
-	const char *class;
+	const struct admin_teller teller = {.tell = tell_these, .userdata = admin};
 
-	if (!backend)
-		return;
-	admin_device_names(backend, device, &names);
-	class = admin_class_name(device->class_id);
-	(void)snprintf(list_change, sizeof(list_change), "device-list-change:%s", class);
-	switch (action->type) {
-	case CORE_DO_DEVICE_ADDED:
-		(void)snprintf(event, sizeof(event), "device-added:%s", class);
-		tell_all(admin, names.backend, list_change, (const char *[]){NULL});
-		tell_all(admin, names.backend, event, (const char *[]){"device", names.full, NULL});
-		break;
-	case CORE_DO_DEVICE_REMOVED:
-		(void)snprintf(event, sizeof(event), "device-removed:%s", class);
-		tell_all(admin, names.backend, list_change, (const char *[]){NULL});
-		tell_all(admin, names.backend, event, (const char *[]){"port", names.place, NULL});
-		break;
-	case CORE_DO_ATTACHED:
-		(void)snprintf(event, sizeof(event), "device-attach:%s", class);
-		tell_all(admin, device->target_name, event,
-			 (const char *[]){"device", names.full, "options", OPTIONS_NONE, NULL});
-		break;
-	case CORE_DO_DETACHED:
-		(void)snprintf(event, sizeof(event), "device-detach:%s", class);
-		tell_all(admin, device->target_name, event, (const char *[]){"port", names.place, NULL});
-		break;
-	case CORE_DO_AUDIT:
-	case CORE_DO_NOTE:
-	case CORE_DO_EXPORT:
-	case CORE_DO_IMPORT:
-	case CORE_DO_STOP_SOURCE:
-	case CORE_DO_STOP_TARGET:
-	case CORE_DO_STOP_STRAY:
-	case CORE_DO_ANSWER:
-		break;
-	}
+	admin_tell_action(admin->core, action, &teller);
+}
+
+void admin_policy_changed(struct admin *admin, const char *error)
+{
+	tell_all(admin, "", "policy-changed",
+		 (const char *[]){"state", error ? "broken" : "good", error ? "error" : NULL, error, NULL});
 }
 
 void admin_qubes_changed(struct admin *admin)

@@ -15,18 +15,31 @@
 #include <systemd/sd-event.h>
 
 #include "broker/core/core.h"
+#include "broker/io/audit-read.h"
+#include "broker/policy/policy.h"
 
 struct admin;
 
 struct admin_hooks {
 	/*
-	 * The broker raises CORE_ATTACH / CORE_DETACH with this token (never 0, never used twice). The answer may come
-	 * during the call or any time later. `caller` is the user at the other end of the socket, for the audit log.
+	 * What a user asks of the core: CORE_ATTACH, CORE_DETACH, CORE_MOVE or CORE_SUSPEND, with .request.token (never
+	 * 0, never used twice) and .request.uid. The answer, to admin_answer(), may come during the call or any time
+	 * later.
 	 */
-	void (*attach)(void *userdata, uint64_t token, uid_t caller, struct core_device_ref device,
-		       struct core_qube_ref target);
-	void (*detach)(void *userdata, uint64_t token, uid_t caller, struct core_device_ref device,
-		       struct core_qube_ref target);
+	void (*request)(void *userdata, const struct core_event *event);
+	/*
+	 * What is done at once: CORE_ANSWERED, CORE_ASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE, CORE_DENIED,
+	 * CORE_RESUMED; what is to be stored is on disk before this returns. 0, what core_handle() returned, or a
+	 * negative errno: nothing changed, and *ret_why is a sentence with the cure.
+	 */
+	int (*change)(void *userdata, uid_t caller, const struct core_event *event, const char **ret_why);
+	/* How many connections are there to answer questions. */
+	void (*answerers)(void *userdata, unsigned int n);
+	/* The policy now; NULL: it is broken, *ret_error says where. */
+	const struct policy *(*policy)(void *userdata, const char **ret_error);
+	/* As audit_read() and audit_check_new(). */
+	int (*audit_read)(void *userdata, uint64_t after_seq, char *ret_lines, size_t size, size_t *ret_len);
+	int (*audit_check)(void *userdata, struct audit_check **ret_check);
 };
 
 /*
@@ -43,11 +56,14 @@ struct admin *admin_free(struct admin *admin); /* closes every connection, remov
 void admin_answer(struct admin *admin, const struct core_action *action);
 
 /*
- * A CORE_DO_DEVICE_ADDED, CORE_DO_DEVICE_REMOVED, CORE_DO_ATTACHED or CORE_DO_DETACHED action: tells the listeners.
- * action->device->ref.qube and ->target_name must still be as they were when the action was emitted, so call it from
- * the core's emit() or with a copy of the device. Every other action is ignored.
+ * Tells the listeners of an action that concerns them; every other one is ignored. action->device->ref.qube and
+ * ->target_name must still be as they were when the action was emitted, so call it from the core's emit() or with a
+ * copy of the device.
  */
 void admin_event(struct admin *admin, const struct core_action *action);
+
+/* The policy was read anew; `error` NULL: there is a set. */
+void admin_policy_changed(struct admin *admin, const char *error);
 
 /* A qube came or went: compares with what the listeners know and tells them. */
 void admin_qubes_changed(struct admin *admin);

@@ -84,6 +84,8 @@ static int on_session(struct peer *peer, const struct wire_message *m, uint64_t 
 
 	event.agent_session.session = m->SESSION.session;
 	event.agent_session.side = m->SESSION.side;
+	event.agent_session.peer = m->SESSION.peer;
+	memcpy(event.agent_session.digest, m->SESSION.digest, sizeof(event.agent_session.digest));
 	return tell_core(peer, &event, now);
 }
 
@@ -334,7 +336,7 @@ static void queue_stop(struct connection *c, uint64_t session)
 	c->n_waiting++;
 }
 
-static void approve(const struct core_device *device, uint8_t ret_digest[WIRE_DIGEST])
+void agents_approved(const struct core_device *device, uint8_t ret_digest[WIRE_DIGEST])
 {
 	digest_approved(device->digest,
 			&(struct digest_shown){.speed = device->speed,
@@ -367,7 +369,7 @@ void dialogue_request(struct peer *peer, const struct core_action *action, uint1
 		m.IMPORT.session = action->session;
 		m.IMPORT.source = peer_domid;
 		m.IMPORT.class = action->device->class_id;
-		approve(action->device, m.IMPORT.digest);
+		agents_approved(action->device, m.IMPORT.digest);
 	} else {
 		if (!stop_is_under_way(c, action->session))
 			queue_stop(c, action->session);

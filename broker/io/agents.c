@@ -358,6 +358,25 @@ void agents_set_port(struct agents *agents, struct core_qube_ref qube, uint32_t 
 	arm_timer(peer);
 }
 
+void agents_woke(struct agents *agents)
+{
+	uint64_t now = clock_now_usec();
+
+	for (unsigned int i = 0; i < LIMIT_QUBES; i++) {
+		struct peer *peer = &agents->peers[i];
+		struct connection *c = &peer->c;
+
+		if (!peer->channel)
+			continue;
+		c->heard_usec = c->in_since_usec = now;
+		if (c->state & (WIRE_IN_NEW | WIRE_IN_GREETED))
+			peer->connected_usec = now;
+		for (unsigned int k = 0; k < ARRAY_SIZE(c->requests); k++)
+			c->requests[k].since_usec = now;
+		arm_timer(peer);
+	}
+}
+
 static void cleanup_agents(struct agents **agents)
 {
 	if (*agents)

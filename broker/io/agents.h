@@ -42,3 +42,9 @@ void agents_set_port(struct agents *agents, struct core_qube_ref qube, uint32_t 
  * end's domain of an EXPORT or IMPORT. Never calls a hook. A qube without connection: nothing happens.
  */
 void agents_do(struct agents *agents, const struct core_action *action, uint16_t peer_domid);
+
+/* The digest that an IMPORT of this device names: of the device, and of what was shown of it. */
+void agents_approved(const struct core_device *device, uint8_t ret_digest[WIRE_DIGEST]);
+
+/* The machine slept: nobody could speak meanwhile, so every wait for an agent begins anew. */
+void agents_woke(struct agents *agents);

@@ -1,47 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The audit log on disk; the contract is in audit.h. json-c makes the lines.
+ * The audit log on disk; the contract is in audit.h.
  *
- * Invariants: audit->size is the length up to the last line that is whole, and audit->seq is that line's number; every
- * write happens at that length, in a file that is still the one that the directory names.
+ * Invariants: `size` is the length of audit.log up to its last line that is whole, and `end` is that line (or the last
+ * line of the newest closed file, when size is 0); every write happens at that length, in a file that is still the one
+ * that the directory names. fd is -1 only while audit.log could not be opened; `end` is kept meanwhile, and what is
+ * found later must agree with it.
  */
 #include "broker/io/audit.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "broker/io/audit-files.h"
+#include "broker/io/audit-line.h"
+#include "broker/io/journal.h"
 #include "lib/base/base.h"
+#include "lib/base/limits.h"
 #include "lib/base/log.h"
 
-#define LOG_NAME "audit.log"
-#define TORN_NAME "audit.torn"
-#define LINE_MAX_BYTES 4096
-
 struct audit {
+	struct audit_options options;
 	int state_dir;
 	int fd;
+	int journal_fd;
 	off_t size;
-	uint64_t seq;
-	bool untrusted; /* for good: somebody must look */
-	bool healthy;
+	uint64_t first_seq; /* of audit.log's first line; 0: it has none */
+	struct audit_end end;
+	uint64_t n_left_out;
+	bool untrusted, sync_failed; /* for good */
+	bool write_failing;
+	int cause; /* errno of the last failure */
+	bool told_rename, told_many;
+	uint64_t n_old, old_bytes; /* closed files */
 };
-
-static void cleanup_json(json_object **object)
-{
-	(void)json_object_put(*object);
-}
-#define _cleanup_json_ _cleanup_(cleanup_json)
 
 static void cleanup_audit(struct audit **audit)
 {
-	if (*audit)
-		audit_free(*audit);
+	(void)audit_free(*audit);
 }
 
 struct audit *audit_free(struct audit *audit)
@@ -50,8 +50,42 @@ struct audit *audit_free(struct audit *audit)
 		return NULL;
 	if (audit->fd >= 0)
 		(void)close(audit->fd);
+	if (audit->journal_fd >= 0)
+		(void)close(audit->journal_fd);
 	free(audit);
 	return NULL;
+}
+
+enum audit_state audit_state(const struct audit *audit)
+{
+	if (audit->untrusted)
+		return AUDIT_UNTRUSTED;
+	if (audit->sync_failed)
+		return AUDIT_SYNC_FAILED;
+	return audit->write_failing ? AUDIT_WRITE_FAILING : AUDIT_HEALTHY;
+}
+
+const char *audit_state_text(enum audit_state state)
+{
+	static const char *const texts[AUDIT_STATE_COUNT] = {
+		[AUDIT_HEALTHY] = "the audit log is being written",
+		[AUDIT_WRITE_FAILING] =
+			"the audit log cannot be written, so nothing will be attached: make room on its disk "
+			"or make it writable; the next request tries again",
+		[AUDIT_SYNC_FAILED] =
+			"the disk failed to store an audit record, so nothing will be attached any more: look "
+			"at the disk, then restart device-broker",
+		[AUDIT_UNTRUSTED] =
+			"the audit log was removed, replaced or shortened, or does not end in a record, so nothing "
+			"will be attached: look at it, move it away, then restart device-broker",
+	};
+
+	return texts[state];
+}
+
+struct audit_end audit_end(const struct audit *audit)
+{
+	return audit->end;
 }
 
 static int write_all(int fd, const char *bytes, size_t len)
@@ -69,210 +103,300 @@ static int write_all(int fd, const char *bytes, size_t len)
 	return 0;
 }
 
-/* The number of the record in `line`, or -EBADMSG. */
-static int line_seq(const char *line, uint64_t *ret_seq)
+/* For good: after a sync that failed the kernel may have dropped what it could not store, and say 0 the next time. */
+static int sync_failed(struct audit *audit)
 {
-	_cleanup_json_ json_object *object = json_tokener_parse(line);
-	json_object *seq = NULL;
-	int64_t value;
+	audit->sync_failed = true;
+	audit->cause = errno;
+	return -ENOTRECOVERABLE;
+}
 
-	if (!object || !json_object_is_type(object, json_type_object) ||
-	    !json_object_object_get_ex(object, "seq", &seq) || !json_object_is_type(seq, json_type_int))
-		return -EBADMSG;
-	value = json_object_get_int64(seq);
-	if (value <= 0 || value == INT64_MAX)
-		return -EBADMSG;
-	*ret_seq = (uint64_t)value;
+static int failed(struct audit *audit, int r)
+{
+	if (r != -ENOTRECOVERABLE)
+		audit->cause = -r;
+	return r;
+}
+
+static void tell_state(const struct audit *audit, enum audit_state before)
+{
+	enum audit_state now = audit_state(audit);
+
+	if (now != before && now == AUDIT_HEALTHY)
+		log_notice("the audit log can be written again");
+	else if (now != before)
+		log_error("%s (%s)", audit_state_text(now), strerror(audit->cause));
+}
+
+/* ---- where the log ends ------------------------------------------------------------------------------------------ */
+
+/* Exactly `len` bytes; -EIO when the file has become shorter. */
+static int read_at(int fd, char *ret_bytes, size_t len, off_t offset)
+{
+	ssize_t n = pread(fd, ret_bytes, len, offset);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}
+
+/* Lines hold no zero byte: the first one is where blocks begin that power loss kept from the disk. */
+static int find_zeros(int fd, off_t size, off_t *ret_offset)
+{
+	char buffer[65536];
+	off_t at = 0;
+
+	while (at < size) {
+		size_t len = size - at < (off_t)sizeof(buffer) ? (size_t)(size - at) : sizeof(buffer);
+		int r = read_at(fd, buffer, len, at);
+		const char *zero;
+
+		if (r < 0)
+			return r;
+		zero = memchr(buffer, '\0', len);
+		if (zero) {
+			*ret_offset = at + (zero - buffer);
+			return 0;
+		}
+		at += (off_t)len;
+	}
+	*ret_offset = size;
 	return 0;
 }
 
-/* What stands after the last newline goes to audit.torn, on disk, before it is cut off here. */
-static int keep_torn(struct audit *audit, const char *torn, size_t len)
+/* The last whole line within the first `size` bytes, and how far it goes; without any, seq and length are 0. */
+static int read_end(int fd, off_t size, struct audit_end *ret_end, off_t *ret_size)
 {
-	_cleanup_close_ int fd = openat(audit->state_dir, TORN_NAME,
-					O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-	int r;
+	char tail[2 * LIMIT_AUDIT_LINE];
+	off_t start = size > (off_t)sizeof(tail) ? size - (off_t)sizeof(tail) : 0;
+	int r = read_at(fd, tail, (size_t)(size - start), start);
+	struct audit_link link;
+	struct audit_end end;
+	const char *newline, *line;
 
-	if (fd < 0)
-		return -errno;
-	r = write_all(fd, torn, len);
-	if (r == 0)
-		r = write_all(fd, "\n", 1);
 	if (r < 0)
 		return r;
-	if (fsync(fd) < 0 || ftruncate(audit->fd, audit->size) < 0 || fdatasync(audit->fd) < 0)
-		return -errno;
-	log_warning("the audit log ended in half a line; it was moved to " TORN_NAME);
+	newline = memrchr(tail, '\n', (size_t)(size - start));
+	if (!newline && start > 0)
+		return -EBADMSG;
+	if (!newline) {
+		*ret_end = (struct audit_end){0};
+		*ret_size = 0;
+		return 0;
+	}
+	line = memrchr(tail, '\n', (size_t)(newline - tail));
+	if (!line && start > 0)
+		return -EBADMSG;
+	line = line ? line + 1 : tail;
+	if (audit_line_parse(line, (size_t)(newline - line), &link) < 0)
+		return -EBADMSG;
+	end.seq = link.seq;
+	digest_sha256(line, (size_t)(newline - line), end.digest);
+	*ret_end = end;
+	*ret_size = start + (newline - tail) + 1;
 	return 0;
 }
 
-/* Finds the last whole line. Lines are shorter than LINE_MAX_BYTES, so the file's tail has it. */
-static int find_end(struct audit *audit, off_t size)
+static int read_first_seq(int fd, off_t size, uint64_t *ret_seq)
 {
-	char tail[2 * LINE_MAX_BYTES + 1];
-	off_t start = size > 2 * LINE_MAX_BYTES ? size - 2 * LINE_MAX_BYTES : 0;
-	ssize_t n = pread(audit->fd, tail, sizeof(tail) - 1, start);
-	char *end, *line;
+	char head[LIMIT_AUDIT_LINE];
+	size_t len = size < (off_t)sizeof(head) ? (size_t)size : sizeof(head);
+	int r = read_at(fd, head, len, 0);
+	const char *newline = r < 0 ? NULL : memchr(head, '\n', len);
+	struct audit_link link;
+
+	if (r < 0)
+		return r;
+	if (!newline || audit_line_parse(head, (size_t)(newline - head), &link) < 0)
+		return -EBADMSG;
+	*ret_seq = link.seq;
+	return 0;
+}
+
+/* The end of the newest closed file, which is whole: it was synced before it got its name. seq 0: there is none. */
+static int read_closed_end(int state_dir, uint64_t *ret_first_seq, struct audit_end *ret_end)
+{
+	char name[AUDIT_NAME_SIZE];
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	off_t size;
+	int r = audit_files_up_to(state_dir, UINT64_MAX, ret_first_seq);
+
+	if (r == 1) {
+		*ret_first_seq = 0;
+		*ret_end = (struct audit_end){0};
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	audit_file_name(*ret_first_seq, name);
+	fd = openat(state_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EBADMSG;
+	r = read_end(fd, st.st_size, ret_end, &size);
+	if (r < 0)
+		return r;
+	return ret_end->seq < *ret_first_seq || size != st.st_size ? -EBADMSG : 0;
+}
+
+static int copy(int from, off_t at, off_t end, int to)
+{
+	char buffer[4096];
+	int r = 0;
+
+	while (r == 0 && at < end) {
+		size_t len = end - at < (off_t)sizeof(buffer) ? (size_t)(end - at) : sizeof(buffer);
+
+		r = read_at(from, buffer, len, at);
+		if (r == 0)
+			r = write_all(to, buffer, len);
+		at += (off_t)len;
+	}
+	return r == 0 ? write_all(to, "\n", 1) : r;
+}
+
+/* What stands after the last whole line goes to audit.torn, on disk, before it is cut off here. */
+static int keep_torn(struct audit *audit, int log_fd, off_t whole, off_t size)
+{
+	_cleanup_close_ int fd = openat(audit->state_dir, AUDIT_TORN_NAME,
+					O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+	struct stat st;
 	int r;
 
-	if (n < 0 || n != size - start)
-		return n < 0 ? -errno : -EIO;
-	tail[n] = '\0';
-	end = memrchr(tail, '\n', (size_t)n);
-	audit->size = end ? start + (end - tail) + 1 : start;
-	if (!end && start > 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
 		return -EBADMSG;
-	if (end) {
-		*end = '\0';
-		line = memrchr(tail, '\n', (size_t)(end - tail));
-		if (!line && start > 0)
-			return -EBADMSG;
-		r = line_seq(line ? line + 1 : tail, &audit->seq);
+	r = copy(log_fd, whole, size, fd);
+	if (r < 0 && ftruncate(fd, st.st_size) < 0) /* it is tried again as a whole */
+		return -errno;
+	if (r < 0)
+		return r;
+	if (fsync(fd) < 0 || fsync(audit->state_dir) < 0)
+		return sync_failed(audit);
+	if (ftruncate(log_fd, whole) < 0)
+		return -errno;
+	if (fdatasync(log_fd) < 0)
+		return sync_failed(audit);
+	log_warning("the audit log ended in half a line; it was moved to " AUDIT_TORN_NAME);
+	return 0;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
+
+/* Finds where the log ends, in audit.log or before it, and repairs what a crash left. */
+static int find_end(struct audit *audit, int fd, off_t size)
+{
+	struct audit_end end, closed_end;
+	uint64_t first_seq = 0, closed_first;
+	off_t written, whole;
+	int r = find_zeros(fd, size, &written);
+
+	if (r == 0)
+		r = read_end(fd, written, &end, &whole);
+	if (r == 0 && whole > 0)
+		r = read_first_seq(fd, whole, &first_seq);
+	if (r == 0)
+		r = read_closed_end(audit->state_dir, &closed_first, &closed_end);
+	if (r < 0)
+		return r;
+	if (whole > 0 && (end.seq < first_seq || closed_end.seq >= first_seq))
+		return -EBADMSG;
+	if (whole == 0)
+		end = closed_end;
+	if (audit->end.seq != 0 && memcmp(&audit->end, &end, sizeof(end)) != 0)
+		return -EBADMSG;
+	if (whole < size) {
+		r = keep_torn(audit, fd, whole, size);
 		if (r < 0)
 			return r;
 	}
-	if (audit->size == size)
-		return 0;
-	return keep_torn(audit, tail + (audit->size - start), (size_t)(size - audit->size));
+	audit->size = whole;
+	audit->first_seq = first_seq;
+	audit->end = end;
+	return 0;
 }
 
 static int open_log(struct audit *audit)
 {
+	_cleanup_close_ int fd = openat(audit->state_dir, AUDIT_LOG_NAME,
+					O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 	struct stat st;
+	int r;
 
-	audit->fd = openat(audit->state_dir, LOG_NAME,
-			   O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-	if (audit->fd < 0 || fstat(audit->fd, &st) < 0)
+	if (fd < 0)
+		return errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EBADMSG : -errno;
+	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
 		return -EBADMSG;
+	r = find_end(audit, fd, st.st_size);
+	if (r < 0)
+		return r;
 	if (fsync(audit->state_dir) < 0) /* its name, if it is new */
-		return -errno;
-	return find_end(audit, st.st_size);
+		(void)sync_failed(audit);
+	audit->fd = TAKE_FD(fd);
+	return 0;
 }
 
-int audit_new(int state_dir, struct audit **ret_audit)
+/* Opens audit.log; a log that cannot be trusted stays closed for good. */
+static int try_open(struct audit *audit)
 {
+	int r = open_log(audit);
+
+	if (r < 0)
+		(void)failed(audit, r);
+	if (r != -EBADMSG)
+		return r;
+	audit->untrusted = true;
+	return -ESTALE;
+}
+
+static int count_closed(void *userdata, int state_dir, const char *name, uint64_t first_seq _unused_)
+{
+	struct audit *audit = userdata;
+	struct stat st;
+
+	audit->n_old++;
+	if (fstatat(state_dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		audit->old_bytes += (uint64_t)st.st_size;
+	return 0;
+}
+
+static void tell_if_many(struct audit *audit)
+{
+	if (audit->told_many || (audit->n_old <= LIMIT_AUDIT_OLD_FILES && audit->old_bytes <= LIMIT_AUDIT_OLD_BYTES))
+		return;
+	audit->told_many = true;
+	log_notice("the audit log has %" PRIu64 " closed files, %" PRIu64
+		   " bytes: move the oldest audit-*.log to an archive",
+		   audit->n_old, audit->old_bytes);
+}
+
+int audit_new(int state_dir, const struct audit_options *options, struct audit **ret_audit)
+{
+	static const struct audit_options defaults = {.file_bytes = LIMIT_AUDIT_FILE, .journal_socket = JOURNAL_SOCKET};
 	_cleanup_(cleanup_audit) struct audit *audit = calloc(1, sizeof(*audit));
 	int r;
 
 	if (!audit)
 		return -ENOMEM;
+	audit->options = options ? *options : defaults;
 	audit->fd = -1;
+	audit->journal_fd = -1;
 	audit->state_dir = state_dir;
-	r = open_log(audit);
-	if (r < 0) {
-		log_error("the audit log cannot be used, so nothing will be attached: %s",
-			  r == -EBADMSG ? "its end is not a record; look at it, move it away, start again"
-					: strerror(-r));
-		audit->untrusted = true;
-	}
-	audit->healthy = !audit->untrusted;
+	r = try_open(audit);
+	audit->write_failing = r < 0;
+	tell_state(audit, AUDIT_HEALTHY);
+	(void)audit_files_scan(state_dir, count_closed, audit);
+	tell_if_many(audit);
 	*ret_audit = TAKE_PTR(audit);
 	return 0;
 }
 
-bool audit_is_healthy(const struct audit *audit)
-{
-	return audit->healthy;
-}
-
-static int add(json_object *object, const char *key, json_object *value)
-{
-	if (!value)
-		return -ENOMEM;
-	return json_object_object_add(object, key, value) < 0 ? -ENOMEM : 0;
-}
-
-static json_object *make_text(const char *text)
-{
-	return json_object_new_string(text);
-}
-
-static json_object *make_time(void)
-{
-	struct timespec now = {0};
-	struct tm tm = {0};
-	char text[48];
-	size_t len;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)gmtime_r(&now.tv_sec, &tm);
-	len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	(void)snprintf(text + len, sizeof(text) - len, ".%06ldZ", now.tv_nsec / 1000);
-	return make_text(text);
-}
-
-static json_object *make_hex(uint64_t value)
-{
-	char text[17];
-
-	(void)snprintf(text, sizeof(text), "%016" PRIx64, value);
-	return make_text(text);
-}
-
-static json_object *make_qube(const struct core_qube *qube)
-{
-	_cleanup_json_ json_object *object = json_object_new_object();
-	char uuid[37];
-	size_t len = 0;
-
-	if (!object)
-		return NULL;
-	for (unsigned int i = 0; i < sizeof(qube->uuid); i++)
-		len += (size_t)snprintf(uuid + len, sizeof(uuid) - len, "%s%02x",
-					i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", qube->uuid[i]);
-	if (add(object, "name", make_text(qube->name)) < 0 ||
-	    add(object, "domid", json_object_new_int(qube->domid)) < 0 || add(object, "uuid", make_text(uuid)) < 0)
-		return NULL;
-	return TAKE_PTR(object);
-}
-
-static int add_device(json_object *object, const struct core_device *device)
-{
-	char id[CORE_DEVICE_ID_MAX];
-
-	(void)core_device_id(device, id);
-	if (add(object, "device", make_text(id)) < 0 || add(object, "port", make_text(device->port)) < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-/* One line with its newline. */
-static int make_line(const struct audit *audit, const struct audit_record *record, char *ret_line, size_t *ret_len)
-{
-	_cleanup_json_ json_object *object = json_object_new_object();
-	const char *text;
-	size_t len;
-
-	if (!object || add(object, "ts", make_time()) < 0 ||
-	    add(object, "seq", json_object_new_int64((int64_t)(audit->seq + 1))) < 0 ||
-	    add(object, "event", make_text(record->event)) < 0)
-		return -ENOMEM;
-	if (record->caller != AUDIT_NOBODY && add(object, "who", json_object_new_int64((int64_t)record->caller)) < 0)
-		return -ENOMEM;
-	if (record->device && add_device(object, record->device) < 0)
-		return -ENOMEM;
-	if (record->qube && add(object, record->device ? "source" : "qube", make_qube(record->qube)) < 0)
-		return -ENOMEM;
-	if (record->target && add(object, "target", make_text(record->target)) < 0)
-		return -ENOMEM;
-	if (record->session != 0 && add(object, "session", make_hex(record->session)) < 0)
-		return -ENOMEM;
-	if (record->outcome && add(object, "outcome", make_text(record->outcome)) < 0)
-		return -ENOMEM;
-	if (record->n_left_out > 0 && add(object, "left-out", json_object_new_int64(record->n_left_out)) < 0)
-		return -ENOMEM;
-	text = json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	if (!text)
-		return -ENOMEM;
-	if (len + 1 >= LINE_MAX_BYTES)
-		return -EMSGSIZE;
-	memcpy(ret_line, text, len);
-	ret_line[len] = '\n';
-	*ret_len = len + 1;
-	return 0;
-}
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 /* ST13: is the open file still the one that is found by its name? */
 static int check_file(struct audit *audit)
@@ -281,11 +405,9 @@ static int check_file(struct audit *audit)
 
 	if (fstat(audit->fd, &by_fd) < 0)
 		return -errno;
-	if (fstatat(audit->state_dir, LOG_NAME, &by_name, AT_SYMLINK_NOFOLLOW) < 0 || by_name.st_ino != by_fd.st_ino ||
-	    by_name.st_dev != by_fd.st_dev || by_fd.st_nlink != 1 || by_fd.st_size < audit->size) {
-		if (!audit->untrusted)
-			log_error("the audit log was removed, replaced or shortened while open: "
-				  "nothing will be attached until the broker is started again");
+	if (fstatat(audit->state_dir, AUDIT_LOG_NAME, &by_name, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    by_name.st_ino != by_fd.st_ino || by_name.st_dev != by_fd.st_dev || by_fd.st_nlink != 1 ||
+	    by_fd.st_size < audit->size) {
 		audit->untrusted = true;
 		return -ESTALE;
 	}
@@ -293,41 +415,121 @@ static int check_file(struct audit *audit)
 	return by_fd.st_size > audit->size && ftruncate(audit->fd, audit->size) < 0 ? -errno : 0;
 }
 
-static int append(struct audit *audit, const struct audit_record *record, bool durable)
+/* Closes a file that has no room for `len` more bytes, and begins the next. See audit.h for the steps. */
+static int rotate(struct audit *audit, size_t len)
 {
-	char line[LINE_MAX_BYTES];
-	size_t len;
+	char name[AUDIT_NAME_SIZE];
+
+	if (audit->size == 0 || (uint64_t)audit->size + len <= audit->options.file_bytes || audit->sync_failed)
+		return 0;
+	if (fdatasync(audit->fd) < 0) {
+		(void)sync_failed(audit);
+		return 0;
+	}
+	audit_file_name(audit->first_seq, name);
+	if (renameat2(audit->state_dir, AUDIT_LOG_NAME, audit->state_dir, name, RENAME_NOREPLACE) < 0) {
+		if (!audit->told_rename)
+			log_warning(AUDIT_LOG_NAME " is full and cannot become %s, so it goes on growing: %s", name,
+				    strerror(errno));
+		audit->told_rename = true;
+		return 0;
+	}
+	audit->n_old++;
+	audit->old_bytes += (uint64_t)audit->size;
+	tell_if_many(audit);
+	(void)close(TAKE_FD(audit->fd));
+	if (fsync(audit->state_dir) < 0)
+		(void)sync_failed(audit);
+	return try_open(audit);
+}
+
+/* audit.log is open, and ours. */
+static int ready(struct audit *audit)
+{
 	int r;
 
 	if (audit->untrusted)
 		return -ESTALE;
-	r = check_file(audit);
+	r = audit->fd < 0 ? try_open(audit) : 0;
+	return r == 0 ? check_file(audit) : r;
+}
+
+static int append(struct audit *audit, const struct audit_record *record, uint64_t n_left_out, bool durable)
+{
+	struct audit_link link;
+	char line[LIMIT_AUDIT_LINE];
+	size_t len;
+	int r = ready(audit);
+
 	if (r < 0)
 		return r;
-	r = make_line(audit, record, line, &len);
+	link.seq = audit->end.seq + 1;
+	memcpy(link.prev, audit->end.digest, sizeof(link.prev));
+	r = audit_line_make(record, &link, n_left_out, line, &len);
+	if (r == 0)
+		r = rotate(audit, len);
 	if (r < 0)
 		return r;
+	if (durable && audit->sync_failed)
+		return -ENOTRECOVERABLE;
 	r = write_all(audit->fd, line, len);
 	if (r == 0 && durable && fdatasync(audit->fd) < 0)
-		r = -errno;
+		r = sync_failed(audit);
 	if (r < 0) {
 		if (ftruncate(audit->fd, audit->size) < 0)
 			log_warning("the audit log: half a line could not be taken back");
 		return r;
 	}
 	audit->size += (off_t)len;
-	audit->seq++;
+	audit->end.seq = link.seq;
+	digest_sha256(line, len - 1, audit->end.digest);
+	if (audit->first_seq == 0)
+		audit->first_seq = link.seq;
 	return 0;
+}
+
+/* The mirror. A record that is not in the log has no QDB_SEQ. */
+static void mirror(struct audit *audit, const struct audit_record *record, bool written)
+{
+	char sentence[2048], seq[24], digest[2 * DIGEST_SIZE + 1], device[CORE_DEVICE_ID_MAX] = "";
+	const struct journal_field fields[] = {
+		{"MESSAGE", sentence},
+		{"PRIORITY", written ? "6" : "4"},
+		{"SYSLOG_IDENTIFIER", "device-broker"},
+		{"QDB_EVENT", record->event},
+		{"QDB_SEQ", written ? seq : NULL},
+		{"QDB_SHA256", written ? digest : NULL}, /* of the line: the next one's "prev" */
+		{"QDB_DEVICE", device},
+		{"QDB_SOURCE", record->qube ? record->qube->name : NULL},
+		{"QDB_TARGET", record->target},
+		{"QDB_OUTCOME", record->outcome},
+		{"QDB_RULE", record->rule},
+	};
+
+	if (!audit->options.journal_socket)
+		return;
+	audit_line_sentence(record, sentence, sizeof(sentence));
+	(void)snprintf(seq, sizeof(seq), "%" PRIu64, audit->end.seq);
+	digest_to_hex(audit->end.digest, digest);
+	if (record->device)
+		(void)core_device_id(record->device, device);
+	(void)journal_send(&audit->journal_fd, audit->options.journal_socket, fields, ARRAY_SIZE(fields));
 }
 
 int audit_write(struct audit *audit, const struct audit_record *record, bool durable)
 {
-	int r = append(audit, record, durable);
+	enum audit_state before = audit_state(audit);
+	uint64_t n_left_out = audit->n_left_out + record->n_left_out;
+	int r = append(audit, record, n_left_out, durable);
 
-	if (r < 0 && audit->healthy)
-		log_error("the audit log cannot be written, so nothing will be attached: %s", strerror(-r));
-	else if (r == 0 && !audit->healthy)
-		log_notice("the audit log can be written again");
-	audit->healthy = r == 0;
+	audit->write_failing = r < 0;
+	if (r == 0)
+		audit->n_left_out = 0;
+	else if (!durable)
+		audit->n_left_out = n_left_out + 1;
+	if (r < 0)
+		(void)failed(audit, r);
+	tell_state(audit, before);
+	mirror(audit, record, r == 0);
 	return r;
 }

@@ -5,24 +5,36 @@
  * Invariants: handle() is the only caller of core_handle(), and never runs inside itself: emit() passes actions on
  * at once (their device pointers live no longer) to parts that only queue, and keeps what must come back as an event,
  * the outcome of an audit record, until the core has returned. So EXPORT, which follows CORE_AUDITED, leaves after the
- * record is on disk (ST16).
+ * record and the session's memory are on disk (ST16).
  */
 #include "broker/io/broker.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
+#include "broker/core/assignments.h"
 #include "broker/core/core.h"
 #include "broker/io/admin.h"
 #include "broker/io/agents.h"
+#include "broker/io/audit-read.h"
 #include "broker/io/audit.h"
 #include "broker/io/clock.h"
+#include "broker/io/decide.h"
+#include "broker/io/keep.h"
+#include "broker/io/policy-files.h"
 #include "broker/io/qubes.h"
+#include "broker/io/record.h"
+#include "broker/io/sleep.h"
+#include "broker/io/store-records.h"
 #include "broker/io/udev.h"
 #include "lib/base/base.h"
 #include "lib/base/log.h"
+
+#define SLEEP_TOKEN UINT64_MAX                       /* of our own CORE_SUSPEND; the API's count from 1 */
+#define AUDITED_MAX (LIMIT_STARTS + LIMIT_MOVES + 1) /* as the core promises */
 
 struct broker {
 	sd_event *event;
@@ -30,16 +42,24 @@ struct broker {
 	sd_event_source *on_deadline;
 	struct core *core;
 	struct audit *audit;
+	struct keep *keep;
+	struct policy_files *policy;
 	struct agents *agents;
 	struct admin *admin;
 	struct qubes *qubes;
 	struct udev_devices *udev;
+	struct sleep_watch *sleep;
 	struct core_qube_ref dom0;
 	uid_t caller;          /* whose request is being handled; AUDIT_NOBODY: nobody's */
 	const char *requested; /* the qube that it names; NULL: none */
+	bool fault;            /* nothing can be kept: the core knows */
 
-	uint64_t audited_session; /* its record was tried while the core ran; 0: none */
-	bool audited;
+	/* Sessions whose record was tried while the core ran. */
+	unsigned int n_audited;
+	struct {
+		uint64_t session;
+		bool good;
+	} audited[AUDITED_MAX];
 };
 
 static uint16_t domid_of(const struct broker *broker, struct core_qube_ref ref)
@@ -49,67 +69,43 @@ static uint16_t domid_of(const struct broker *broker, struct core_qube_ref ref)
 	return qube ? qube->domid : 0;
 }
 
-static const char *target_of(const struct core_device *device)
+/* The action's record, if it leaves one. 0 or a negative errno. */
+static int write_record(struct broker *broker, const struct core_action *action, bool durable)
 {
-	return device && device->target_name[0] ? device->target_name : NULL;
+	const struct record_context context = {
+		.core = broker->core, .caller = broker->caller, .requested = broker->requested};
+	struct audit_record record;
+
+	return record_of(action, &context, &record) ? audit_write(broker->audit, &record, durable) : 0;
 }
 
-static int write_record(struct broker *broker, const struct core_action *action, const char *event, const char *target,
-			const char *outcome, bool durable)
+static void write_plain(struct broker *broker, const char *event, const char *target, const char *outcome)
 {
-	const struct core_device *device = action->device;
-	struct audit_record record = {.event = event,
-				      .caller = broker->caller,
-				      .device = device,
-				      .qube = device ? core_find_qube(broker->core, device->ref.qube) : NULL,
-				      .target = target,
-				      .session = action->session,
-				      .outcome = outcome};
+	struct audit_record record = record_plain(event, broker->caller, target, outcome);
 
-	return audit_write(broker->audit, &record, durable);
+	(void)audit_write(broker->audit, &record, false);
 }
 
-/* A transition. What was on its way or attached and is FREE again was detached, or never attached. */
-static void note(struct broker *broker, const struct core_action *action)
-{
-	static const char *const events[CORE_STATE_COUNT] = {
-		[CORE_ATTACHED] = "attached", [CORE_DETACHING] = "detaching", [CORE_LOCKED] = "locked"};
-	const char *event = events[action->state];
+/* ---- actions of the core ------------------------------------------------------------------------------------------ */
 
-	if (!event)
-		event = action->device->was_attached ? "detached" : "attach-failed";
-	(void)write_record(broker, action, event, target_of(action->device), outcome_name(action->outcome), false);
+/* First who did what, then what is needed to prove it again: without either nothing is granted. */
+static void audit(struct broker *broker, const struct core_action *action)
+{
+	bool good = write_record(broker, action, true) == 0 &&
+		    keep_session(broker->keep, broker->core, action->device) == 0;
+
+	assert(broker->n_audited < AUDITED_MAX);
+	broker->audited[broker->n_audited].session = action->session;
+	broker->audited[broker->n_audited++].good = good;
 }
 
-/* Names the qube that was asked for, which need not be the one that has the device. */
-static void refuse(struct broker *broker, const struct core_action *action)
-{
-	(void)write_record(broker, action, "refused", broker->requested, core_answer_text(action->answer), false);
-}
-
-/* A refusal is the only answer that no transition tells of. */
 static void answer(struct broker *broker, const struct core_action *action)
 {
-	switch (action->answer) {
-	case CORE_ANSWER_DONE:
-	case CORE_ANSWER_FAILED:
-	case CORE_ANSWER_NOT_CONFIRMED:
-		break;
-	case CORE_ANSWER_NO_DEVICE:
-	case CORE_ANSWER_NO_QUBE:
-	case CORE_ANSWER_SELF:
-	case CORE_ANSWER_IN_USE:
-	case CORE_ANSWER_ALREADY:
-	case CORE_ANSWER_DETACHING:
-	case CORE_ANSWER_LOCKED:
-	case CORE_ANSWER_NO_SOURCE_AGENT:
-	case CORE_ANSWER_NO_TARGET_AGENT:
-	case CORE_ANSWER_NOT_ATTACHED:
-	case CORE_ANSWER_COUNT:
-		refuse(broker, action);
-		break;
-	}
-	admin_answer(broker->admin, action);
+	(void)write_record(broker, action, false);
+	if (action->token == SLEEP_TOKEN)
+		sleep_ready(broker->sleep);
+	else
+		admin_answer(broker->admin, action);
 }
 
 static void emit(void *userdata, const struct core_action *action)
@@ -118,13 +114,10 @@ static void emit(void *userdata, const struct core_action *action)
 
 	switch (action->type) {
 	case CORE_DO_AUDIT:
-		assert(broker->audited_session == 0);
-		broker->audited_session = action->session;
-		broker->audited =
-			write_record(broker, action, "attach-request", target_of(action->device), NULL, true) == 0;
+		audit(broker, action);
 		break;
 	case CORE_DO_NOTE:
-		note(broker, action);
+		(void)write_record(broker, action, false);
 		break;
 	case CORE_DO_EXPORT:
 		agents_do(broker->agents, action, domid_of(broker, action->device->target));
@@ -140,13 +133,57 @@ static void emit(void *userdata, const struct core_action *action)
 	case CORE_DO_ANSWER:
 		answer(broker, action);
 		break;
+	case CORE_DO_FORGET:
+		keep_forget(broker->keep, action->session);
+		break;
 	case CORE_DO_DEVICE_ADDED:
 	case CORE_DO_DEVICE_REMOVED:
 	case CORE_DO_ATTACHED:
 	case CORE_DO_DETACHED:
+	case CORE_DO_ASK:
+	case CORE_DO_ASK_END:
+	case CORE_DO_LIMIT_NEAR:
+	case CORE_DO_AUTO_FAILED:
+	case CORE_DO_RESTORE_FAILED:
+	case CORE_DO_NOT_ADOPTED:
+		(void)write_record(broker, action, false);
 		if (broker->admin)
 			admin_event(broker->admin, action);
 		break;
+	}
+}
+
+/* What is granted must be kept: when nothing can be, nothing is granted. */
+static void on_decide(void *userdata, const struct core_device *device, const struct core_qube *source,
+		      const struct core_qube *target, struct core_decision *ret_decision)
+{
+	struct broker *broker = userdata;
+
+	if (broker->fault) {
+		*ret_decision = (struct core_decision){.verdict = CORE_VERDICT_DENY};
+		(void)snprintf(ret_decision->rule, sizeof(ret_decision->rule), "%s", keep_fault(broker->keep));
+		return;
+	}
+	decide(policy_files_current(broker->policy), policy_files_error(broker->policy), device, source, target,
+	       ret_decision);
+}
+
+/* The outcomes of records, and what follows from them, until nothing follows. */
+static void settle(struct broker *broker)
+{
+	while (broker->n_audited > 0 || !broker->fault != !keep_fault(broker->keep)) {
+		struct core_event event = {.type = CORE_POLICY_CHANGED, .now_usec = clock_now_usec()};
+
+		if (!broker->fault != !keep_fault(broker->keep)) {
+			broker->fault = !broker->fault;
+		} else {
+			event.type = broker->audited[0].good ? CORE_AUDITED : CORE_AUDIT_FAILED;
+			event.session.session = broker->audited[0].session;
+			broker->n_audited--;
+			memmove(&broker->audited[0], &broker->audited[1],
+				broker->n_audited * sizeof(broker->audited[0]));
+		}
+		(void)core_handle(broker->core, &event, NULL);
 	}
 }
 
@@ -155,13 +192,7 @@ static int handle(struct broker *broker, const struct core_event *event, struct 
 	int r = core_handle(broker->core, event, ret_qube);
 	uint64_t deadline;
 
-	if (broker->audited_session != 0) {
-		struct core_event outcome = {.type = broker->audited ? CORE_AUDITED : CORE_AUDIT_FAILED,
-					     .now_usec = clock_now_usec()};
-
-		outcome.session.session = TAKE(broker->audited_session, 0);
-		(void)core_handle(broker->core, &outcome, NULL);
-	}
+	settle(broker);
 	deadline = core_next_deadline(broker->core);
 	(void)sd_event_source_set_time(broker->on_deadline, deadline == UINT64_MAX ? 0 : deadline);
 	(void)sd_event_source_set_enabled(broker->on_deadline,
@@ -177,35 +208,134 @@ static int on_deadline(sd_event_source *timer _unused_, uint64_t usec _unused_, 
 
 /* ---- users ------------------------------------------------------------------------------------------------------- */
 
-static void request(struct broker *broker, enum core_event_type type, uint64_t token, uid_t caller,
-		    struct core_device_ref device, struct core_qube_ref target)
+static void on_request(void *userdata, const struct core_event *request)
 {
-	struct core_event event = {.type = type, .now_usec = clock_now_usec()};
-	const struct core_qube *qube = core_find_qube(broker->core, target);
+	struct broker *broker = userdata;
+	struct core_event event = *request;
+	const struct core_qube *qube = core_find_qube(broker->core, event.request.target);
 	char name[LIMIT_QUBE_NAME + 1] = "";
 
 	if (qube)
 		memcpy(name, qube->name, sizeof(name));
-	event.request.token = token;
-	event.request.device = device;
-	event.request.target = target;
-	broker->caller = caller;
+	event.now_usec = clock_now_usec();
+	broker->caller = event.request.uid;
 	broker->requested = name[0] ? name : NULL;
 	(void)handle(broker, &event, NULL);
 	broker->requested = NULL;
 	broker->caller = AUDIT_NOBODY;
 }
 
-static void on_attach(void *userdata, uint64_t token, uid_t caller, struct core_device_ref device,
-		      struct core_qube_ref target)
+static void record_change(struct broker *broker, const struct core_event *event)
 {
-	request(userdata, CORE_ATTACH, token, caller, device, target);
+	const struct core_assignment *assignment = event->assignment;
+	char text[CORE_DEVICE_ID_MAX + 160];
+
+	if (event->type == CORE_DENIED) {
+		(void)snprintf(text, sizeof(text), "%u patterns", event->denied.n_patterns);
+		write_plain(broker, "deny-list", event->denied.qube, text);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%s:%s:%s %s", assignment->source,
+		       assignment->port[0] ? assignment->port : "*",
+		       assignment->device_id[0] ? assignment->device_id : "*", records_mode_name(assignment->mode));
+	write_plain(broker, event->type == CORE_UNASSIGNED ? "unassigned" : "assigned", assignment->target, text);
 }
 
-static void on_detach(void *userdata, uint64_t token, uid_t caller, struct core_device_ref device,
-		      struct core_qube_ref target)
+static int on_change(void *userdata, uid_t caller, const struct core_event *change, const char **ret_why)
 {
-	request(userdata, CORE_DETACH, token, caller, device, target);
+	struct broker *broker = userdata;
+	struct core_event event = *change;
+	bool stored = event.type != CORE_ANSWERED && event.type != CORE_RESUMED;
+	int r = stored ? keep_change(broker->keep, broker->core, &event, ret_why) : 0;
+
+	if (r != 0) {
+		settle(broker);
+		return r;
+	}
+	if (event.type == CORE_RESUMED)
+		agents_woke(broker->agents);
+	event.now_usec = clock_now_usec();
+	broker->caller = caller;
+	if (stored)
+		record_change(broker, &event);
+	r = handle(broker, &event, NULL);
+	broker->caller = AUDIT_NOBODY;
+	if (stored && r != 0)
+		keep_undo(broker->keep, &event);
+	return r;
+}
+
+static void on_answerers(void *userdata, unsigned int n)
+{
+	struct core_event event = {.type = CORE_ANSWERERS, .now_usec = clock_now_usec()};
+
+	event.answerers = n;
+	(void)handle(userdata, &event, NULL);
+}
+
+static const struct policy *on_policy(void *userdata, const char **ret_error)
+{
+	struct broker *broker = userdata;
+
+	*ret_error = policy_files_error(broker->policy);
+	return policy_files_current(broker->policy);
+}
+
+static int on_audit_read(void *userdata, uint64_t after_seq, char *ret_lines, size_t size, size_t *ret_len)
+{
+	struct broker *broker = userdata;
+	uint64_t last;
+
+	return audit_read(broker->config.state_dir, after_seq, ret_lines, size, ret_len, &last);
+}
+
+static int on_audit_check(void *userdata, struct audit_check **ret_check)
+{
+	struct broker *broker = userdata;
+	struct audit_end end = audit_end(broker->audit);
+
+	return audit_check_new(broker->config.state_dir, end.seq > 0 ? &end : NULL, ret_check);
+}
+
+/* ---- policy and sleep --------------------------------------------------------------------------------------------- */
+
+static void record_policy(struct broker *broker)
+{
+	const char *error = policy_files_error(broker->policy);
+
+	if (error)
+		log_error("the policy is broken, so everything is denied: %s", error);
+	else
+		log_notice("the policy has %zu rules", policy_n_rules(policy_files_current(broker->policy)));
+	write_plain(broker, error ? "policy-broken" : "policy-loaded", NULL, error);
+}
+
+static void on_policy_changed(void *userdata)
+{
+	struct broker *broker = userdata;
+
+	record_policy(broker);
+	(void)handle(broker, &(struct core_event){.type = CORE_POLICY_CHANGED, .now_usec = clock_now_usec()}, NULL);
+	admin_policy_changed(broker->admin, policy_files_error(broker->policy));
+}
+
+static void on_sleep(void *userdata)
+{
+	struct core_event event = {.type = CORE_SUSPEND, .now_usec = clock_now_usec()};
+
+	event.request.token = SLEEP_TOKEN;
+	event.request.uid = CORE_NOBODY;
+	log_notice("the machine goes to sleep: devices are taken back");
+	(void)handle(userdata, &event, NULL);
+}
+
+static void on_woke(void *userdata)
+{
+	struct broker *broker = userdata;
+
+	log_notice("the machine is awake again");
+	agents_woke(broker->agents);
+	(void)handle(broker, &(struct core_event){.type = CORE_RESUMED, .now_usec = clock_now_usec()}, NULL);
 }
 
 /* ---- agents ------------------------------------------------------------------------------------------------------ */
@@ -227,18 +357,16 @@ static int on_agent_event(void *userdata, const struct core_event *event)
 static void on_agent_ended(void *userdata, struct core_qube_ref qube, const char *sentence, unsigned int n_left_out)
 {
 	struct broker *broker = userdata;
-	struct audit_record record = {.event = "agent-lost",
-				      .caller = AUDIT_NOBODY,
-				      .qube = core_find_qube(broker->core, qube),
-				      .outcome = sentence,
-				      .n_left_out = n_left_out};
+	struct audit_record record = record_plain("agent-lost", AUDIT_NOBODY, NULL, sentence);
 
+	record.qube = core_find_qube(broker->core, qube);
+	record.n_left_out = n_left_out;
 	(void)audit_write(broker->audit, &record, false);
 }
 
 /* ---- qubes ------------------------------------------------------------------------------------------------------- */
 
-static int on_qube_started(void *userdata, uint16_t domid, const uint8_t uuid[16], const char *name,
+static int on_qube_started(void *userdata, uint16_t domid, const uint8_t uuid[16], const char *name, const char *start,
 			   struct core_qube_ref *ret_qube)
 {
 	struct broker *broker = userdata;
@@ -248,6 +376,7 @@ static int on_qube_started(void *userdata, uint16_t domid, const uint8_t uuid[16
 	event.qube_started.domid = domid;
 	memcpy(event.qube_started.uuid, uuid, sizeof(event.qube_started.uuid));
 	(void)strncpy(event.qube_started.name, name, LIMIT_QUBE_NAME);
+	(void)strncpy(event.qube_started.start, start, LIMIT_START_TEXT - 1);
 	r = handle(broker, &event, ret_qube);
 	if (r != 0)
 		return r;
@@ -293,10 +422,13 @@ struct broker *broker_free(struct broker *broker)
 {
 	if (!broker)
 		return NULL;
+	sleep_free(broker->sleep);
 	udev_devices_free(broker->udev);
 	qubes_free(broker->qubes);
 	agents_free(broker->agents);
 	admin_free(broker->admin);
+	policy_files_free(broker->policy);
+	keep_free(broker->keep);
 	audit_free(broker->audit);
 	core_free(broker->core);
 	sd_event_source_disable_unref(broker->on_deadline);
@@ -319,6 +451,7 @@ static int failed(const char *what, int r)
 int broker_new(sd_event *event, const struct broker_config *config, struct broker **ret_broker)
 {
 	static const struct agents_hooks agents_hooks = {.event = on_agent_event, .ended = on_agent_ended};
+	static const struct core_hooks core_hooks = {.emit = emit, .decide = on_decide};
 	_cleanup_(cleanup_broker) struct broker *broker = calloc(1, sizeof(*broker));
 	uint64_t random[2];
 	int r;
@@ -330,16 +463,20 @@ int broker_new(sd_event *event, const struct broker_config *config, struct broke
 	broker->event = sd_event_ref(event);
 	broker->config = *config;
 	broker->caller = AUDIT_NOBODY;
-	broker->core = core_new(random[0] & UINT32_MAX, emit, broker);
+	broker->core = core_new(random[0] & UINT32_MAX, &core_hooks, broker);
 	if (!broker->core)
 		return -ENOMEM;
 	r = sd_event_add_time(event, &broker->on_deadline, CLOCK_BROKER, 0, 1, on_deadline, broker);
 	if (r < 0)
 		return failed("the event loop", r);
 	(void)sd_event_source_set_enabled(broker->on_deadline, SD_EVENT_OFF);
-	r = audit_new(config->state_dir, &broker->audit);
+	r = audit_new(config->state_dir, NULL, &broker->audit);
 	if (r < 0)
 		return r;
+	r = keep_new(config->state_dir, &broker->keep);
+	if (r < 0)
+		return failed("what was kept", r);
+	broker->fault = keep_fault(broker->keep) != NULL;
 	r = agents_new(event, config->backend, random[1], &agents_hooks, broker, &broker->agents);
 	if (r < 0)
 		return failed("connections to agents", r);
@@ -347,26 +484,86 @@ int broker_new(sd_event *event, const struct broker_config *config, struct broke
 	return 0;
 }
 
+static int on_kept(void *userdata, const struct core_event *kept)
+{
+	struct core_event event = *kept;
+
+	event.now_usec = clock_now_usec();
+	return handle(userdata, &event, NULL);
+}
+
+static int start_policy(struct broker *broker)
+{
+	static const struct policy_files_hooks hooks = {.changed = on_policy_changed};
+	int r = policy_files_new(broker->event, broker->config.policy_dir, geteuid(), &hooks, broker, &broker->policy);
+
+	if (r < 0)
+		return failed(broker->config.policy_dir, r);
+	record_policy(broker);
+	return 0;
+}
+
+static int start_qubes(struct broker *broker)
+{
+	static const struct qubes_hooks hooks = {
+		.started = on_qube_started, .gone = on_qube_gone, .port = on_qube_port};
+	const char *directory = broker->config.qubes_directory;
+	int r = directory ? qubes_new_directory(broker->event, directory, &hooks, broker, &broker->qubes)
+			  : qubes_new_xen(broker->event, &hooks, broker, &broker->qubes);
+
+	return r < 0 ? failed(directory ? directory : "xenstore", r) : 0;
+}
+
 int broker_start(struct broker *broker)
 {
-	static const struct admin_hooks admin_hooks = {.attach = on_attach, .detach = on_detach};
-	static const struct qubes_hooks qubes_hooks = {
-		.started = on_qube_started, .gone = on_qube_gone, .port = on_qube_port};
+	static const struct admin_hooks admin_hooks = {
+		.request = on_request,
+		.change = on_change,
+		.answerers = on_answerers,
+		.policy = on_policy,
+		.audit_read = on_audit_read,
+		.audit_check = on_audit_check,
+	};
+	static const struct sleep_hooks sleep_hooks = {.prepare = on_sleep, .woke = on_woke};
 	const struct broker_config *config = &broker->config;
-	int r;
+	int r = start_policy(broker);
 
+	if (r < 0)
+		return r;
+	r = keep_load(broker->keep, on_kept, broker);
+	if (r < 0)
+		return failed("what was kept", r);
 	r = admin_new(broker->event, config->socket_path, config->group, broker->core, &admin_hooks, broker,
 		      &broker->admin);
 	if (r < 0)
 		return failed(config->socket_path, r);
-	if (config->qubes_directory)
-		r = qubes_new_directory(broker->event, config->qubes_directory, &qubes_hooks, broker, &broker->qubes);
-	else
-		r = qubes_new_xen(broker->event, &qubes_hooks, broker, &broker->qubes);
+	r = sleep_new(broker->event, &sleep_hooks, broker, &broker->sleep);
 	if (r < 0)
-		return failed(config->qubes_directory ? config->qubes_directory : "xenstore", r);
+		return failed("the machine's sleep", r);
+	r = start_qubes(broker);
+	if (r < 0)
+		return r;
 	r = udev_devices_new(broker->event, on_udev, broker, &broker->udev);
 	if (r < 0)
 		log_warning("dom0's own devices are not listed: %s", strerror(-r));
 	return 0;
+}
+
+int broker_run(struct broker *broker)
+{
+	int r, code = 0;
+
+	while (sd_event_get_state(broker->event) != SD_EVENT_FINISHED) {
+		r = sd_event_prepare(broker->event);
+		if (r == 0)
+			r = sd_event_wait(broker->event, UINT64_MAX);
+		if (r < 0)
+			return r;
+		sleep_look(broker->sleep);
+		r = r > 0 ? sd_event_dispatch(broker->event) : 0;
+		if (r < 0)
+			return r;
+	}
+	(void)sd_event_get_exit_code(broker->event, &code);
+	return code;
 }

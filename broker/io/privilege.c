@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
+#include "broker/io/audit-files.h"
 #include "lib/base/base.h"
 #include "lib/base/log.h"
 
@@ -21,7 +22,7 @@
 
 /* What vchan clients and xenstore need; all are root's alone as the kernel makes them. */
 static const char *const xen_devices[] = {"/dev/xen/evtchn", "/dev/xen/gntdev", "/dev/xen/xenbus"};
-static const char *const state_files[] = {"audit.log", "lock"};
+static const char *const state_files[] = {AUDIT_LOG_NAME, AUDIT_TORN_NAME, "lock", "state.journal", "state.torn"};
 
 static int failed(const char *what)
 {
@@ -39,14 +40,37 @@ static int give_xen_devices(gid_t gid)
 	return 0;
 }
 
+struct account {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* A closed audit log. Somebody else's file under its name (a second link, a device) is not given away. */
+static int give_closed_log(void *userdata, int state_dir, const char *name, uint64_t first_seq _unused_)
+{
+	const struct account *account = userdata;
+	_cleanup_close_ int fd = openat(state_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return failed(name);
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
+		log_warning("%s in the state directory is not a closed audit log", name);
+		return 0;
+	}
+	return fchown(fd, account->uid, account->gid) < 0 ? failed(name) : 0;
+}
+
 static int give_state(int state_dir, uid_t uid, gid_t gid)
 {
+	struct account account = {.uid = uid, .gid = gid};
+
 	if (fchown(state_dir, uid, gid) < 0)
 		return failed("the state directory");
 	for (size_t i = 0; i < ARRAY_SIZE(state_files); i++)
 		if (fchownat(state_dir, state_files[i], uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
 			return failed(state_files[i]);
-	return 0;
+	return audit_files_scan(state_dir, give_closed_log, &account);
 }
 
 /* The socket's directory, unless somebody made it: then its owner is that one's business. */

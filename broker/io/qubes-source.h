@@ -18,7 +18,7 @@
 struct qube_facts {
 	uint8_t uuid[16];
 	char name[LIMIT_QUBE_NAME + 1];
-	char start[48]; /* differs between two starts of one UUID */
+	char start[LIMIT_START_TEXT]; /* differs between two starts of one UUID */
 	uint32_t port;
 };
 

@@ -36,7 +36,8 @@ static struct known_qube *learn(struct qubes *qubes, uint16_t domid, const struc
 	for (unsigned int i = 0; i < ARRAY_SIZE(qubes->known) && !known; i++)
 		if (!qubes->known[i].used)
 			known = &qubes->known[i];
-	if (!known || qubes->hooks.started(qubes->userdata, domid, facts->uuid, facts->name, &known->ref) != 0) {
+	if (!known ||
+	    qubes->hooks.started(qubes->userdata, domid, facts->uuid, facts->name, facts->start, &known->ref) != 0) {
 		if (!qubes->full_logged)
 			log_warning("more than %u qubes run: the others are not looked at", LIMIT_QUBES);
 		qubes->full_logged = true;

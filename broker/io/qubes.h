@@ -17,8 +17,11 @@
 struct qubes;
 
 struct qubes_hooks {
-	/* 0 and *ret_qube, or CORE_EVENT_FULL: it will be offered again. */
-	int (*started)(void *userdata, uint16_t domid, const uint8_t uuid[16], const char *name,
+	/*
+	 * 0 and *ret_qube, or CORE_EVENT_FULL: it will be offered again. `start` differs between two starts of one
+	 * UUID, and stays as long as that start lasts, whoever asks.
+	 */
+	int (*started)(void *userdata, uint16_t domid, const uint8_t uuid[16], const char *name, const char *start,
 		       struct core_qube_ref *ret_qube);
 	void (*gone)(void *userdata, struct core_qube_ref qube);
 	void (*port)(void *userdata, struct core_qube_ref qube, uint32_t port); /* 0: no agent listens */

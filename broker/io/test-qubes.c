@@ -77,7 +77,7 @@ static void tell(struct told *told, const char *format, unsigned int a, unsigned
 }
 
 static int on_started(void *userdata, uint16_t domid, const uint8_t uuid[16] _unused_, const char *name _unused_,
-		      struct core_qube_ref *ret_qube)
+		      const char *start _unused_, struct core_qube_ref *ret_qube)
 {
 	struct told *told = userdata;
 

@@ -22,6 +22,7 @@ struct admin_call {
 	enum call_state state;
 	struct sockaddr_un address;
 	size_t sent, request_len, reply_len;
+	size_t used; /* of the reply: an event that was given out */
 	char request[LIMIT_ADMIN_REQUEST];
 	char reply[LIMIT_ADMIN_REPLY + 1];
 };
@@ -44,7 +45,7 @@ int admin_call_new(const char *socket_path, const char *method, const char *argu
 		return -ENOMEM;
 	call->fd = -1;
 	call->state = CALL_CONNECTING;
-	call->sent = call->reply_len = 0;
+	call->sent = call->reply_len = call->used = 0;
 	call->address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(socket_path) >= sizeof(call->address.sun_path))
 		return -ENAMETOOLONG;
@@ -170,4 +171,42 @@ int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin
 	if (!call->reply_len)
 		return ADMIN_CALL_CUT;
 	return admin_reply_parse(call->reply, call->reply_len, ret_reply) ? ADMIN_CALL_BAD_REPLY : 0;
+}
+
+int admin_call_next_event(struct admin_call *call, uint64_t timeout_usec, struct admin_event *ret_event,
+			  struct admin_reply *ret_refusal)
+{
+	uint64_t deadline = now_usec() + timeout_usec;
+	bool end = false;
+
+	call->reply_len -= call->used;
+	memmove(call->reply, call->reply + call->used, call->reply_len);
+	call->used = 0;
+	for (;;) {
+		uint64_t now;
+		int r = admin_event_parse(call->reply, call->reply_len, ret_event, &call->used);
+
+		if (r == 0)
+			return 0;
+		if (r == ADMIN_EVENT_BAD && end)
+			return admin_reply_parse(call->reply, call->reply_len, ret_refusal) ||
+					       ret_refusal->type != ADMIN_REPLY_EXCEPTION
+				       ? ADMIN_CALL_BAD_REPLY
+				       : ADMIN_CALL_REFUSED;
+		if (end)
+			return ADMIN_CALL_CUT;
+		r = step(call, &end);
+		if (r && r != ADMIN_CALL_PENDING)
+			return r;
+		now = now_usec();
+		if (r == ADMIN_CALL_PENDING && now >= deadline)
+			return ADMIN_CALL_PENDING;
+		if (r == ADMIN_CALL_PENDING)
+			pause_until_ready(call, deadline - now);
+	}
+}
+
+int admin_call_fd(const struct admin_call *call)
+{
+	return call->fd;
 }

@@ -14,6 +14,7 @@ enum admin_outcome {
 	ADMIN_CALL_NO_ACCESS,   /* we may not open the socket */
 	ADMIN_CALL_CUT,         /* closed without a reply */
 	ADMIN_CALL_BAD_REPLY,   /* not a reply of this protocol, or longer than LIMIT_ADMIN_REPLY */
+	ADMIN_CALL_REFUSED,     /* an exception, where events were expected */
 };
 
 /*
@@ -29,6 +30,17 @@ struct admin_call *admin_call_free(struct admin_call *call); /* closes the conne
  * or a negative errno.
  */
 int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin_reply *ret_reply);
+
+/*
+ * For a call whose reply is a stream of events (admin.Events, device.ask.Listen). Waits at most timeout_usec for the
+ * next one. 0: *ret_event is set and valid until the next call; ADMIN_CALL_PENDING, or another outcome, as above; an
+ * exception instead of events: ADMIN_CALL_REFUSED and *ret_refusal.
+ */
+int admin_call_next_event(struct admin_call *call, uint64_t timeout_usec, struct admin_event *ret_event,
+			  struct admin_reply *ret_refusal);
+
+/* To poll beside others: readable when a wait would go on. A call that has been waited for once is connected. */
+int admin_call_fd(const struct admin_call *call);
 
 static inline void cleanup_admin_call(struct admin_call **call)
 {

@@ -173,3 +173,49 @@ bool admin_read_property(struct admin_span *untrusted_rest, char *key, size_t ke
 	*untrusted_rest = (struct admin_span){.at = rest.at + i + 1, .len = rest.len - i - 1};
 	return true;
 }
+
+int admin_event_parse(const char *untrusted_bytes, size_t len, struct admin_event *ret_event, size_t *ret_used)
+{
+	struct admin_span untrusted_rest = {.at = untrusted_bytes, .len = len}, kind, part;
+	struct admin_event event;
+
+	if (!admin_span_cut(&untrusted_rest, '\0', &kind))
+		return len > 1 ? ADMIN_EVENT_BAD : ADMIN_EVENT_MORE;
+	if (!admin_span_is(kind, "1"))
+		return ADMIN_EVENT_BAD;
+	if (!admin_span_cut(&untrusted_rest, '\0', &event.subject) ||
+	    !admin_span_cut(&untrusted_rest, '\0', &event.name))
+		return ADMIN_EVENT_MORE;
+	event.fields.at = untrusted_rest.at;
+	for (;;) { /* an empty key ends it */
+		if (!admin_span_cut(&untrusted_rest, '\0', &part))
+			return ADMIN_EVENT_MORE;
+		if (part.len == 0)
+			break;
+		if (!admin_span_cut(&untrusted_rest, '\0', &part))
+			return ADMIN_EVENT_MORE;
+	}
+	event.fields.len = (size_t)(part.at - event.fields.at);
+	*ret_used = (size_t)(untrusted_rest.at - untrusted_bytes);
+	*ret_event = event;
+	return 0;
+}
+
+bool admin_event_next(struct admin_span *untrusted_fields, struct admin_span *ret_key, struct admin_span *ret_value)
+{
+	return admin_span_cut(untrusted_fields, '\0', ret_key) && admin_span_cut(untrusted_fields, '\0', ret_value);
+}
+
+bool admin_event_field(const struct admin_event *event, const char *key, char *text, size_t size)
+{
+	struct admin_span untrusted_fields = event->fields, name, value;
+
+	text[0] = '\0';
+	while (admin_event_next(&untrusted_fields, &name, &value)) {
+		if (!admin_span_is(name, key))
+			continue;
+		(void)text_make_safe(value.at, value.len, text, size);
+		return true;
+	}
+	return false;
+}

@@ -59,3 +59,23 @@ void admin_reply_text(const struct admin_reply *reply, char *text, size_t size);
  * that does not fit or is not of this form: then *untrusted_rest stays at it.
  */
 bool admin_read_property(struct admin_span *untrusted_rest, char *key, size_t key_size, char *value, size_t value_size);
+
+/* One event of a stream. */
+struct admin_event {
+	struct admin_span subject, name;
+	struct admin_span fields; /* KEY NUL VALUE NUL ... */
+};
+
+enum { ADMIN_EVENT_MORE = 1, ADMIN_EVENT_BAD };
+
+/*
+ * The first event of what came so far. 0: *ret_used bytes belong to it, it points into untrusted_bytes; MORE: it is
+ * not whole yet; BAD: not an event.
+ */
+int admin_event_parse(const char *untrusted_bytes, size_t len, struct admin_event *ret_event, size_t *ret_used);
+
+/* The next field; false: no more. */
+bool admin_event_next(struct admin_span *untrusted_fields, struct admin_span *ret_key, struct admin_span *ret_value);
+
+/* A field by its key, made safe to show; false, and an empty text: there is none. */
+bool admin_event_field(const struct admin_event *event, const char *key, char *text, size_t size);

@@ -179,11 +179,82 @@ static void test_parsing(void **state)
 	}
 }
 
+/* One event, what is needed for one, and what is none. */
+static void test_event_parsing(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		int r;
+		size_t used;
+		const char *name, *subject, *device, *seconds;
+	} rows[] = {
+		{BYTES("1\0\0connection-established\0\0"), 0, 27, "connection-established", "", "", ""},
+		{BYTES("1\0work\0device-ask:usb\0device\0a:1\0seconds\0"
+		       "60\0\0more"),
+		 0, 45, "device-ask:usb", "work", "a:1", "60"},
+		{BYTES("1\0w\0e\0device\0\0seconds\0\x1b[2J\0\0"), 0, 28, "e", "w", "", "_[2J"},
+		{BYTES(""), ADMIN_EVENT_MORE, 0, NULL, NULL, NULL, NULL},
+		{BYTES("1"), ADMIN_EVENT_MORE, 0, NULL, NULL, NULL, NULL},
+		{BYTES("1\0work\0event"), ADMIN_EVENT_MORE, 0, NULL, NULL, NULL, NULL},
+		{BYTES("1\0work\0event\0"), ADMIN_EVENT_MORE, 0, NULL, NULL, NULL, NULL},
+		{BYTES("1\0work\0event\0key"), ADMIN_EVENT_MORE, 0, NULL, NULL, NULL, NULL},
+		{BYTES("1\0work\0event\0key\0value\0"), ADMIN_EVENT_MORE, 0, NULL, NULL, NULL, NULL},
+		{BYTES("0\0work\0event\0\0"), ADMIN_EVENT_BAD, 0, NULL, NULL, NULL, NULL},
+		{BYTES("2\0QubesException\0\0no\0"), ADMIN_EVENT_BAD, 0, NULL, NULL, NULL, NULL},
+		{BYTES("HTTP/1.1 400"), ADMIN_EVENT_BAD, 0, NULL, NULL, NULL, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct admin_event event;
+		size_t used = 0;
+		char text[64];
+		int r = admin_event_parse(rows[i].bytes, rows[i].len, &event, &used);
+
+		if (r != rows[i].r || used != rows[i].used)
+			fail_msg("row %zu: %d, %zu", i, r, used);
+		if (r)
+			continue;
+		assert_true(admin_span_is(event.name, rows[i].name) && admin_span_is(event.subject, rows[i].subject));
+		(void)admin_event_field(&event, "device", text, sizeof(text));
+		assert_string_equal(text, rows[i].device);
+		(void)admin_event_field(&event, "seconds", text, sizeof(text));
+		assert_string_equal(text, rows[i].seconds);
+		assert_false(admin_event_field(&event, "60", text, sizeof(text))); /* a value is no key */
+	}
+}
+
+/* What is written is read again, whatever it holds. */
+static void test_event_there_and_back(void **state)
+{
+	struct admin_writer writer;
+	struct admin_event event;
+	struct admin_span rest, key, value;
+	char bytes[256];
+	size_t used;
+
+	(void)state;
+	admin_write_init(&writer, bytes, sizeof(bytes));
+	admin_write_event(&writer, "s", "n", (const char *const[]){"a", "1", "b", "", "c", "=' x", NULL});
+	for (size_t len = 0; len < writer.len; len++)
+		assert_int_equal(admin_event_parse(bytes, len, &event, &used), ADMIN_EVENT_MORE);
+	assert_int_equal(admin_event_parse(bytes, writer.len, &event, &used), 0);
+	assert_int_equal(used, writer.len);
+	rest = event.fields;
+	assert_true(admin_event_next(&rest, &key, &value) && admin_span_is(key, "a") && admin_span_is(value, "1"));
+	assert_true(admin_event_next(&rest, &key, &value) && admin_span_is(key, "b") && admin_span_is(value, ""));
+	assert_true(admin_event_next(&rest, &key, &value) && admin_span_is(key, "c") && admin_span_is(value, "=' x"));
+	assert_false(admin_event_next(&rest, &key, &value));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exceptions),     cmocka_unit_test(test_events), cmocka_unit_test(test_properties),
-		cmocka_unit_test(test_bad_properties), cmocka_unit_test(test_full),   cmocka_unit_test(test_parsing),
+		cmocka_unit_test(test_exceptions),    cmocka_unit_test(test_events),
+		cmocka_unit_test(test_properties),    cmocka_unit_test(test_bad_properties),
+		cmocka_unit_test(test_full),          cmocka_unit_test(test_parsing),
+		cmocka_unit_test(test_event_parsing), cmocka_unit_test(test_event_there_and_back),
 	};
 
 	return cmocka_run_group_tests_name("admin-reply", tests, NULL, NULL);

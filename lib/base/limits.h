@@ -14,6 +14,29 @@
 #define LIMIT_PORT_TEXT 32u  /* "1-2.4.1" with its NUL */
 #define LIMIT_QUBE_NAME 31u  /* as Qubes OS allows */
 #define LIMIT_SESSIONS 64u   /* at once in one agent, both sides together */
+#define LIMIT_START_TEXT 48u /* what tells two starts of one qube apart */
+
+/* Decisions and what is kept */
+#define LIMIT_RULE_TEXT 96u       /* "30-user.policy:4" */
+#define LIMIT_QUESTIONS 64u       /* open at once */
+#define LIMIT_OFFERED 8u          /* targets that one question offers */
+#define LIMIT_RESTORES 256u       /* attachments that wait to be made again */
+#define LIMIT_MEMORIES 256u       /* sessions of a former life of the broker */
+#define LIMIT_MOVES 64u           /* under way at once */
+#define LIMIT_SLEEPERS 8u         /* who wait at once for everything to be quiet before a sleep */
+#define LIMIT_STARTS 16u          /* attaches of the broker's own that wait for their audit record at once */
+#define LIMIT_AUTO_TRIES 6u       /* of one device, after one cause */
+#define LIMIT_DENIED_PATTERNS 64u /* in one qube's deny list */
+
+/* Assignments, deny lists, and what the broker keeps on disk */
+#define LIMIT_ASSIGNMENTS 1024u
+#define LIMIT_DENIED_QUBES 256u /* qubes that have a deny list */
+#define LIMIT_LABELS 1024u
+#define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
+#define LIMIT_STORE_KEY 511u                    /* bytes */
+#define LIMIT_STORE_VALUE 2047u                 /* bytes: a session's memory is the longest */
+#define LIMIT_STORE_COMPACT 65536u              /* bytes: a shorter journal is left as it is */
+#define LIMIT_STORE_FILE (256u * 1024u * 1024u) /* bytes: no journal of ours is longer */
 
 /* Control protocol */
 #define LIMIT_FRAME 256u        /* bytes, header included */
@@ -31,6 +54,12 @@
 #define LIMIT_ISO_PACKETS 1024u                 /* of one URB */
 #define LIMIT_SNAPSHOT 32768u                   /* bytes: speed, serial and raw descriptors of one device */
 
+/* Audit log */
+#define LIMIT_AUDIT_LINE 4096u                             /* bytes of one record, its newline included */
+#define LIMIT_AUDIT_FILE (4u * 1024u * 1024u)              /* a file that would grow beyond it is closed */
+#define LIMIT_AUDIT_OLD_FILES 64u                          /* more closed files than that: the log says so */
+#define LIMIT_AUDIT_OLD_BYTES (256ull * 1024ull * 1024ull) /* or more bytes in them */
+
 /* Time, in microseconds */
 #define USEC_PER_MSEC 1000ull
 #define USEC_PER_SEC 1000000ull
@@ -44,9 +73,16 @@
 #define RETRY_MEMORY_MIN_USEC (20 * USEC_PER_MSEC)  /* usbfs had no memory: ask again after so long, then after twice */
 #define RETRY_MEMORY_MAX_USEC (320 * USEC_PER_MSEC) /* as long, up to this */
 #define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC)  /* from STOP to SIGKILL of a proxy */
-#define HEARTBEAT_USEC (3 * USEC_PER_SEC)           /* broker asks each agent */
-#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)      /* silent for so long: lost */
-#define HEARTBEAT_PONG_USEC (20 * USEC_PER_SEC)     /* a question unanswered for so long: lost, whatever else it says */
+#define TIMEOUT_ASK_USEC (60 * USEC_PER_SEC)        /* a question must be answered */
+#define TIMEOUT_REPLUG_USEC (5 * USEC_PER_SEC)      /* a re-enumerating device must be back */
+#define TIMEOUT_RESUME_USEC (60 * USEC_PER_SEC)     /* after a sleep everything must be back */
+#define TIMEOUT_ADOPT_USEC (20 * USEC_PER_SEC)      /* after the broker's start a stream must be proven */
+#define LIMIT_NEAR_USEC (60 * USEC_PER_SEC) /* before the end of an attachment's time; a fifth of it if shorter */
+#define BACKOFF_AUTO_FIRST_USEC (1 * USEC_PER_SEC) /* between tries of an assignment or a restore; doubled each time */
+#define BACKOFF_AUTO_LAST_USEC (30 * USEC_PER_SEC)
+#define HEARTBEAT_USEC (3 * USEC_PER_SEC)       /* broker asks each agent */
+#define HEARTBEAT_LOST_USEC (9 * USEC_PER_SEC)  /* silent for so long: lost */
+#define HEARTBEAT_PONG_USEC (20 * USEC_PER_SEC) /* a question unanswered for so long: lost, whatever else it says */
 
 /* Channels */
 #define RING_CONTROL 4096u           /* bytes each way */
@@ -61,5 +97,22 @@
 #define LIMIT_ADMIN_QUEUE 65536u                      /* bytes queued towards one listener */
 #define TIMEOUT_ADMIN_REQUEST_USEC (5 * USEC_PER_SEC) /* a client must have sent its request */
 #define TIMEOUT_ADMIN_REPLY_USEC (5 * USEC_PER_SEC)   /* a client must have read its reply */
-#define TIMEOUT_ADMIN_ANSWER_USEC (60 * USEC_PER_SEC) /* a tool waits so long for the broker's answer */
-#define TIMEOUT_ADMIN_READ_USEC (10 * USEC_PER_SEC)   /* a tool waits so long for everything it wants to read */
+/* A tool waits so long for the broker's answer: a question, and the six steps of a move that fails and goes back. */
+#define TIMEOUT_ADMIN_ANSWER_USEC (TIMEOUT_ASK_USEC + 6 * TIMEOUT_ATTACH_STEP_USEC)
+#define TIMEOUT_ADMIN_READ_USEC (10 * USEC_PER_SEC) /* a tool waits so long for everything it wants to read */
+#define AUDIT_FOLLOW_USEC (500 * USEC_PER_MSEC)     /* a tool that follows the audit log looks so often */
+
+/* Policy: a set of files in one directory */
+#define LIMIT_POLICY_FILES 256u                         /* entries of the directory */
+#define LIMIT_POLICY_FILE_NAME 63u                      /* characters */
+#define LIMIT_POLICY_BYTES (8u * 1024u * 1024u)         /* of all files together */
+#define LIMIT_POLICY_LINE 4096u                         /* bytes, without the newline */
+#define LIMIT_POLICY_LINES 262144u                      /* of all files together, comments included */
+#define LIMIT_POLICY_RULES 131072u                      /* of all files together */
+#define LIMIT_POLICY_TAGS 1024u                         /* different ones in one set */
+#define LIMIT_POLICY_TAG 63u                            /* characters */
+#define LIMIT_POLICY_DEPTH 8u                           /* of !include */
+#define LIMIT_POLICY_TIME_SEC (7u * 24u * 3600u)        /* the longest max-time= */
+#define LIMIT_POLICY_READS 3u                           /* of one reload, while the directory changes under it */
+#define TIMEOUT_POLICY_GATHER_USEC (50 * USEC_PER_MSEC) /* changes within this time are read together */
+#define TIMEOUT_POLICY_RETRY_USEC (1 * USEC_PER_SEC)    /* a set that could not be read is read again */

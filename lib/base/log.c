@@ -19,7 +19,7 @@
 #define LOG_LINE 512u /* with its newline */
 
 /* Priorities of sd-daemon(3) */
-enum { PRIORITY_ERROR = 3, PRIORITY_WARNING = 4, PRIORITY_NOTICE = 5, PRIORITY_DEBUG = 7 };
+enum { PRIORITY_ERROR = 3, PRIORITY_WARNING = 4, PRIORITY_NOTICE = 5, PRIORITY_INFO = 6, PRIORITY_DEBUG = 7 };
 
 static const char *log_name = "qdb";
 
@@ -65,6 +65,7 @@ static void log_line(int priority, const char *format, va_list args)
 LOG_FUNCTION(log_error, PRIORITY_ERROR)
 LOG_FUNCTION(log_warning, PRIORITY_WARNING)
 LOG_FUNCTION(log_notice, PRIORITY_NOTICE)
+LOG_FUNCTION(log_info, PRIORITY_INFO)
 #undef LOG_FUNCTION
 
 void log_debug(const char *format, ...)

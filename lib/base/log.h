@@ -12,4 +12,5 @@ void log_set_name(const char *program); /* shown in front; must outlive all call
 void log_error(const char *format, ...) _printf_(1, 2);
 void log_warning(const char *format, ...) _printf_(1, 2);
 void log_notice(const char *format, ...) _printf_(1, 2);
+void log_info(const char *format, ...) _printf_(1, 2);
 void log_debug(const char *format, ...) _printf_(1, 2); /* only with the environment variable QDB_DEBUG set */

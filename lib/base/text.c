@@ -40,8 +40,7 @@ static const struct {
 	{0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
 };
 
-/* The length of the well-formed sequence at the start of `bytes`; 1 for anything else. `len` is at least 1. */
-static size_t utf8_length(const uint8_t *bytes, size_t len)
+size_t text_utf8_length(const uint8_t *bytes, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(utf8_forms); i++) {
 		size_t n = utf8_forms[i].n_bytes;
@@ -66,7 +65,7 @@ size_t text_make_safe(const void *untrusted_bytes, size_t len, char *safe, size_
 	if (size == 0)
 		return 0;
 	for (size_t i = 0; i < len && n < size - 1;) {
-		size_t step = utf8_length(bytes + i, len - i);
+		size_t step = text_utf8_length(bytes + i, len - i);
 		char c = (char)bytes[i];
 
 		if (n > 0 || c != ' ')

@@ -14,6 +14,9 @@
  */
 size_t text_make_safe(const void *untrusted_bytes, size_t len, char *safe, size_t size);
 
+/* The length of the well-formed UTF-8 sequence at the start of `bytes`; 1 for anything else. `len` is at least 1. */
+size_t text_utf8_length(const uint8_t *bytes, size_t len);
+
 /* Only 0x20..0x7e. */
 bool text_is_printable(const char *text);
 

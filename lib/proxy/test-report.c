@@ -43,6 +43,7 @@ static const struct {
 	{"type 0", {.type = 0}, false},
 	{"type 4", {.type = 4}, false},
 	{"type 255", {.type = 255}, false},
+	{"an outcome of the broker's own", {.type = PROXY_ENDED, .outcome = OUTCOME_LAST + 1}, false},
 	{"outcome out of range", {.type = PROXY_ENDED, .outcome = OUTCOME_COUNT}, false},
 	{"outcome before the end", {.type = PROXY_READY, .outcome = OUTCOME_NO_DEVICE}, false},
 	{"bytes before the end", {.type = PROXY_LISTENING, .bytes_to_target = 1}, false},

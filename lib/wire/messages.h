@@ -148,7 +148,13 @@
 	O(UNSUPPORTED, "this agent cannot do that")                                                         \
 	O(NO_AGENT, "no device agent runs in that qube; install and start device-agent there")              \
 	O(AUDIT_FAILED, "the audit record could not be written, so nothing was attached; free disk space")  \
-	O(INTERNAL, "an internal error; look at the journal")
+	O(INTERNAL, "an internal error; look at the journal")                                               \
+	/* The broker's own: no agent may say them. */                                                      \
+	O(DETACHED, "it was detached by its user")                                                          \
+	O(TIME_LIMIT, "its time was over")                                                                  \
+	O(SUSPENDED, "the machine went to sleep")                                                           \
+	O(MOVED, "it was moved to another qube")                                                            \
+	O(NOT_PROVEN, "the broker was restarted and could not prove that it still ran")
 
 /* clang-format on */
 
@@ -180,7 +186,7 @@ enum wire_text { WIRE_TEXT_SERIAL = 1, WIRE_TEXT_MANUFACTURER = 2, WIRE_TEXT_PRO
 enum outcome {
 	WIRE_OUTCOMES(WIRE_OUTCOME_ENUM) OUTCOME_COUNT,
 	OUTCOME_FIRST_FAILURE = OUTCOME_OK + 1,
-	OUTCOME_LAST = OUTCOME_COUNT - 1,
+	OUTCOME_LAST = OUTCOME_INTERNAL, /* of an agent */
 };
 #undef WIRE_OUTCOME_ENUM
 

@@ -17,7 +17,9 @@ _qvm_device_qubes()
 
 _qvm_device()
 {
-	local cur prev words cword commands="list attach detach info" class=() command="" args=0 i
+	local cur prev words cword class=() command="" args=0 i
+	local free="deny allow policy audit watch suspend resume"
+	local commands="list attach detach move assign unassign info $free"
 
 	if declare -F _init_completion >/dev/null; then
 		_init_completion -n : || return
@@ -34,7 +36,7 @@ _qvm_device()
 		--socket | -o | --option | --exclude) ((i++)) ;;
 		-*) ;;
 		*)
-			if [[ ${words[0]##*/} == qvm-device && ${#class[@]} -eq 0 ]]; then
+			if [[ ${words[0]##*/} == qvm-device && ${#class[@]} -eq 0 && " $free " != *" ${words[i]} "* ]]; then
 				class=("${words[i]}")
 			elif [[ -z $command ]]; then
 				command=${words[i]}
@@ -44,23 +46,33 @@ _qvm_device()
 			;;
 		esac
 	done
+	if [[ -n $command && ${words[0]##*/} == qvm-device && ${#class[@]} -eq 0 ]]; then
+		class=(usb) # what a command without a class means
+	fi
 	if [[ $cur == -* ]]; then
 		local options="--help --version --verbose --quiet --socket --list-device-classes"
 		case $command in
 		list | ls | l) options+=" --json --assignments --all --exclude" ;;
-		attach | at | a) options+=" --option --ro" ;;
+		attach | at | a | move | mv | m) options+=" --option --ro" ;;
+		assign | s) options+=" --option --ro --ask --required --port --device" ;;
+		unassign | u) options+=" --port --device" ;;
+		audit) options+=" --json --follow --verify" ;;
+		watch) options+=" --answer" ;;
 		esac
 		COMPREPLY=($(compgen -W "$options" -- "$cur"))
 	elif [[ ${words[0]##*/} == qvm-device && ${#class[@]} -eq 0 ]]; then
-		COMPREPLY=($(compgen -W "$("${words[0]}" --list-device-classes 2>/dev/null)" -- "$cur"))
+		COMPREPLY=($(compgen -W "$("${words[0]}" --list-device-classes 2>/dev/null) $free" -- "$cur"))
 	elif [[ -z $command ]]; then
 		COMPREPLY=($(compgen -W "$commands" -- "$cur"))
 	else
 		case $command:$args in
-		list:* | ls:* | l:* | attach:0 | at:0 | a:0 | detach:0 | dt:0 | d:0)
+		list:* | ls:* | l:* | attach:0 | at:0 | a:0 | detach:0 | dt:0 | d:0 | move:0 | mv:0 | m:0 | \
+			assign:0 | s:0 | unassign:0 | u:0 | deny:0 | allow:0 | policy:1)
 			COMPREPLY=($(compgen -W "$(_qvm_device_qubes "${words[0]}" "${class[@]}")" -- "$cur"))
 			;;
-		attach:1 | at:1 | a:1 | detach:1 | dt:1 | d:1 | info:0 | i:0)
+		policy:0) COMPREPLY=($(compgen -W "check explain" -- "$cur")) ;;
+		attach:1 | at:1 | a:1 | detach:1 | dt:1 | d:1 | info:0 | i:0 | move:1 | mv:1 | m:1 | \
+			assign:1 | s:1 | unassign:1 | u:1 | policy:2)
 			COMPREPLY=($(compgen -W "$(_qvm_device_places "${words[0]}" "${class[@]}")" -- "$cur"))
 			declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
 			;;

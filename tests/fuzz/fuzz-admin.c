@@ -6,6 +6,7 @@
  */
 #include <assert.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "broker/io/admin-calls.h"
@@ -20,9 +21,31 @@ static void ignore(void *userdata, const struct core_action *action)
 	(void)action;
 }
 
+static int change(void *userdata _unused_, uid_t caller _unused_, const struct core_event *event,
+		  const char **ret_why _unused_)
+{
+	return core_handle(*(struct core **)userdata, event, NULL);
+}
+
+static const struct policy *policy(void *userdata _unused_, const char **ret_error)
+{
+	*ret_error = "x.policy:1: no";
+	return NULL;
+}
+
+static int read_audit(void *userdata _unused_, uint64_t after_seq _unused_, char *ret_lines, size_t size,
+		      size_t *ret_len)
+{
+	*ret_len = (size_t)snprintf(ret_lines, size, "{}\n");
+	return 0;
+}
+
+/* Requests and checks of the log are not begun here. */
+static const struct admin_hooks hooks = {.change = change, .policy = policy, .audit_read = read_audit};
+
 static struct core *make_core(void)
 {
-	struct core *core = core_new(1, ignore, NULL);
+	struct core *core = core_new(1, &(struct core_hooks){.emit = ignore}, NULL);
 	struct core_event event = {.type = CORE_QUBE_STARTED, .qube_started = {.domid = 1, .name = "a"}};
 	struct core_qube_ref ref;
 
@@ -43,7 +66,7 @@ static void check_request(const char *bytes, size_t len)
 	struct admin_request request;
 	struct admin_writer writer;
 	struct admin_reply reply;
-	struct admin_job job = {.request = &request, .reply = &writer};
+	struct admin_job job = {.hooks = &hooks, .userdata = &core, .request = &request, .reply = &writer};
 	char text[256];
 
 	if (!core)
@@ -84,10 +107,17 @@ static void check_reply(const char *bytes, size_t len)
 {
 	struct admin_span rest = {.at = bytes, .len = len};
 	struct admin_reply reply;
+	struct admin_event event;
 	char key[16], value[64], text[64];
+	size_t used;
 
 	while (admin_read_property(&rest, key, sizeof(key), value, sizeof(value)))
 		assert(strlen(key) < sizeof(key) && strlen(value) < sizeof(value));
+	if (admin_event_parse(bytes, len, &event, &used) == 0) {
+		assert(used <= len && event.fields.at + event.fields.len < bytes + used);
+		(void)admin_event_field(&event, "device", text, sizeof(text));
+		assert(text_is_printable(text));
+	}
 	if (admin_reply_parse(bytes, len, &reply))
 		return;
 	if (reply.type == ADMIN_REPLY_EXCEPTION) {

@@ -11,7 +11,9 @@
  *     unplug QUBE SLOT
  *     mode honest|silent|fail     what agents do with EXPORT, IMPORT and STOP: do it, nothing, refuse
  *     proceed                     what silent agents owe is done
+ *     policy allow|ask|deny       what the policy says of everything
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -30,6 +32,8 @@ struct server {
 	struct admin *admin;
 	sd_event_source *timer;
 	enum { HONEST, SILENT, FAILING } mode;
+	enum core_verdict verdict;
+	struct policy *policy; /* one rule, for those who ask about it */
 	struct queued {
 		enum core_action_type type;
 		uint64_t session;
@@ -59,6 +63,16 @@ static void emit(void *userdata, const struct core_action *action)
 	if (server->n_queue < ACTIONS_MAX)
 		server->queue[server->n_queue++] =
 			(struct queued){.type = action->type, .session = action->session, .qube = action->qube};
+}
+
+static void on_decide(void *userdata, const struct core_device *device _unused_,
+		      const struct core_qube *source _unused_, const struct core_qube *target _unused_,
+		      struct core_decision *ret_decision)
+{
+	const struct server *server = userdata;
+
+	ret_decision->verdict = server->verdict;
+	(void)strcpy(ret_decision->rule, "50-test.policy:1");
 }
 
 static int handle(struct server *server, struct core_event event)
@@ -128,26 +142,71 @@ static int on_settle(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-static void request(struct server *server, enum core_event_type type, uint64_t token, struct core_device_ref device,
-		    struct core_qube_ref target)
+/* After the API has done what it does with the answer. */
+static void settle_later(struct server *server)
 {
 	sd_event_source *later = NULL;
 
-	(void)handle(server, (struct core_event){.type = type,
-						 .request = {.token = token, .device = device, .target = target}});
 	(void)sd_event_add_defer(server->event, &later, on_settle, server);
 }
 
-static void on_attach(void *userdata, uint64_t token, uid_t caller _unused_, struct core_device_ref device,
-		      struct core_qube_ref target)
+static void on_request(void *userdata, const struct core_event *request)
 {
-	request(userdata, CORE_ATTACH, token, device, target);
+	(void)handle(userdata, *request);
+	settle_later(userdata);
 }
 
-static void on_detach(void *userdata, uint64_t token, uid_t caller _unused_, struct core_device_ref device,
-		      struct core_qube_ref target)
+/* Nothing is kept: it is enough that the core knows. */
+static int on_change(void *userdata, uid_t caller _unused_, const struct core_event *change,
+		     const char **ret_why _unused_)
 {
-	request(userdata, CORE_DETACH, token, device, target);
+	int r = handle(userdata, *change);
+
+	settle_later(userdata);
+	return r;
+}
+
+static void on_answerers(void *userdata, unsigned int n)
+{
+	(void)handle(userdata, (struct core_event){.type = CORE_ANSWERERS, .answerers = n});
+}
+
+static const struct policy *on_policy(void *userdata, const char **ret_error)
+{
+	const struct server *server = userdata;
+
+	*ret_error = server->policy ? NULL : "50-test.policy:1: there is no such word";
+	return server->policy;
+}
+
+/* Three records; the texts in the second are a device's. */
+static int on_audit_read(void *userdata _unused_, uint64_t after_seq, char *ret_lines, size_t size, size_t *ret_len)
+{
+	static const char *const lines[] = {
+		"{\"ts\":\"2026-11-23T18:04:09.123456Z\",\"seq\":1,\"event\":\"policy-loaded\",\"prev\":\"00\"}\n",
+		"{\"ts\":\"2026-11-23T18:04:10.123456Z\",\"seq\":2,\"event\":\"attach-request\",\"who\":1000,"
+		"\"device\":\"0781:5581:A\\u001b[2J:u080650\",\"port\":\"1-2\",\"source\":{\"name\":\"sys-usb\","
+		"\"domid\":3},"
+		"\"target\":\"work\",\"rule\":\"50-test.policy:1\",\"prev\":\"00\"}\n",
+		"{\"ts\":\"2026-11-23T18:04:11.123456Z\",\"seq\":3,\"event\":\"detached\",\"outcome\":\"unplugged\"}\n",
+	};
+
+	*ret_len = 0;
+	if (after_seq < ARRAY_SIZE(lines)) /* one a page */
+		*ret_len = (size_t)snprintf(ret_lines, size, "%s", lines[after_seq]);
+	return 0;
+}
+
+static int on_audit_check(void *userdata _unused_, struct audit_check **ret_check)
+{
+	static int directory = -1;
+	char path[] = "/tmp/admin-server-XXXXXX";
+
+	if (directory < 0 && mkdtemp(path)) {
+		directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		(void)rmdir(path);
+	}
+	return audit_check_new(directory, NULL, ret_check);
 }
 
 /* ---- commands --------------------------------------------------------------------------------------------------- */
@@ -263,12 +322,34 @@ static bool do_proceed(struct server *server, char **words _unused_, size_t n _u
 	return true;
 }
 
+static bool do_policy(struct server *server, char **words, size_t n)
+{
+	static const char *const words_of[] = {
+		[CORE_VERDICT_DENY] = "deny", [CORE_VERDICT_ASK] = "ask", [CORE_VERDICT_ALLOW] = "allow"};
+
+	server->policy = policy_free(server->policy);
+	for (unsigned int i = 0; n == 2 && i < ARRAY_SIZE(words_of); i++) {
+		char text[64];
+		struct policy_file file = {.name = "50-test.policy", .text = text};
+		struct policy_error error;
+
+		if (strcmp(words[1], words_of[i]) != 0)
+			continue;
+		(void)snprintf(text, sizeof(text), "usb * @anyvm @anyvm %s\n", words[1]);
+		file.len = strlen(text);
+		server->verdict = i;
+		(void)handle(server, (struct core_event){.type = CORE_POLICY_CHANGED});
+		return policy_new(&file, 1, &server->policy, &error) == 0;
+	}
+	return n == 2 && strcmp(words[1], "broken") == 0;
+}
+
 static const struct {
 	const char *name;
 	bool (*run)(struct server *server, char **words, size_t n);
 } commands[] = {
-	{"qube", do_qube},     {"halt", do_halt}, {"device", do_device},
-	{"unplug", do_unplug}, {"mode", do_mode}, {"proceed", do_proceed},
+	{"qube", do_qube}, {"halt", do_halt},       {"device", do_device}, {"unplug", do_unplug},
+	{"mode", do_mode}, {"proceed", do_proceed}, {"policy", do_policy},
 };
 
 static bool run_line(struct server *server, char *line)
@@ -310,13 +391,21 @@ static int on_stdin(sd_event_source *source _unused_, int fd, uint32_t events _u
 int main(int argc, char **argv)
 {
 	static struct server server;
-	const struct admin_hooks hooks = {.attach = on_attach, .detach = on_detach};
+	const struct admin_hooks hooks = {
+		.request = on_request,
+		.change = on_change,
+		.answerers = on_answerers,
+		.policy = on_policy,
+		.audit_read = on_audit_read,
+		.audit_check = on_audit_check,
+	};
 	int r;
 
 	log_set_name("admin-server");
+	server.verdict = CORE_VERDICT_ALLOW;
 	if (argc < 2 || sd_event_new(&server.event) < 0)
 		return 2;
-	server.core = core_new(1, emit, &server);
+	server.core = core_new(1, &(struct core_hooks){.emit = emit, .decide = on_decide}, &server);
 	if (!server.core)
 		return 2;
 	r = admin_new(server.event, argv[1], argc > 2 ? argv[2] : NULL, server.core, &hooks, &server, &server.admin);
@@ -332,6 +421,7 @@ int main(int argc, char **argv)
 	sd_event_source_disable_unref(server.timer);
 	server.admin = admin_free(server.admin);
 	server.core = core_free(server.core);
+	server.policy = policy_free(server.policy);
 	sd_event_unref(server.event);
 	return r < 0;
 }

@@ -30,6 +30,8 @@
 #include "lib/channel/channel.h"
 #include "lib/wire/messages.h"
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* no program says every word */
+
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
 #elif defined(__has_feature)
@@ -39,7 +41,8 @@
 #endif
 
 #define MAX_AGENTS 64
-#define MAX_SESSIONS 16
+#define MAX_SESSIONS 64
+#define MAX_MORE 8
 #define PATIENCE_USEC (20 * USEC_PER_SEC)
 
 /* How an agent behaves; 0: honest. */
@@ -61,6 +64,7 @@ struct agent {
 	uint64_t incarnation;
 	struct channel *channel;
 	bool greeted, ended; /* ended: the broker closed it */
+	bool patient;        /* waits for room to say all; else what does not fit is not said */
 	enum wire_states state;
 	size_t in_len;
 	uint8_t in[8192];
@@ -69,7 +73,16 @@ struct agent {
 	struct {
 		uint64_t number;
 		uint8_t side;
-	} sessions[MAX_SESSIONS];         /* number 0: none */
+		uint16_t slot; /* EXPORT: of which device */
+		uint16_t peer;
+		uint8_t digest[WIRE_DIGEST];
+	} sessions[MAX_SESSIONS]; /* number 0: none */
+	struct {
+		char port[LIMIT_PORT_TEXT]; /* "": none */
+		char serial[16];
+		uint32_t generation;
+		bool broken;              /* every export of it fails */
+	} more[MAX_MORE];                 /* devices beside the first, in the slots from 1 */
 	uint64_t to_report[MAX_SESSIONS]; /* exports said to run, beside those */
 	uint64_t last_session;
 	unsigned int n_exports, n_imports, n_stops, n_pings;
@@ -82,6 +95,7 @@ static struct scene {
 	struct agent agents[MAX_AGENTS];
 	unsigned int n_agents;
 	uint32_t n_ports;
+	bool log_spoiled; /* on purpose: the audit log need not verify at the end */
 } scene;
 
 static uint64_t now_usec(void)
@@ -118,13 +132,24 @@ static void write_file(const char *name, const char *text)
 static void say(struct agent *agent, const struct wire_message *message)
 {
 	uint8_t frame[LIMIT_FRAME];
-	size_t len = wire_encode(message, frame);
+	size_t len = wire_encode(message, frame), done = 0;
 
-	if (agent->channel && !agent->ended)
-		(void)channel_write(agent->channel, frame, len);
+	while (agent->channel && !agent->ended && done < len) {
+		struct pollfd room = {.fd = channel_fd(agent->channel),
+				      .events = channel_poll_events(agent->channel, true)};
+		ssize_t n = channel_write(agent->channel, frame + done, len - done);
+
+		if (n > 0)
+			done += (size_t)n;
+		if (!agent->patient || n < 0)
+			break;
+		if (n <= 0 && (poll(&room, 1, 1000) < 0 || channel_dispatch(agent->channel) < 0))
+			break;
+	}
 }
 
-static void say_device(struct agent *agent, const char *port, uint16_t slot, uint32_t generation)
+static void say_device_of(struct agent *agent, const char *port, uint16_t slot, uint32_t generation, uint16_t product,
+			  const char *serial)
 {
 	struct wire_message m = {.type = WIRE_DEVICE};
 
@@ -133,22 +158,38 @@ static void say_device(struct agent *agent, const char *port, uint16_t slot, uin
 	m.DEVICE.class = WIRE_CLASS_USB;
 	m.DEVICE.speed = WIRE_SPEED_HIGH;
 	m.DEVICE.vendor = 0x0781;
-	m.DEVICE.product = 0x5581;
+	m.DEVICE.product = product;
 	m.DEVICE.n_interfaces = 1;
 	memcpy(m.DEVICE.interfaces, "\x08\x06\x50", 3);
 	memset(m.DEVICE.digest, 0x5a, sizeof(m.DEVICE.digest));
+	m.DEVICE.digest[0] = (uint8_t)product;
 	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "%s", port);
 	say(agent, &m);
 	m = (struct wire_message){.type = WIRE_DEVICE_TEXT};
 	m.DEVICE_TEXT.slot = slot;
 	m.DEVICE_TEXT.generation = generation;
 	m.DEVICE_TEXT.which = WIRE_TEXT_SERIAL;
-	(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "AB12");
+	(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s", serial);
 	say(agent, &m);
 	m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
 	m.DEVICE_COMMIT.slot = slot;
 	m.DEVICE_COMMIT.generation = generation;
 	say(agent, &m);
+}
+
+static void say_device(struct agent *agent, const char *port, uint16_t slot, uint32_t generation)
+{
+	say_device_of(agent, port, slot, generation, 0x5581, "AB12");
+}
+
+/* One more device of this agent, from now on; its serial number is its port's. */
+static void plug(struct agent *agent, unsigned int slot, const char *port, bool broken)
+{
+	agent->more[slot].generation++;
+	agent->more[slot].broken = broken;
+	(void)snprintf(agent->more[slot].port, sizeof(agent->more[slot].port), "%s", port);
+	(void)snprintf(agent->more[slot].serial, sizeof(agent->more[slot].serial), "S%s", port);
+	say_device_of(agent, port, (uint16_t)slot, agent->more[slot].generation, 0x5581, agent->more[slot].serial);
 }
 
 static void say_gone(struct agent *agent, uint16_t slot, uint32_t generation)
@@ -160,12 +201,15 @@ static void say_gone(struct agent *agent, uint16_t slot, uint32_t generation)
 	say(agent, &m);
 }
 
-static void say_session(struct agent *agent, uint64_t session, uint8_t side)
+static void say_session(struct agent *agent, uint64_t session, uint8_t side, uint16_t peer,
+			const uint8_t digest[WIRE_DIGEST])
 {
 	struct wire_message m = {.type = WIRE_SESSION};
 
 	m.SESSION.session = session;
 	m.SESSION.side = side;
+	m.SESSION.peer = peer;
+	memcpy(m.SESSION.digest, digest, sizeof(m.SESSION.digest));
 	say(agent, &m);
 }
 
@@ -187,6 +231,10 @@ static void say_list(struct agent *agent)
 	say(agent, &m);
 	if (agent->device_port[0])
 		say_device(agent, agent->device_port, 0, agent->generation);
+	for (unsigned int i = 1; i < MAX_MORE; i++)
+		if (agent->more[i].port[0])
+			say_device_of(agent, agent->more[i].port, (uint16_t)i, agent->more[i].generation, 0x5581,
+				      agent->more[i].serial);
 	m = (struct wire_message){.type = WIRE_LIST_END};
 	m.LIST_END.serial = 1;
 	say(agent, &m);
@@ -195,26 +243,33 @@ static void say_list(struct agent *agent)
 /* What an agent says when the broker came. */
 static void greet(struct agent *agent)
 {
+	static const uint8_t no_digest[WIRE_DIGEST];
+
 	agent->greeted = true;
 	if (agent->manners & DOES_NOT_GREET)
 		return;
 	say_hello(agent, WIRE_VERSION);
 	for (unsigned int i = 0; i < MAX_SESSIONS; i++) {
 		if (agent->sessions[i].number != 0)
-			say_session(agent, agent->sessions[i].number, agent->sessions[i].side);
+			say_session(agent, agent->sessions[i].number, agent->sessions[i].side, agent->sessions[i].peer,
+				    agent->sessions[i].digest);
 		if (agent->to_report[i] != 0)
-			say_session(agent, agent->to_report[i], WIRE_SIDE_EXPORT);
+			say_session(agent, agent->to_report[i], WIRE_SIDE_EXPORT, 0, no_digest);
 	}
 	if (!(agent->manners & NO_LIST))
 		say_list(agent);
 }
 
-static void keep_session(struct agent *agent, uint64_t number, uint8_t side)
+static void keep_session(struct agent *agent, uint64_t number, uint8_t side, uint16_t slot, uint16_t peer,
+			 const uint8_t digest[WIRE_DIGEST])
 {
 	for (unsigned int i = 0; i < MAX_SESSIONS; i++)
 		if (agent->sessions[i].number == 0) {
 			agent->sessions[i].number = number;
 			agent->sessions[i].side = side;
+			agent->sessions[i].slot = slot;
+			agent->sessions[i].peer = peer;
+			memcpy(agent->sessions[i].digest, digest, WIRE_DIGEST);
 			return;
 		}
 	fail_msg("an agent has too many sessions");
@@ -256,14 +311,17 @@ static void on_export(struct agent *agent, const struct wire_message *request)
 	agent->last_session = request->EXPORT.session;
 	if (agent->manners & NO_ANSWER_TO_EXPORT)
 		return;
-	if (agent->manners & REFUSES_EXPORT) {
+	if (agent->manners & REFUSES_EXPORT ||
+	    (request->EXPORT.slot < MAX_MORE && agent->more[request->EXPORT.slot].broken)) {
 		say_failed(agent, request->id, request->EXPORT.session);
 		return;
 	}
 	/* promise 2, seen from here: one device, one export */
 	for (unsigned int i = 0; i < MAX_SESSIONS; i++)
-		assert_false(agent->sessions[i].number != 0 && agent->sessions[i].side == WIRE_SIDE_EXPORT);
-	keep_session(agent, request->EXPORT.session, WIRE_SIDE_EXPORT);
+		assert_false(agent->sessions[i].number != 0 && agent->sessions[i].side == WIRE_SIDE_EXPORT &&
+			     agent->sessions[i].slot == request->EXPORT.slot);
+	keep_session(agent, request->EXPORT.session, WIRE_SIDE_EXPORT, request->EXPORT.slot, request->EXPORT.target,
+		     request->EXPORT.digest);
 	m.EXPORTED.session = request->EXPORT.session;
 	say(agent, &m);
 }
@@ -278,7 +336,8 @@ static void on_import(struct agent *agent, const struct wire_message *request)
 		say_failed(agent, request->id, request->IMPORT.session);
 		return;
 	}
-	keep_session(agent, request->IMPORT.session, WIRE_SIDE_IMPORT);
+	keep_session(agent, request->IMPORT.session, WIRE_SIDE_IMPORT, 0, request->IMPORT.source,
+		     request->IMPORT.digest);
 	m.IMPORTED.session = request->IMPORT.session;
 	say(agent, &m);
 }
@@ -445,15 +504,17 @@ static const char *own_group(void)
 	return group->gr_name;
 }
 
-static pid_t spawn_broker(void)
+/* The broker's program with one more option, or NULL. */
+static pid_t spawn_with(const char *option)
 {
-	char channel[96], state[96], socket_path[96], program[512];
+	char channel[96], state[96], policy[96], socket_path[96], program[512];
 	const char *bin = getenv("BIN");
 	pid_t pid;
 
 	(void)snprintf(program, sizeof(program), "%s/device-broker", bin ? bin : "build/gcc/bin");
 	(void)snprintf(channel, sizeof(channel), "socket:%s", scene.directory);
 	(void)snprintf(state, sizeof(state), "%s/state", scene.directory);
+	(void)snprintf(policy, sizeof(policy), "%s/policy.d", scene.directory);
 	(void)snprintf(socket_path, sizeof(socket_path), "%s/run/admin.sock", scene.directory);
 	pid = fork();
 	assert_true(pid >= 0);
@@ -462,13 +523,29 @@ static pid_t spawn_broker(void)
 		if (!getenv("QDB_TEST_LOG")) {
 			int null = open("/dev/null", O_WRONLY);
 
+			(void)dup2(null, 1);
 			(void)dup2(null, 2);
 		}
-		(void)execl(program, program, "--channel", channel, "--state-dir", state, "--socket", socket_path,
-			    "--group", own_group(), "--user=root", NULL);
+		(void)execl(program, program, "--channel", channel, "--state-dir", state, "--policy-dir", policy,
+			    "--socket", socket_path, "--group", own_group(), "--user=root", option, NULL);
 		_exit(127);
 	}
 	return pid;
+}
+
+static pid_t spawn_broker(void)
+{
+	return spawn_with(NULL);
+}
+
+/* device-broker --recover; its exit code. */
+static int recover_broker(void)
+{
+	int status = 0;
+	pid_t pid = spawn_with("--recover");
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static int connect_api(void)
@@ -513,16 +590,22 @@ static int stop_broker(int signal_number)
 /* ---- the API ----------------------------------------------------------------------------------------------------- */
 
 /* One call; returns the connection, half closed, with the reply still to come. */
-static int call_begin(const char *method, const char *argument, const char *destination)
+static int call_begin_with(const char *method, const char *argument, const char *destination, const char *payload)
 {
 	char request[1024];
-	int len = snprintf(request, sizeof(request), "%s+%s dom0 name %s", method, argument, destination);
+	int len =
+		snprintf(request, sizeof(request), "%s+%s dom0 name %s%c%s", method, argument, destination, 0, payload);
 	int fd = connect_api();
 
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, request, (size_t)len + 1), len + 1);
+	assert_int_equal(write(fd, request, (size_t)len), len);
 	assert_int_equal(shutdown(fd, SHUT_WR), 0);
 	return fd;
+}
+
+static int call_begin(const char *method, const char *argument, const char *destination)
+{
+	return call_begin_with(method, argument, destination, "");
 }
 
 /*
@@ -565,6 +648,11 @@ static const char *call(const char *method, const char *argument, const char *de
 	return call_end(call_begin(method, argument, destination));
 }
 
+static const char *call_with(const char *method, const char *argument, const char *destination, const char *payload)
+{
+	return call_end(call_begin_with(method, argument, destination, payload));
+}
+
 static const char *available(const char *qube)
 {
 	return call("admin.vm.device.usb.Available", "", qube);
@@ -600,6 +688,50 @@ static const char *detach(const char *target)
 	} while (0)
 #define assert_done(text) assert_string_equal((text), "0")
 
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
+
+/* A connection on which events come; each is seen once. */
+struct stream {
+	int fd;
+	size_t len;
+	char bytes[16384]; /* NULs shown as spaces */
+};
+
+static void open_stream(struct stream *stream, const char *method)
+{
+	*stream = (struct stream){.fd = call_begin(method, "", "dom0")};
+}
+
+/* Whether this has come on the stream; serves the agents for a moment if not. What stands before it is forgotten. */
+static bool has_come(struct stream *stream, const char *part)
+{
+	char *at = strstr(stream->bytes, part);
+
+	if (at) {
+		size_t used = (size_t)(at - stream->bytes) + strlen(part);
+
+		stream->len -= used;
+		memmove(stream->bytes, stream->bytes + used, stream->len + 1);
+		return true;
+	}
+	if (serve(stream->fd, 10) && stream->len < sizeof(stream->bytes) - 1) {
+		ssize_t n = read(stream->fd, stream->bytes + stream->len, sizeof(stream->bytes) - 1 - stream->len);
+
+		for (ssize_t i = 0; i < n; i++)
+			if (stream->bytes[stream->len + (size_t)i] == '\0')
+				stream->bytes[stream->len + (size_t)i] = ' ';
+		stream->len += n > 0 ? (size_t)n : 0;
+		stream->bytes[stream->len] = '\0';
+	}
+	return false;
+}
+
+static void close_stream(struct stream *stream)
+{
+	(void)close(stream->fd);
+	stream->fd = -1;
+}
+
 /* Lines of the audit log with this in them. */
 static unsigned int count_audit(const char *part)
 {
@@ -625,6 +757,8 @@ static int scene_begin(void **unused _unused_)
 	assert_non_null(mkdtemp(scene.directory));
 	assert_int_equal(mkdir(path_of("state"), 0700), 0);
 	assert_int_equal(mkdir(path_of("qubes"), 0700), 0);
+	assert_int_equal(mkdir(path_of("policy.d"), 0700), 0);
+	write_file("policy.d/50-test.policy", "usb * @anyvm @anyvm allow\n");
 	(void)snprintf(backend, sizeof(backend), "socket:%s", scene.directory);
 	assert_int_equal(channel_backend_new_from_text(backend, &scene.backend), 0);
 	start_broker();
@@ -649,9 +783,20 @@ static void remove_tree(const char *path)
 	(void)rmdir(path);
 }
 
-/* After each scene: the broker lives, ends when asked to, and left no socket. */
+/* The qubes' agents, as the broker's end left them, meet the next broker. */
+static void restart_broker(int signal_number)
+{
+	(void)stop_broker(signal_number);
+	start_broker();
+	for (unsigned int i = 0; i < scene.n_agents; i++)
+		if (scene.agents[i].channel)
+			listen_at_new_port(&scene.agents[i]);
+}
+
+/* After each scene: the broker lives, its audit log verifies, it ends when asked to, and left no socket. */
 static int scene_end(void **unused _unused_)
 {
+	bool verified = !scene.broker || scene.log_spoiled || call("device.audit.Verify", "", "dom0")[0] == '0';
 	int status = scene.broker ? stop_broker(SIGTERM) : 0;
 	bool socket_left = access(path_of("run/admin.sock"), F_OK) == 0;
 
@@ -659,5 +804,5 @@ static int scene_end(void **unused _unused_)
 		scene.agents[i].channel = channel_free(scene.agents[i].channel);
 	scene.backend = channel_backend_free(scene.backend);
 	remove_tree(scene.directory);
-	return status != 0 || socket_left ? -1 : 0;
+	return status != 0 || socket_left || !verified ? -1 : 0;
 }

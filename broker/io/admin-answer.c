@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The core's answers to requests as the exceptions and sentences of the Admin API: a table. Each says the cause and the
+ * cure, and is of a type that Qubes' own client shows as "Error: ...".
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/io/admin-calls.h"
+
+/*
+ * {a} "attaching D to Q", {d} device, {b} its backend, {q} the target, {u} who uses it, {f} from where it was to move,
+ * {h} who was said to have it, {w} the outcome's sentence, {r} the rule
+ */
+static const struct {
+	const char *type, *text;
+} answers[CORE_ANSWER_COUNT] = {
+	[CORE_ANSWER_DONE] = {NULL, NULL},
+	[CORE_ANSWER_FAILED] = {"QubesException", "{a} failed: {w}"},
+	[CORE_ANSWER_NO_DEVICE] = {"UnrecognizedDevice",
+				   "{d} is not there any more: look at the list again (qvm-usb list)"},
+	[CORE_ANSWER_NO_QUBE] = {"QubesVMNotRunningError", "{q} is not running: start it, then attach {d} again"},
+	[CORE_ANSWER_SELF] = {"QubesValueError", "{d} is a device of {q} itself: choose another qube"},
+	[CORE_ANSWER_IN_USE] = {"DeviceAlreadyAttached",
+				"{d} is in use by {u}: detach it there first (qvm-usb detach {u} {d})"},
+	[CORE_ANSWER_ALREADY] = {"DeviceAlreadyAttached", "{d} is already attached to {q}"},
+	[CORE_ANSWER_DETACHING] = {"QubesException",
+				   "{d} is still being detached from {u}: try again in a few seconds"},
+	[CORE_ANSWER_LOCKED] = {"QubesException", "{d} is locked: {b} has not confirmed that its attachment to {u} "
+						  "ended; if it stays so, restart {b}"},
+	[CORE_ANSWER_NO_SOURCE_AGENT] = {"QubesException",
+					 "no device agent runs in {b}: install and start device-agent there"},
+	[CORE_ANSWER_NO_TARGET_AGENT] = {"QubesException", "no device agent that takes USB devices runs in {q}: "
+							   "install and start device-agent there"},
+	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {h}"},
+	[CORE_ANSWER_DENIED] = {"QubesException", "denied by {r}; why: qvm-device policy explain {q} {d}"},
+	[CORE_ANSWER_ASKING] = {"QubesException",
+				"a question about {d} is open: answer it first (qvm-device watch --answer)"},
+	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: somebody was asked, and said no"},
+	[CORE_ANSWER_NOBODY] = {"QubesException", "{a} needs a yes, and nobody is there to be asked: run "
+						  "qvm-device watch --answer, and try again"},
+	[CORE_ANSWER_NO_REPLY] =
+		{"QubesException",
+		 "{a} needs a yes, and nobody said it in time, or something changed meanwhile: try again"},
+	[CORE_ANSWER_SUSPENDED] = {"QubesException", "the machine is going to sleep: try again when it is awake (or "
+						     "qvm-device resume)"},
+	[CORE_ANSWER_ADOPTING] = {"QubesException",
+				  "the device broker was restarted and is finding out what runs in {b}: "
+				  "try again in a few seconds"},
+	[CORE_ANSWER_REQUIRED] = {"QubesVMNotHaltedError",
+				  "{q} requires {d}: shut {q} down, or end the assignment first "
+				  "(qvm-usb unassign {q} {d})"},
+	[CORE_ANSWER_MOVED_BACK] = {"QubesException", "{a} failed: {w}. It is attached to {f} again"},
+	[CORE_ANSWER_MOVED_FREE] = {"QubesException",
+				    "{a} failed: {w}. The way back to {f} failed too: it is attached to no "
+				    "qube; attach it again"},
+	[CORE_ANSWER_NOT_CONFIRMED] = {"QubesException", "{b} did not confirm that it stopped passing {d} on, so the "
+							 "device is locked; if it stays so, restart {b}"},
+};
+
+/* Outcomes of CORE_ANSWER_FAILED for which Qubes has a type of its own. */
+static const char *const outcome_types[OUTCOME_COUNT] = {
+	[OUTCOME_NO_DEVICE] = "UnrecognizedDevice",
+	[OUTCOME_CHANGED] = "UnrecognizedDevice",
+	[OUTCOME_UNPLUGGED] = "UnrecognizedDevice",
+	[OUTCOME_QUBE_GONE] = "QubesVMNotRunningError",
+};
+
+/* What is being done, for a sentence that begins with it. */
+static void make_doing(const struct admin_subject *subject, char *text, size_t size)
+{
+	text[0] = '\0';
+	if (subject->type == CORE_ATTACH)
+		(void)snprintf(text, size, "attaching %s to %s", subject->device, subject->target);
+	else if (subject->type == CORE_DETACH)
+		(void)snprintf(text, size, "detaching %s from %s", subject->device, subject->target);
+	else if (subject->type == CORE_MOVE)
+		(void)snprintf(text, size, "moving %s from %s to %s", subject->device, subject->from, subject->target);
+	else if (subject->type == CORE_SUSPEND)
+		(void)snprintf(text, size, "taking all devices back");
+}
+
+static const char *answer_word(char letter, const struct admin_subject *subject, const struct core_action *action,
+			       const char *doing)
+{
+	const struct {
+		char letter;
+		const char *word;
+	} words[] = {
+		{'a', doing},
+		{'d', subject->device},
+		{'b', subject->backend},
+		{'q', subject->target},
+		{'u', action->device ? action->device->target_name : "another qube"},
+		{'f', subject->from},
+		{'h', subject->type == CORE_MOVE ? subject->from : subject->target},
+		{'w', outcome_text(action->outcome)},
+		{'r', action->rule ? action->rule : "the policy"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (words[i].letter == letter)
+			return words[i].word;
+	return NULL;
+}
+
+/* What is done, but not as one would wish; "" : nothing to say. */
+static void write_reservation(struct admin_writer *writer, const struct admin_subject *subject,
+			      const struct core_action *action)
+{
+	if (action->confirmed)
+		return;
+	if (subject->type == CORE_DETACH)
+		admin_write_format(writer, "%s is detached, but %s did not confirm that it let go of it\n",
+				   subject->device, subject->target);
+	else if (subject->type == CORE_SUSPEND)
+		admin_write_format(writer, "not every qube confirmed that it let go of its devices\n");
+}
+
+void admin_write_answer(struct admin_writer *writer, const struct admin_subject *subject,
+			const struct core_action *action)
+{
+	char doing[192], text[768];
+	struct admin_writer sentence;
+	const char *type = answers[action->answer].type;
+
+	if (!type) {
+		admin_write_done(writer);
+		write_reservation(writer, subject, action);
+		return;
+	}
+	if (action->answer == CORE_ANSWER_FAILED && outcome_types[action->outcome])
+		type = outcome_types[action->outcome];
+	make_doing(subject, doing, sizeof(doing));
+	admin_write_init(&sentence, text, sizeof(text) - 1);
+	for (const char *at = answers[action->answer].text; *at; at++) {
+		const char *word = at[0] == '{' ? answer_word(at[1], subject, action, doing) : NULL;
+
+		if (word) {
+			admin_write_bytes(&sentence, word, strlen(word));
+			at += 2;
+		} else {
+			admin_write_bytes(&sentence, at, 1);
+		}
+	}
+	text[sentence.len] = '\0';
+	admin_write_exception(writer, type, "%s", text);
+}

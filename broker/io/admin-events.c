@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See admin-events.h. */
+#include "broker/io/admin-events.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/io/admin-calls.h"
+#include "broker/io/admin-device.h"
+#include "broker/io/clock.h"
+
+#define OPTIONS_NONE "{}" /* as Python shows an empty dict */
+#define DESCRIPTION_MAX (2u * WIRE_TEXT + 2u)
+
+/* What the events of one action are made from. */
+struct telling {
+	const struct core_action *action;
+	const struct admin_teller *teller;
+	const struct core_device *device;
+	struct admin_names names;
+};
+
+static void tell(const struct telling *t, const char *subject, const char *name, const char *const *fields)
+{
+	char event[64];
+
+	(void)snprintf(event, sizeof(event), "%s:%s", name, admin_class_name(t->device->class_id));
+	t->teller->tell(t->teller->userdata, false, subject, event, fields);
+}
+
+static void tell_added(const struct telling *t)
+{
+	tell(t, t->names.backend, "device-list-change", (const char *[]){NULL});
+	tell(t, t->names.backend, "device-added", (const char *[]){"device", t->names.full, NULL});
+}
+
+static void tell_removed(const struct telling *t)
+{
+	tell(t, t->names.backend, "device-list-change", (const char *[]){NULL});
+	tell(t, t->names.backend, "device-removed", (const char *[]){"port", t->names.place, NULL});
+}
+
+static void tell_attached(const struct telling *t)
+{
+	tell(t, t->device->target_name, "device-attach",
+	     (const char *[]){"device", t->names.full, "options", OPTIONS_NONE, NULL});
+}
+
+static void tell_detached(const struct telling *t)
+{
+	tell(t, t->device->target_name, "device-detach", (const char *[]){"port", t->names.place, NULL});
+}
+
+/* How long until then, as a text; a time that has passed is "0". */
+static void seconds_until(uint64_t usec, char text[24])
+{
+	uint64_t now = clock_now_usec();
+
+	(void)snprintf(text, 24, "%llu", usec > now ? (usec - now + USEC_PER_SEC - 1) / USEC_PER_SEC : 0ull);
+}
+
+static void tell_limit_near(const struct telling *t)
+{
+	char seconds[24];
+
+	seconds_until(t->device->terms.end_usec, seconds);
+	tell(t, t->device->target_name, "device-limit-near",
+	     (const char *[]){"device", t->names.full, "seconds", seconds, NULL});
+}
+
+/* Why something did not come about: the outcome's sentence, or the answer's where there was no outcome. */
+static const char *reason_of(enum core_answer answer, enum outcome outcome)
+{
+	return outcome != OUTCOME_OK ? outcome_text(outcome) : core_answer_text(answer);
+}
+
+static void tell_auto_failed(const struct telling *t)
+{
+	tell(t, t->action->target_name ? t->action->target_name : "", "device-attach-failed",
+	     (const char *[]){"device", t->names.full, "reason", reason_of(t->action->answer, t->action->outcome),
+			      NULL});
+}
+
+static void tell_restore_failed(const struct telling *t)
+{
+	tell(t, t->action->restore->target_name, "device-restore-failed",
+	     (const char *[]){"device", t->names.full, "reason", reason_of(t->action->answer, t->action->outcome),
+			      NULL});
+}
+
+static void tell_not_adopted(const struct telling *t)
+{
+	tell(t, t->action->memory->target.name, "device-not-adopted",
+	     (const char *[]){"device", t->names.full, "reason", outcome_text(t->action->outcome), NULL});
+}
+
+static void (*const tellers[])(const struct telling *t) = {
+	[CORE_DO_DEVICE_ADDED] = tell_added,
+	[CORE_DO_DEVICE_REMOVED] = tell_removed,
+	[CORE_DO_ATTACHED] = tell_attached,
+	[CORE_DO_DETACHED] = tell_detached,
+	[CORE_DO_LIMIT_NEAR] = tell_limit_near,
+	[CORE_DO_AUTO_FAILED] = tell_auto_failed,
+	[CORE_DO_RESTORE_FAILED] = tell_restore_failed,
+	[CORE_DO_NOT_ADOPTED] = tell_not_adopted,
+};
+
+/* ---- questions ---------------------------------------------------------------------------------------------------- */
+
+static void tell_question(const struct telling *t, bool answers, const char *name, const char *const *fields)
+{
+	char event[64];
+
+	(void)snprintf(event, sizeof(event), "%s:%s", name, admin_class_name(t->device->class_id));
+	t->teller->tell(t->teller->userdata, answers, t->names.backend, event, fields);
+}
+
+static void describe(const struct core_device *device, char text[DESCRIPTION_MAX])
+{
+	(void)snprintf(text, DESCRIPTION_MAX, "%s%s%s", device->manufacturer,
+		       device->manufacturer[0] && device->product_name[0] ? " " : "", device->product_name);
+	if (!text[0])
+		(void)snprintf(text, DESCRIPTION_MAX, "USB device %04x:%04x", device->vendor, device->product);
+}
+
+static bool find_question_device(const struct core *core, const struct core_question *question, struct telling *t)
+{
+	const struct core_qube *qube = core_find_qube(core, question->device.qube);
+	const char *backend = qube ? admin_shown_name(core, qube) : NULL;
+
+	t->device = core_find_device(core, question->device);
+	if (!backend || !t->device)
+		return false;
+	admin_device_names(backend, t->device, &t->names);
+	return true;
+}
+
+void admin_tell_question(const struct core *core, const struct core_question *question, bool answers,
+			 const struct admin_teller *teller)
+{
+	struct telling t = {.teller = teller};
+	char id[24], seconds[24], description[DESCRIPTION_MAX], targets[LIMIT_OFFERED * (LIMIT_QUBE_NAME + 1)] = "";
+	size_t len = 0;
+
+	if (!find_question_device(core, question, &t))
+		return;
+	for (unsigned int i = 0; i < question->n_offered; i++)
+		len += (size_t)snprintf(targets + len, sizeof(targets) - len, "%s%s", i ? " " : "",
+					question->offered[i]);
+	(void)snprintf(id, sizeof(id), "%" PRIu64, question->id);
+	seconds_until(question->deadline_usec, seconds);
+	describe(t.device, description);
+	tell_question(&t, answers, "device-ask",
+		      (const char *[]){"question", id, "device", t.names.full, "description", description, "rule",
+				       question->terms.rule, "targets", targets, "default", question->default_target,
+				       "seconds", seconds, NULL});
+}
+
+static void tell_question_end(const struct core *core, const struct core_action *action, bool answers,
+			      const struct admin_teller *teller)
+{
+	static const char *const ends[CORE_QUESTION_END_COUNT] = {
+		[CORE_QUESTION_ALLOWED] = "allowed",
+		[CORE_QUESTION_DENIED] = "denied",
+		[CORE_QUESTION_NOBODY] = "nobody is there to answer: denied",
+		[CORE_QUESTION_TIMED_OUT] = "not answered in time: denied",
+		[CORE_QUESTION_VOID] = "not a question any more",
+	};
+	struct telling t = {.teller = teller};
+	char id[24];
+
+	(void)snprintf(id, sizeof(id), "%" PRIu64, action->question->id);
+	t.device = action->device;
+	if (!find_question_device(core, action->question, &t)) {
+		/* its device is gone: the number is enough to take it away */
+		char event[64];
+
+		(void)snprintf(event, sizeof(event), "device-ask-end:%s", admin_class_name(WIRE_CLASS_USB));
+		teller->tell(teller->userdata, answers, "", event,
+			     (const char *[]){"question", id, "end", ends[action->question_end], NULL});
+		return;
+	}
+	tell_question(
+		&t, answers, "device-ask-end",
+		(const char *[]){"question", id, "device", t.names.full, "end", ends[action->question_end], NULL});
+}
+
+/* The device that an action is about, and its qube's name in the API; false: it is not shown. */
+static bool find_subject(const struct core *core, const struct core_action *action, struct telling *t)
+{
+	const struct core_qube *qube;
+	const char *backend = NULL;
+
+	t->device = action->device;
+	if (action->type == CORE_DO_RESTORE_FAILED && action->restore) {
+		t->device = &action->restore->device;
+		backend = action->restore->source_name;
+	} else if (action->type == CORE_DO_NOT_ADOPTED && action->memory) {
+		t->device = &action->memory->device;
+		backend = action->memory->source.name;
+	} else if (t->device) {
+		qube = core_find_qube(core, t->device->ref.qube);
+		backend = qube ? admin_shown_name(core, qube) : NULL;
+	}
+	if (!t->device || !backend)
+		return false;
+	admin_device_names(backend, t->device, &t->names);
+	return true;
+}
+
+void admin_tell_action(const struct core *core, const struct core_action *action, const struct admin_teller *teller)
+{
+	struct telling t = {.action = action, .teller = teller};
+
+	if (action->type == CORE_DO_ASK || action->type == CORE_DO_ASK_END) {
+		for (int answers = 0; answers < 2; answers++)
+			if (action->type == CORE_DO_ASK)
+				admin_tell_question(core, action->question, answers, teller);
+			else
+				tell_question_end(core, action, answers, teller);
+		return;
+	}
+	if ((size_t)action->type >= ARRAY_SIZE(tellers) || !tellers[action->type] || !find_subject(core, action, &t))
+		return;
+	tellers[action->type](&t);
+}

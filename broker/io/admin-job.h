@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the files of calls share: admin-calls.c (what Qubes has), admin-assign.c (what is stored), admin-own.c (what is
+ * ours).
+ */
+#pragma once
+
+#include "broker/core/assignments.h"
+#include "broker/core/denied.h"
+#include "broker/io/admin-calls.h"
+#include "broker/io/admin-device.h"
+
+#define ADMIN_DEVICES_MAX (LIMIT_QUBES * LIMIT_DEVICES)
+#define ADMIN_HALTED_MAX (LIMIT_ASSIGNMENTS + LIMIT_DENIED_QUBES)
+
+enum admin_need { ADMIN_NONE, ADMIN_OPTIONAL, ADMIN_REQUIRED };
+enum admin_where {
+	ADMIN_DOM0,    /* the destination must be dom0 */
+	ADMIN_KNOWN,   /* dom0, a qube that runs, or one that something is stored about */
+	ADMIN_BY_NAME, /* any name of a qube */
+};
+
+struct admin_call {
+	const char *name;
+	enum admin_need argument, payload;
+	enum admin_where where;
+	enum admin_verdict (*run)(struct admin_job *job);
+};
+
+/* Ends with name NULL; the second one is about a class. */
+extern const struct admin_call admin_assign_calls[], admin_assign_device_calls[], admin_own_calls[];
+
+/* Writes an exception. */
+enum admin_verdict admin_refuse(const struct admin_job *job, const char *type, const char *text);
+
+/* Hands a change to the broker. 0, an enum of core_handle(); a negative errno: the refusal is written. */
+int admin_change(struct admin_job *job, const struct core_event *event);
+
+struct admin_found {
+	const char *backend;
+	const struct core_device *device;
+};
+
+/*
+ * The devices of the job's class that `wanted` (NULL: any) names, of `backend` (NULL: any), used by `target` (NULL:
+ * whoever, or nobody), sorted. `ret_found` has ADMIN_DEVICES_MAX places.
+ */
+size_t admin_find_devices(const struct admin_job *job, const struct admin_device *wanted,
+			  const struct core_qube *backend, const struct core_qube *target,
+			  struct admin_found *ret_found);
+
+/* The one device that the argument names. 0, or the refusal is written. */
+int admin_find_one(struct admin_job *job, struct admin_found *ret_found);
+
+/* Names of qubes that do not run and about which something is stored, sorted, each once. */
+size_t admin_find_halted(const struct core *core, char (*ret_names)[LIMIT_QUBE_NAME + 1]);
+
+/* What a payload said beside what the request says anyway. */
+struct admin_payload {
+	char mode[16];                      /* "": not said */
+	char device_id[CORE_DEVICE_ID_MAX]; /* in the API's form; "" */
+	char from[LIMIT_QUBE_NAME + 1];
+	bool follow_port;
+	uint64_t max_time_usec;
+};
+
+/* What may be in it. */
+enum admin_payload_may { ADMIN_MAY_FROM = 1, ADMIN_MAY_FOLLOW = 2 };
+
+/*
+ * Reads key='value'...; what repeats the request must not say otherwise: each of `expected` (pairs, NULL at the end), of
+ * which a port or id may also be "*". 0, or the refusal is written.
+ */
+int admin_read_payload(struct admin_job *job, const char *const *expected, unsigned int may,
+		       struct admin_payload *ret_payload);
+
+/* "30m": a number of seconds (s), minutes (m) or hours (h), above 0 and at most LIMIT_POLICY_TIME_SEC. */
+bool admin_read_time(const char *untrusted_text, uint64_t *ret_usec);
+/* The other way, "1800s" as "30m"; "" for 0. */
+void admin_time_text(uint64_t usec, char ret_text[24]);

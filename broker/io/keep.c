@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* See keep.h. Invariant: the store has what the core has, or more: a change reaches the store first. */
+#include "broker/io/keep.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "broker/core/assignments.h"
+#include "broker/core/denied.h"
+#include "broker/io/agents.h"
+#include "broker/io/session-record.h"
+#include "broker/io/store-records.h"
+#include "lib/base/base.h"
+#include "lib/base/log.h"
+
+struct keep {
+	struct store *store;
+	char boot[SESSION_BOOT_TEXT];
+};
+
+static bool check(enum store_kind kind, const char *key, const char *value)
+{
+	struct core_memory memory;
+
+	if (kind == STORE_SESSION)
+		return session_record_read(key, value, NULL, &memory) == 0;
+	return records_check(kind, key, value);
+}
+
+static void cleanup_keep(struct keep **keep)
+{
+	*keep = keep_free(*keep);
+}
+
+struct keep *keep_free(struct keep *keep)
+{
+	if (!keep)
+		return NULL;
+	store_free(keep->store);
+	free(keep);
+	return NULL;
+}
+
+int keep_new(int state_dir, struct keep **ret_keep)
+{
+	_cleanup_(cleanup_keep) struct keep *keep = calloc(1, sizeof(*keep));
+	int r;
+
+	if (!keep)
+		return -ENOMEM;
+	r = session_record_boot(keep->boot);
+	if (r < 0) {
+		log_error("which boot of the machine this is cannot be read: %s", strerror(-r));
+		return r;
+	}
+	r = store_new(state_dir, check, &keep->store);
+	if (r < 0)
+		return r;
+	*ret_keep = TAKE_PTR(keep);
+	return 0;
+}
+
+const char *keep_fault(const struct keep *keep)
+{
+	return store_fault(keep->store);
+}
+
+int keep_recover(int state_dir, unsigned int *ret_n_kept, unsigned int *ret_n_lost)
+{
+	return store_recover(state_dir, check, ret_n_kept, ret_n_lost);
+}
+
+/* ---- at start ----------------------------------------------------------------------------------------------------- */
+
+static void load_assignments(const struct assignments *assignments,
+			     int (*handle)(void *userdata, const struct core_event *event), void *userdata)
+{
+	struct core_event event = {.type = CORE_ASSIGNED};
+	unsigned int cursor = 0;
+
+	while ((event.assignment = assignments_next(assignments, &cursor)))
+		(void)handle(userdata, &event);
+}
+
+static void load_denied(const struct denied *denied, int (*handle)(void *userdata, const struct core_event *event),
+			void *userdata)
+{
+	const char *qube, *pattern;
+	unsigned int cursor = 0;
+
+	while ((qube = denied_next_qube(denied, &cursor))) {
+		struct core_event event = {.type = CORE_DENIED};
+		unsigned int patterns = 0;
+
+		(void)strcpy(event.denied.qube, qube);
+		while ((pattern = denied_next(denied, qube, &patterns)))
+			(void)strcpy(event.denied.patterns[event.denied.n_patterns++], pattern);
+		(void)handle(userdata, &event);
+	}
+}
+
+/* The first memory that is of no use is removed: true, and the walk must begin anew. */
+static bool drop_useless(struct keep *keep)
+{
+	const char *key, *value;
+	unsigned int cursor = 0;
+	struct core_memory memory;
+
+	while (store_next(keep->store, STORE_SESSION, &cursor, &key, &value)) {
+		char copy[SESSION_KEY_TEXT];
+
+		if (session_record_read(key, value, keep->boot, &memory) == 0 || strlen(key) >= sizeof(copy))
+			continue;
+		(void)strcpy(copy, key);
+		return store_remove(keep->store, STORE_SESSION, copy) == 0;
+	}
+	return false;
+}
+
+static void load_memories(struct keep *keep, int (*handle)(void *userdata, const struct core_event *event),
+			  void *userdata)
+{
+	struct core_event event = {.type = CORE_REMEMBER};
+	const char *key, *value;
+	unsigned int cursor = 0, n_left_out = 0;
+
+	while (store_next(keep->store, STORE_SESSION, &cursor, &key, &value)) {
+		if (session_record_read(key, value, keep->boot, &event.memory) != 0)
+			continue;
+		n_left_out += handle(userdata, &event) != 0;
+	}
+	if (n_left_out > 0)
+		log_warning("%u sessions more than can be remembered: their streams will be stopped", n_left_out);
+}
+
+int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core_event *event), void *userdata)
+{
+	struct assignments *assignments = assignments_new();
+	struct denied *denied = denied_new();
+	int r = assignments && denied ? 0 : -ENOMEM;
+
+	if (r == 0 && keep_fault(keep))
+		log_error("%s; nothing will be attached until then", keep_fault(keep));
+	if (r == 0)
+		r = records_load(keep->store, assignments, denied);
+	if (r == 0) {
+		load_assignments(assignments, handle, userdata);
+		load_denied(denied, handle, userdata);
+		while (!keep_fault(keep) && drop_useless(keep))
+			continue;
+		load_memories(keep, handle, userdata);
+	}
+	assignments_free(assignments);
+	denied_free(denied);
+	return r;
+}
+
+/* ---- sessions ----------------------------------------------------------------------------------------------------- */
+
+static void life_of(const struct core_qube *qube, struct core_life *ret_life)
+{
+	ret_life->domid = qube->domid;
+	memcpy(ret_life->uuid, qube->uuid, sizeof(ret_life->uuid));
+	memcpy(ret_life->name, qube->name, sizeof(ret_life->name));
+	memcpy(ret_life->start, qube->start, sizeof(ret_life->start));
+}
+
+int keep_session(struct keep *keep, const struct core *core, const struct core_device *device)
+{
+	const struct core_qube *source = core_find_qube(core, device->ref.qube);
+	const struct core_qube *target = core_find_qube(core, device->target);
+	struct core_memory memory = {.session = device->session, .device = *device};
+	char key[SESSION_KEY_TEXT], text[SESSION_RECORD_TEXT];
+	int r;
+
+	if (!source || !target)
+		return -ESRCH;
+	life_of(source, &memory.source);
+	life_of(target, &memory.target);
+	memory.agent_incarnation = source->agent_incarnation;
+	agents_approved(device, memory.approved);
+	session_record_key(device->session, key);
+	r = session_record_write(&memory, keep->boot, text, sizeof(text));
+	if (r == 0)
+		r = store_put(keep->store, STORE_SESSION, key, text);
+	if (r > 0)
+		r = -ENOSPC;
+	if (r < 0)
+		log_error("the memory of a session cannot be kept, so nothing will be attached: %s",
+			  keep_fault(keep) ? keep_fault(keep) : strerror(-r));
+	return r;
+}
+
+void keep_forget(struct keep *keep, uint64_t session)
+{
+	char key[SESSION_KEY_TEXT];
+	int r;
+
+	session_record_key(session, key);
+	r = store_remove(keep->store, STORE_SESSION, key);
+	if (r < 0)
+		log_warning("the memory of a session that has ended stays: %s",
+			    keep_fault(keep) ? keep_fault(keep) : strerror(-r));
+}
+
+/* ---- changes ------------------------------------------------------------------------------------------------------ */
+
+/* What the store says, as what the core would say. */
+static int outcome_of(const struct keep *keep, int r, const char **ret_why)
+{
+	if (r < 0) {
+		*ret_why = keep_fault(keep) ? keep_fault(keep) : strerror(-r);
+		return r;
+	}
+	if (r == STORE_FULL)
+		return CORE_EVENT_FULL;
+	return r == 0 ? 0 : CORE_EVENT_IGNORED;
+}
+
+static int change_denied(struct keep *keep, const struct core_event *event)
+{
+	struct denied *denied = denied_new();
+	int r = denied ? 0 : -ENOMEM;
+
+	for (unsigned int i = 0; i < event->denied.n_patterns && r == 0; i++)
+		if (denied_add(denied, event->denied.qube, event->denied.patterns[i]) != 0)
+			r = STORE_UNFIT;
+	if (r == 0)
+		r = records_put_denied(keep->store, denied, event->denied.qube);
+	denied_free(denied);
+	return r;
+}
+
+int keep_change(struct keep *keep, const struct core *core, const struct core_event *event, const char **ret_why)
+{
+	const struct core_assignment *stored =
+		event->type == CORE_DENIED ? NULL : assignments_find(core_assignments(core), event->assignment);
+	int r;
+
+	if (event->type == CORE_DENIED) {
+		r = change_denied(keep, event);
+	} else if (event->type == CORE_ASSIGNED) {
+		if (stored)
+			return CORE_EVENT_EXISTS;
+		r = assignment_is_fit(event->assignment) ? records_put_assignment(keep->store, event->assignment)
+							 : STORE_UNFIT;
+	} else {
+		if (!stored)
+			return CORE_EVENT_IGNORED;
+		r = event->type == CORE_UNASSIGNED ? records_remove_assignment(keep->store, stored)
+						   : records_put_assignment(keep->store, event->assignment);
+	}
+	return outcome_of(keep, r, ret_why);
+}
+
+void keep_undo(struct keep *keep, const struct core_event *event)
+{
+	if (event->type == CORE_ASSIGNED && records_remove_assignment(keep->store, event->assignment) < 0)
+		log_warning("an assignment that was refused is stored, and will be there at the next start");
+}

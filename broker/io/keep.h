@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the broker keeps over its own end: assignments, deny lists, and the memories of the sessions that run, each in
+ * the store before anything relies on it.
+ */
+#pragma once
+
+#include "broker/core/core.h"
+#include "broker/io/store.h"
+
+struct keep;
+
+/* As store_new(). */
+int keep_new(int state_dir, struct keep **ret_keep);
+struct keep *keep_free(struct keep *keep);
+
+/* store_fault(): why nothing can be kept, and so nothing granted; NULL: all is well. */
+const char *keep_fault(const struct keep *keep);
+
+/*
+ * Gives all that was kept to the core, through `handle`: assignments, deny lists, then memories. Those of another boot,
+ * and those that the core has no place for, are dropped. 0 or a negative errno.
+ */
+int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core_event *event), void *userdata);
+
+/* The memory of an action's device, which is on its way or attached, on disk. 0 or a negative errno. */
+int keep_session(struct keep *keep, const struct core *core, const struct core_device *device);
+void keep_forget(struct keep *keep, uint64_t session);
+
+/*
+ * A change that an event (CORE_ASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE, CORE_DENIED) is about to make in the core, on
+ * disk. 0; what core_handle() would return (then it need not be asked); or a negative errno and a sentence with the
+ * cure. keep_undo() takes back an assignment that the core then did not take.
+ */
+int keep_change(struct keep *keep, const struct core *core, const struct core_event *event, const char **ret_why);
+void keep_undo(struct keep *keep, const struct core_event *event);
+
+/* store_recover() with our checks. */
+int keep_recover(int state_dir, unsigned int *ret_n_kept, unsigned int *ret_n_lost);

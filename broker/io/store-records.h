@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the core's tables look like in the store.
+ *
+ *     assignment  key    TARGET CLASS SOURCE PORT DEVICE_ID           PORT, DEVICE_ID: "*" for any
+ *                 value  {"target":"work","class":"usb","source":"sys-usb","port":"1-2","device":"","mode":"auto-attach",
+ *                         "follow-port":false,"max-time-usec":0}
+ *     denied      key    QUBE
+ *                 value  ["u03**01","u08****"]
+ *
+ * One encoding for each value: what is read is written again and must be the same text, so an unknown, missing, repeated
+ * or over-long member is a fault, and so is a key that does not fit its value.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "broker/core/assignments.h"
+#include "broker/core/denied.h"
+#include "broker/io/store.h"
+
+/* For store_new(): labels and sessions are not looked into. Out of memory is taken for unfit: fail closed. */
+bool records_check(enum store_kind kind, const char *key, const char *value);
+
+/* Fills both tables, which are empty, from a store that was made with records_check. 0, -ENOMEM or -EBADMSG. */
+int records_load(const struct store *store, struct assignments *assignments, struct denied *denied);
+
+/* As store_put() and store_remove(). */
+int records_put_assignment(struct store *store, const struct core_assignment *assignment);
+int records_remove_assignment(struct store *store, const struct core_assignment *assignment);
+
+/* Stores the whole list that `denied` has for the qube, or removes it when there is none; 0 when nothing changed. */
+int records_put_denied(struct store *store, const struct denied *denied, const char *qube);
+
+/* "auto-attach", as Qubes calls it; NULL for no mode. */
+const char *records_mode_name(enum core_assign_mode mode);
+/* 0 or -EINVAL. */
+int records_mode_from_name(const char *name, enum core_assign_mode *ret_mode);

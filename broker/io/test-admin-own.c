@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The Admin API's calls about what is stored, asked, audited, and ours: golden bytes, each call good and bad. */
+#include "broker/io/test-admin.h"
+
+#define ASSIGN "admin.vm.device.usb.Assign+"
+#define UNASSIGN "admin.vm.device.usb.Unassign+"
+#define ASSIGNED "admin.vm.device.usb.Assigned+"
+#define SET "admin.vm.device.usb.Set.assignment+"
+#define DENIED "admin.vm.device.denied."
+#define ANY_LINE(port, id, mode)                                                        \
+	"sys-usb+" port ":" id " device_id='" id "' port_id='" port "' devclass='usb' " \
+	"backend_domain='sys-usb' mode='" mode "' frontend_domain='work'"
+#define STICK_ID "0781:5581:AB12:u080650"
+#define BAD_MODE "the mode of an assignment is auto-attach, ask-to-attach or required"
+#define BAD_PATTERN "the payload is not a list of patterns like u03**01, seven characters each"
+
+static const struct row
+	assigning
+		[] =
+			{
+				/* bad ones first: nothing is stored */
+				{BYTES(ASSIGN FROM "work\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", "this call needs an argument")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0"),
+				 REFUSED("QubesValueError", "this call needs a payload")},
+				{BYTES(ASSIGN "sys-usb" FROM "work\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", NOT_A_DEVICE)},
+				{BYTES(ASSIGN "sys usb+1-2+_" FROM "work\0mode='auto-attach'"),
+				 NO_REPLY}, /* a space ends a field */
+				{BYTES(ASSIGN "9usb+1-2+_" FROM "work\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", NOT_A_DEVICE)},
+				{BYTES(ASSIGN "sys-usb+../x+_" FROM "work\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", NOT_A_DEVICE)},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='manual'"),
+				 REFUSED("QubesValueError", BAD_MODE)},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0device_id='*'"),
+				 REFUSED("QubesValueError", BAD_MODE)},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach-and-more-than-fits'"),
+				 REFUSED("QubesValueError", BAD_MODE)},
+				{BYTES(ASSIGN STICK_ARG FROM "dom0\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", "no device can be assigned to dom0: choose another qube")},
+				{BYTES(ASSIGN STICK_ARG FROM "sys-usb\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", "a qube has its own devices already: choose another qube")},
+				{BYTES(ASSIGN STICK_ARG FROM "no name\0mode='auto-attach'"), NOT_THERE("no name")},
+				{BYTES("admin.vm.device.mic.Assign+dom0+mic+_" FROM "work\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", NOT_A_DEVICE)},
+				{BYTES("admin.vm.device.mic.Assign+dom0+_+_" FROM "work\0mode='auto-attach'"),
+				 REFUSED("QubesValueError", "there are no devices of this class yet")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' frontend_domain='vault'"),
+				 REFUSED("QubesValueError",
+					 "the request contradicts itself: frontend_domain is work, not vault")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' port_id='9-9'"),
+				 REFUSED("QubesValueError", "the request contradicts itself: port_id is 1-2, not 9-9")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _read-only='yes'"),
+				 REFUSED("QubesValueError", "there is no option read-only here, only max-time and "
+							    "follow-port: leave it out")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _follow-port='maybe'"),
+				 REFUSED("QubesValueError", "option follow-port must be yes or no, not maybe")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _max-time='169h'"),
+				 REFUSED("QubesValueError", "option max-time must be a number and s, m or h, as in "
+							    "90s, 30m, 2h; from 1s to 168h, not 169h")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _max-time='0s'"),
+				 REFUSED("QubesValueError", "option max-time must be a number and s, m or h, as in "
+							    "90s, 30m, 2h; from 1s to 168h, not 0s")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach"),
+				 REFUSED("QubesValueError", "the payload is not a list of key='value'")},
+				{BYTES(ASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM "work\0mode='auto-attach'"),
+				 REFUSED("UnrecognizedDevice",
+					 "no device with the id that the argument says is there: plug it in, or say "
+					 "device_id in the payload")},
+				{BYTES(ASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM
+					      "work\0mode='auto-attach' device_id='aaaa:bbbb:D:u080650'"),
+				 REFUSED("QubesValueError", "the request contradicts itself: device_id "
+							    "aaaa:bbbb:D:u080650 is not what its "
+							    "argument says")},
+				{BYTES(ASSIGNED FROM "work\0"), OK("")},
+				/* good ones */
+				{BYTES(ASSIGN STICK_ARG FROM
+				       "work\0" STICK " mode='ask-to-attach' frontend_domain='work' _max-time='90m'"),
+				 OK("")},
+				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach'"),
+				 REFUSED("DeviceAlreadyAssigned", "this device is already assigned to work: unassign "
+								  "it first, or change its mode")},
+				{BYTES(ASSIGN "sys-usb+_+0781+5581+AB12+u080650" FROM
+					      "work\0mode='required' port_id='*'"),
+				 OK("")},
+				{BYTES(ASSIGN "sys-usb+9-9+_" FROM
+					      "work\0mode='auto-attach' device_id='*' _follow-port='yes'"),
+				 OK("")},
+				{BYTES(ASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM
+					      "work\0mode='auto-attach' device_id='aaaa:bbbb:C:u080650'"),
+				 OK("")},
+				/* an id that the API shows otherwise than it is */
+				{BYTES(ASSIGN "sys-usb+2-1+1234+5678+a_b___c__+_______" FROM
+					      "work\0mode='ask-to-attach'"),
+				 OK("")},
+				{BYTES(ASSIGNED FROM "work\0"),
+				 OK(ANY_LINE("*", STICK_ID, "required") "\n" ANY_LINE("1-2", STICK_ID, "ask-to-attach") " _max-time='90m'\n" ANY_LINE(
+					 "2-1", ODD_ID,
+					 "ask-to-attach") "\n" ANY_LINE("9-9", "*",
+									"auto-attach") " _follow-port='yes'"
+										       "\n" ANY_LINE("9-9",
+												     "aaaa:"
+												     "bbbb:"
+												     "C:"
+												     "u0806"
+												     "50",
+												     "auto-"
+												     "attac"
+												     "h") "\n")},
+				{BYTES(ASSIGNED "sys-usb+1-2" FROM "work\0"),
+				 OK(ANY_LINE("1-2", STICK_ID, "ask-to-attach") " _max-time='90m'\n")},
+				{BYTES(ASSIGNED "sys-usb2+1-2" FROM "work\0"), OK("")},
+				{BYTES(ASSIGNED FROM "Personal\0"), OK("")},
+				{BYTES("admin.vm.device.mic.Assigned+" FROM "work\0"), OK("")},
+				{BYTES(ASSIGNED "sys-usb" FROM "work\0"), REFUSED("QubesValueError", NOT_A_DEVICE)},
+				/* another mode */
+				{BYTES(SET STICK_ARG FROM "work\0required"), OK("")},
+				{BYTES(SET STICK_ARG FROM "work\0manual"), REFUSED("QubesValueError", BAD_MODE)},
+				{BYTES(SET STICK_ARG FROM "work\0True"), REFUSED("QubesValueError", BAD_MODE)},
+				{BYTES(SET "sys-usb+1-2+_" FROM "work\0required"),
+				 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not assigned to work in this way")},
+				{BYTES(ASSIGNED "sys-usb+1-2" FROM "work\0"),
+				 OK(ANY_LINE("1-2", STICK_ID, "required") " _max-time='90m'\n")},
+				/* and away */
+				{BYTES(UNASSIGN STICK_ARG FROM "Personal\0"),
+				 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not assigned to Personal in this way")},
+				{BYTES(UNASSIGN STICK_ARG FROM "work\0x"),
+				 REFUSED("QubesValueError", "this call takes no payload")},
+				{BYTES(UNASSIGN "sys-usb" FROM "work\0"), REFUSED("QubesValueError", NOT_A_DEVICE)},
+				{BYTES(UNASSIGN "sys-usb+_+_" FROM "work\0"),
+				 REFUSED("DeviceNotAssigned", "sys-usb:_ is not assigned to work in this way")},
+				{BYTES(UNASSIGN STICK_ARG FROM "work\0"), OK("")},
+				{BYTES(UNASSIGN STICK_ARG FROM "work\0"),
+				 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not assigned to work in this way")},
+				{BYTES(UNASSIGN "sys-usb+_+0781+5581+AB12+u080650" FROM "work\0"), OK("")},
+				{BYTES(UNASSIGN "sys-usb+2-1+1234+5678+a_b___c__+_______" FROM "work\0"), OK("")},
+				{BYTES(UNASSIGN "sys-usb+9-9+_" FROM "work\0"), OK("")},
+				{BYTES(UNASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM "work\0"), OK("")},
+				{BYTES(ASSIGNED FROM "work\0"), OK("")},
+};
+
+/* Qubes that do not run: known only by what is stored about them. */
+static const struct row halted[] = {
+	{BYTES(ASSIGNED FROM "later\0"), OK("")},
+	{BYTES("admin.vm.device.usb.Attached+" FROM "later\0"), NOT_THERE("later")},
+	{BYTES("admin.vm.List+" FROM "later\0"), NOT_THERE("later")},
+	{BYTES(ASSIGN "sys-usb+9-9+_" FROM "later\0mode='auto-attach'"), OK("")},
+	{BYTES("admin.vm.List+" FROM "later\0"),
+	 OK("later class=AppVM state=Halted uuid=69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\n")},
+	{BYTES("admin.vm.List+" FROM "uuid:69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\0"),
+	 OK("later class=AppVM state=Halted uuid=69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\n")},
+	{BYTES("admin.vm.CurrentState+" FROM "later\0"), OK("mem=0 mem_static_max=0 cputime=0 power_state=Halted")},
+	{BYTES("admin.vm.property.Get+xid" FROM "later\0"), OK("default=True type=int -1")},
+	{BYTES("admin.vm.device.usb.Attached+" FROM "later\0"), OK("")},
+	{BYTES("admin.vm.device.usb.Available+" FROM "later\0"), OK("")},
+	{BYTES(ATTACH STICK_ARG FROM "later\0"),
+	 REFUSED("QubesVMNotRunningError", "later is not running: start it, then attach the device again, or assign "
+					   "it (qvm-usb assign)")},
+	{BYTES(DETACH STICK_ARG FROM "later\0"), REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not attached to later")},
+	{BYTES(UNASSIGN "sys-usb+9-9+_" FROM "later\0"), OK("")},
+	{BYTES("admin.vm.List+" FROM "later\0"), NOT_THERE("later")},
+};
+
+static const struct row denying[] = {
+	{BYTES(DENIED "List+" FROM "work\0"), OK("")},
+	{BYTES(DENIED "List+x" FROM "work\0"), REFUSED("QubesValueError", "this call takes no argument")},
+	{BYTES(DENIED "Add+" FROM "work\0"), REFUSED("QubesValueError", "this call needs a payload")},
+	{BYTES(DENIED "Add+" FROM "work\0u03**0"), REFUSED("QubesValueError", BAD_PATTERN)},
+	{BYTES(DENIED "Add+" FROM "work\0u03**01u"), REFUSED("QubesValueError", BAD_PATTERN)},
+	{BYTES(DENIED "Add+" FROM "work\0u03**01\n"), REFUSED("QubesValueError", BAD_PATTERN)},
+	{BYTES(DENIED "Add+" FROM "work\0U03**01"), REFUSED("QubesValueError", BAD_PATTERN)},
+	{BYTES(DENIED "Add+" FROM "work\0u0\0**01"), REFUSED("QubesValueError", BAD_PATTERN)},
+	{BYTES(DENIED "Add+" FROM "dom0\0u03**01"),
+	 REFUSED("QubesValueError", "no device can be attached to dom0 anyway")},
+	{BYTES(DENIED "Add+" FROM "work\0u03**01u08****"), OK("")},
+	{BYTES(DENIED "Add+" FROM "work\0u08****"), OK("")}, /* it is there already */
+	{BYTES(DENIED "List+" FROM "work\0"), OK("u03**01\nu08****")},
+	{BYTES("admin.vm.property.Get+devices_denied" FROM "work\0"), OK("default=False type=str u03**01u08****")},
+	{BYTES("admin.vm.property.Get+devices_denied" FROM "Personal\0"), OK("default=True type=str ")},
+	{BYTES("admin.vm.property.Get+devices_denied" FROM "dom0\0"),
+	 REFUSED("QubesNoSuchPropertyError", "dom0 has no property 'devices_denied' here")},
+	{BYTES("admin.vm.property.Get+netvm" FROM "work\0"),
+	 REFUSED("QubesNoSuchPropertyError", "work has no property 'netvm' here")},
+	{BYTES(ATTACH STICK_ARG FROM "work\0"),
+	 REFUSED("QubesException",
+		 "denied by deny list of work: u08****; why: qvm-device policy explain work sys-usb:1-2")},
+	{BYTES(DENIED "Remove+" FROM "work\0m******"),
+	 REFUSED("QubesValueError", "m****** is not in the deny list of work")},
+	{BYTES(DENIED "Remove+" FROM "work\0u03**01"), OK("")},
+	{BYTES(DENIED "List+" FROM "work\0"), OK("u08****")},
+	{BYTES(DENIED "Remove+" FROM "work\0all"), OK("")},
+	{BYTES(DENIED "List+" FROM "work\0"), OK("")},
+	{BYTES(DENIED "Add+" FROM "later\0u03**01"), OK("")}, /* it need not run */
+	{BYTES("admin.vm.List+" FROM "later\0"),
+	 OK("later class=AppVM state=Halted uuid=69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\n")},
+};
+
+#define MOVE "device.Move+"
+static const struct row moving[] = {
+	{BYTES(MOVE STICK_ARG FROM "Personal\0"), REFUSED("QubesValueError", "this call needs a payload")},
+	{BYTES(MOVE STICK_ARG FROM "Personal\0mode='manual'"),
+	 REFUSED("QubesVMNotFoundError", "a move needs the qube that has the device now: from='' does not run")},
+	{BYTES(MOVE STICK_ARG FROM "Personal\0from='gone'"),
+	 REFUSED("QubesVMNotFoundError", "a move needs the qube that has the device now: from='gone' does not run")},
+	{BYTES(MOVE STICK_ARG FROM "dom0\0from='work'"),
+	 REFUSED("QubesValueError", "no device can be attached to dom0: choose another qube")},
+	{BYTES(MOVE STICK_ARG FROM "Personal\0from='work'"),
+	 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not attached to work")},
+	{BYTES(ATTACH STICK_ARG FROM "work\0"), OK("")},
+	{BYTES(MOVE STICK_ARG FROM "Personal\0from='work' _max-time='1h'"), OK("")},
+	{BYTES("admin.vm.device.usb.Attached+" FROM "work\0"), OK("")},
+	{BYTES("admin.vm.device.usb.Attached+" FROM "Personal\0"),
+	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal'\n")},
+	{BYTES("device.Suspend+" FROM "work\0"),
+	 REFUSED("QubesValueError", "the destination of this call must be dom0")},
+	{BYTES("device.Suspend+" FROM "dom0\0"), OK("")},
+	{BYTES(ATTACH STICK_ARG FROM "work\0"),
+	 REFUSED("QubesException", "the machine is going to sleep: try again when it is awake (or qvm-device resume)")},
+	{BYTES("device.Resume+" FROM "dom0\0"), OK("")},
+	{BYTES("admin.vm.device.usb.Attached+" FROM "Personal\0"),
+	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal'\n")},
+};
+
+static void test_assigning(void **state)
+{
+	run_rows(*state, assigning, ARRAY_SIZE(assigning));
+}
+
+static void test_halted(void **state)
+{
+	run_rows(*state, halted, ARRAY_SIZE(halted));
+}
+
+static void test_denying(void **state)
+{
+	run_rows(*state, denying, ARRAY_SIZE(denying));
+}
+
+static void test_moving(void **state)
+{
+	run_rows(*state, moving, ARRAY_SIZE(moving));
+}
+
+/* What cannot be stored is not so, and its user reads why. */
+static void test_disk_full(void **state)
+{
+	static const struct row rows[] = {
+		{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach'"),
+		 REFUSED("QubesException", "nothing was changed: the disk is 100%% full")},
+		{BYTES(DENIED "Add+" FROM "work\0u03**01"),
+		 REFUSED("QubesException", "nothing was changed: the disk is 100%% full")},
+		{BYTES(ASSIGNED FROM "work\0"), OK("")},
+		{BYTES(DENIED "List+" FROM "work\0"), OK("")},
+	};
+	struct fixture *f = *state;
+
+	f->disk_full = true;
+	run_rows(f, rows, ARRAY_SIZE(rows));
+}
+
+static void test_policy(void **state)
+{
+	static const struct row broken[] = {
+		{BYTES("device.policy.Check+" FROM "dom0\0"),
+		 OK("broken, so everything is denied: 30-user.policy:4: an unknown word\n")},
+		{BYTES("device.policy.Explain+" STICK_ARG FROM "work\0"),
+		 OK("deny by the policy is broken\n  30-user.policy:4: an unknown word\n")},
+	};
+	static const struct row good[] = {
+		{BYTES("device.policy.Check+" FROM "work\0"),
+		 REFUSED("QubesValueError", "the destination of this call must be dom0")},
+		{BYTES("device.policy.Check+" FROM "dom0\0"),
+		 OK("good: 3 rules\nwarning: a.policy:3: this rule is never reached: the other one matches all that it "
+		    "matches (a.policy:2)\n")},
+		{BYTES("device.policy.Explain+" STICK_ARG FROM "work\0"),
+		 OK("ask by a.policy:2\n  usb * sys-usb @anyvm ask max-time=2h\n  for at most 2h\n"
+		    "nearly a.policy:1, but for its TARGET: usb * sys-usb vault allow\n")},
+		{BYTES("device.policy.Explain+" STICK_ARG FROM "vault\0"),
+		 OK("allow by a.policy:1\n  usb * sys-usb vault allow\n")},
+		{BYTES("device.policy.Explain+sys-usb2+1-2+_" FROM "not-there\0"),
+		 OK("deny by no rule\nnearly a.policy:2, but for its SOURCE: usb * sys-usb @anyvm ask max-time=2h\n"
+		    "nearly a.policy:3, but for its SOURCE: usb * sys-usb @anyvm deny\n")},
+		{BYTES("device.policy.Explain+sys-usb+9-9+_" FROM "work\0"), REFUSED("UnrecognizedDevice", NO_SUCH)},
+		{BYTES("device.policy.Explain+" FROM "work\0"),
+		 REFUSED("QubesValueError", "this call needs an argument")},
+	};
+	static const char text[] = "usb * sys-usb vault allow\nusb * sys-usb @anyvm ask max-time=2h\n"
+				   "usb * sys-usb @anyvm deny\n";
+	static const struct policy_file file = {.name = "a.policy", .text = text, .len = sizeof(text) - 1};
+	struct fixture *f = *state;
+	struct policy_error error;
+
+	run_rows(f, broken, ARRAY_SIZE(broken));
+	assert_int_equal(policy_new(&file, 1, &f->policy, &error), 0);
+	run_rows(f, good, ARRAY_SIZE(good));
+}
+
+static void test_audit(void **state)
+{
+	static const struct row good[] = {
+		{BYTES("device.audit.Read+" FROM "dom0\0"), OK("{\"seq\":1}\n")},
+		{BYTES("device.audit.Read+41" FROM "dom0\0"), OK("{\"seq\":42}\n")},
+		{BYTES("device.audit.Read+x" FROM "dom0\0"), REFUSED("QubesValueError", "not the number of a record")},
+		{BYTES("device.audit.Read+-1" FROM "dom0\0"), REFUSED("QubesValueError", "not the number of a record")},
+		{BYTES("device.audit.Read+9223372036854775808" FROM "dom0\0"),
+		 REFUSED("QubesValueError", "not the number of a record")},
+		{BYTES("device.audit.Read+" FROM "work\0"),
+		 REFUSED("QubesValueError", "the destination of this call must be dom0")},
+		{BYTES("device.audit.Verify+1" FROM "dom0\0"),
+		 REFUSED("QubesValueError", "this call takes no argument")},
+	};
+	static const struct row bad[] = {
+		{BYTES("device.audit.Read+" FROM "dom0\0"),
+		 REFUSED("QubesException", "the audit log cannot be read: a line in it is no record; qvm-device audit "
+					   "--verify says where")},
+		{BYTES("device.audit.Verify+" FROM "dom0\0"),
+		 REFUSED("QubesException", "the audit log could not be read: Bad message")},
+	};
+	struct fixture *f = *state;
+	char reply[512];
+	size_t len;
+
+	run_rows(f, good, ARRAY_SIZE(good));
+	len = call(f, BYTES("device.audit.Verify+" FROM "dom0\0"), reply, sizeof(reply));
+	assert_true(len > 2 && reply[0] == '0');
+	f->audit_error = -EBADMSG;
+	run_rows(f, bad, ARRAY_SIZE(bad));
+}
+
+/* ---- questions ---------------------------------------------------------------------------------------------------- */
+
+#define QUESTION(number, targets, seconds)                                                                  \
+	"1\0sys-usb\0device-ask:usb\0question\0" number "\0device\0sys-usb:1-2:" STICK_ID "\0description\0" \
+	"SanDisk It's fit\0rule\0"                                                                          \
+	"30-user.policy:4\0targets\0" targets "\0default\0\0seconds\0" seconds "\0\0"
+#define ANSWER "device.ask.Answer+"
+
+/* Begins an attach that waits; returns its connection. */
+static int begin(struct fixture *f, const char *request, size_t len)
+{
+	int fd = open_client(f);
+
+	assert_int_equal(send(fd, request, len, 0), len);
+	(void)shutdown(fd, SHUT_WR);
+	turn(f);
+	return fd;
+}
+
+static void assert_reply(struct fixture *f, int fd, const char *bytes, size_t len)
+{
+	char reply[512];
+	bool closed;
+	size_t n = receive(f, fd, reply, sizeof(reply), &closed);
+
+	if (n != len || memcmp(reply, bytes, len) != 0) {
+		show("is", reply, n);
+		show("should be", bytes, len);
+		fail_msg("the reply differs");
+	}
+	assert_true(closed);
+	(void)close(fd);
+}
+
+static void test_questions(void **state)
+{
+	static const struct row nobody = {
+		BYTES(ATTACH STICK_ARG FROM "work\0"),
+		REFUSED("QubesException", "attaching sys-usb:1-2 to work needs a yes, and nobody "
+					  "is there to be asked: run qvm-device watch --answer, and try again")};
+	static const struct row bad[] = {
+		{BYTES(ANSWER FROM "dom0\0deny"), REFUSED("QubesValueError", "this call needs an argument")},
+		{BYTES(ANSWER "1" FROM "dom0\0"), REFUSED("QubesValueError", "this call needs a payload")},
+		{BYTES(ANSWER "x" FROM "dom0\0deny"), REFUSED("QubesValueError", "not the number of a question")},
+		{BYTES(ANSWER "2" FROM "dom0\0perhaps"),
+		 REFUSED("QubesValueError", "an answer is deny, or allow and the name of a qube")},
+		{BYTES(ANSWER "2" FROM "dom0\0allow "),
+		 REFUSED("QubesValueError", "an answer is deny, or allow and the name of a qube")},
+		{BYTES(ANSWER "2" FROM "dom0\0allow two words"),
+		 REFUSED("QubesValueError", "an answer is deny, or allow and the name of a qube")},
+		{BYTES(ANSWER "2" FROM "dom0\0deny it"),
+		 REFUSED("QubesValueError", "an answer is deny, or allow and the name of a qube")},
+		{BYTES(ANSWER "2" FROM "dom0\0allow vault"),
+		 REFUSED("QubesValueError", "that qube is not one of those in question")},
+		{BYTES(ANSWER "77" FROM "dom0\0deny"), REFUSED("QubesException", "this question is not open any more")},
+		{BYTES(ANSWER "18446744073709551616" FROM "dom0\0deny"),
+		 REFUSED("QubesValueError", "not the number of a question")},
+	};
+	static const struct row yes = {BYTES(ANSWER "2" FROM "dom0\0allow work"), OK("")};
+	static const struct row no = {BYTES(ANSWER "3" FROM "dom0\0deny"), OK("")};
+	static const struct row detach = {BYTES(DETACH STICK_ARG FROM "work\0"), OK("")};
+	static const char attach[] = ATTACH STICK_ARG FROM "work", listen[] = "device.ask.Listen+" FROM "dom0";
+	struct fixture *f = *state;
+	int asks, second, events, waiting;
+
+	f->verdict = CORE_VERDICT_ASK;
+	run_rows(f, &nobody, 1);
+	events = listen_to(f, "dom0");
+	asks = listen_with(f, "device.ask.Listen", "dom0");
+	assert_int_equal(f->n_answerers, 1);
+	waiting = begin(f, attach, sizeof(attach));
+	assert_events(f, asks, BYTES(QUESTION("2", "work", "0")));
+	assert_events(f, events, BYTES(QUESTION("2", "work", "0")));
+	second = begin(f, listen, sizeof(listen));
+	assert_int_equal(f->n_answerers, 2);
+	run_rows(f, bad, ARRAY_SIZE(bad));
+	run_rows(f, &yes, 1);
+	assert_reply(f, waiting, OK(""));
+	run_rows(f, &detach, 1);
+	(void)close(second);
+	turn(f);
+	assert_int_equal(f->n_answerers, 1);
+
+	waiting = begin(f, attach, sizeof(attach));
+	run_rows(f, &no, 1);
+	assert_reply(f, waiting,
+		     REFUSED("QubesException", "attaching sys-usb:1-2 to work: somebody was asked, and said no"));
+	waiting = begin(f, attach, sizeof(attach));
+	f->now_usec += TIMEOUT_ASK_USEC + 1;
+	(void)handle(f, (struct core_event){.type = CORE_TICK});
+	assert_reply(f, waiting,
+		     REFUSED("QubesException", "attaching sys-usb:1-2 to work needs a yes, and "
+					       "nobody said it in time, or something changed meanwhile: try again"));
+	(void)close(asks);
+	(void)close(events);
+	turn(f);
+	assert_int_equal(f->n_answerers, 0);
+}
+
+/* A question that is open already is told to whoever comes to answer. */
+static void test_late_answerer(void **state)
+{
+	static const char attach[] = ATTACH STICK_ARG FROM "work", listen[] = "device.ask.Listen+" FROM "dom0";
+	struct fixture *f = *state;
+	int first = listen_with(f, "device.ask.Listen", "dom0"), waiting, late;
+	char bytes[1024];
+	bool closed;
+	size_t len;
+
+	f->verdict = CORE_VERDICT_ASK;
+	waiting = begin(f, attach, sizeof(attach));
+	late = begin(f, listen, sizeof(listen));
+	len = receive(f, late, bytes, sizeof(bytes), &closed);
+	assert_int_equal(len, sizeof("1\0\0connection-established\0\0" QUESTION("1", "work", "0")) - 1);
+	assert_false(closed);
+	(void)close(first);
+	(void)close(late);
+	(void)close(waiting);
+}
+
+/* ---- events ------------------------------------------------------------------------------------------------------- */
+
+static void test_changes_are_told(void **state)
+{
+	static const struct row rows[] = {
+		{BYTES(ASSIGN "sys-usb+9-9+_" FROM "work\0mode='auto-attach' _max-time='30m' _follow-port='yes'"),
+		 OK("")},
+		{BYTES(SET "sys-usb+9-9+_" FROM "work\0required"), OK("")},
+		{BYTES(UNASSIGN "sys-usb+9-9+_" FROM "work\0"), OK("")},
+		{BYTES(UNASSIGN "sys-usb+9-9+_" FROM "work\0"),
+		 REFUSED("DeviceNotAssigned", "sys-usb:9-9 is not assigned to work in this way")},
+	};
+	struct fixture *f = *state;
+	_cleanup_close_ int fd = listen_to(f, "work");
+
+	run_rows(f, rows, ARRAY_SIZE(rows));
+#define TOLD(event) \
+	"1\0work\0" event ":usb\0device\0sys-usb:9-9:*\0options\0{'follow-port': 'yes', 'max-time': '30m'}\0\0"
+	assert_events(f, fd, BYTES(TOLD("device-assign") TOLD("device-assignment-changed") TOLD("device-unassign")));
+}
+
+static void test_policy_is_told(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_close_ int fd = listen_to(f, "dom0");
+
+	admin_policy_changed(f->admin, "x.policy:1: no");
+	admin_policy_changed(f->admin, NULL);
+	assert_events(f, fd,
+		      BYTES("1\0\0policy-changed\0state\0broken\0error\0x.policy:1: no\0\0"
+			    "1\0\0policy-changed\0state\0good\0\0"));
+}
+
+int main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_assigning),     TEST(test_halted),           TEST(test_denying),        TEST(test_moving),
+		TEST(test_disk_full),     TEST(test_policy),           TEST(test_audit),          TEST(test_questions),
+		TEST(test_late_answerer), TEST(test_changes_are_told), TEST(test_policy_is_told),
+	};
+
+	return cmocka_run_group_tests_name("admin-own", tests, NULL, NULL);
+}

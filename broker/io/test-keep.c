@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is kept, in a real store, over the end of whoever kept it. */
+#include "tests/unit.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "broker/core/assignments.h"
+#include "broker/core/denied.h"
+#include "broker/io/keep.h"
+#include "broker/io/session-record.h"
+#include "lib/base/base.h"
+
+struct fixture {
+	char directory[32];
+	int fd;
+	struct keep *keep;
+	struct core *core;
+	struct core_qube_ref source, target;
+	unsigned int n_assigned, n_denied, n_remembered;
+	struct core_memory remembered;
+};
+
+static void emit(void *userdata _unused_, const struct core_action *action _unused_)
+{
+}
+
+static int take(void *userdata, const struct core_event *event)
+{
+	struct fixture *f = userdata;
+
+	f->n_assigned += event->type == CORE_ASSIGNED;
+	f->n_denied += event->type == CORE_DENIED;
+	f->n_remembered += event->type == CORE_REMEMBER;
+	if (event->type == CORE_REMEMBER)
+		f->remembered = event->memory;
+	return core_handle(f->core, event, NULL);
+}
+
+static void start(struct fixture *f)
+{
+	f->core = core_new(1, &(struct core_hooks){.emit = emit}, NULL);
+	f->n_assigned = f->n_denied = f->n_remembered = 0;
+	assert_int_equal(keep_new(f->fd, &f->keep), 0);
+	assert_int_equal(keep_load(f->keep, take, f), 0);
+}
+
+static void end(struct fixture *f)
+{
+	f->keep = keep_free(f->keep);
+	f->core = core_free(f->core);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	(void)strcpy(f->directory, "/tmp/test-keep-XXXXXX");
+	assert_non_null(mkdtemp(f->directory));
+	f->fd = open(f->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	start(f);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	static const char *const files[] = {"state.journal", "state.new", "state.torn"};
+	struct fixture *f = *state;
+
+	end(f);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		(void)unlinkat(f->fd, files[i], 0);
+	(void)close(f->fd);
+	assert_int_equal(rmdir(f->directory), 0);
+	free(f);
+	return 0;
+}
+
+static struct core_assignment an_assignment(enum core_assign_mode mode)
+{
+	return (struct core_assignment){
+		.class_id = WIRE_CLASS_USB, .target = "work", .source = "sys-usb", .port = "1-2", .mode = mode};
+}
+
+/* As the broker does it: first on disk, then in the core. */
+static int change(struct fixture *f, const struct core_event *event)
+{
+	const char *why = NULL;
+	int r = keep_change(f->keep, f->core, event, &why);
+
+	if (r < 0)
+		assert_non_null(why);
+	if (r)
+		return r;
+	r = core_handle(f->core, event, NULL);
+	if (r)
+		keep_undo(f->keep, event);
+	return r;
+}
+
+static void test_assignments(void **state)
+{
+	struct fixture *f = *state;
+	struct core_assignment assignment = an_assignment(CORE_ASSIGN_AUTO);
+	struct core_event event = {.type = CORE_ASSIGNED, .assignment = &assignment};
+	unsigned int cursor = 0;
+
+	assert_int_equal(change(f, &event), 0);
+	assert_int_equal(change(f, &event), CORE_EVENT_EXISTS);
+	(void)strcpy(assignment.port, "no port");
+	assert_int_equal(change(f, &event), CORE_EVENT_IGNORED);
+	(void)strcpy(assignment.port, "1-2");
+	end(f);
+	start(f);
+	assert_int_equal(f->n_assigned, 1);
+
+	event.type = CORE_ASSIGN_MODE;
+	assignment.mode = CORE_ASSIGN_ASK;
+	assert_int_equal(change(f, &event), 0);
+	end(f);
+	start(f);
+	assert_int_equal(assignments_next(core_assignments(f->core), &cursor)->mode, CORE_ASSIGN_ASK);
+
+	event.type = CORE_UNASSIGNED;
+	assert_int_equal(change(f, &event), 0);
+	assert_int_equal(change(f, &event), CORE_EVENT_IGNORED);
+	event.type = CORE_ASSIGN_MODE;
+	assert_int_equal(change(f, &event), CORE_EVENT_IGNORED);
+	end(f);
+	start(f);
+	assert_int_equal(f->n_assigned, 0);
+
+	/* what the core then refuses is taken back */
+	event.type = CORE_ASSIGNED;
+	assert_int_equal(keep_change(f->keep, f->core, &event, &(const char *){NULL}), 0);
+	keep_undo(f->keep, &event);
+	end(f);
+	start(f);
+	assert_int_equal(f->n_assigned, 0);
+}
+
+static void test_deny_lists(void **state)
+{
+	struct fixture *f = *state;
+	struct core_event event = {.type = CORE_DENIED};
+	unsigned int cursor = 0;
+
+	(void)strcpy(event.denied.qube, "work");
+	(void)strcpy(event.denied.patterns[0], "u03**01");
+	(void)strcpy(event.denied.patterns[1], "u08****");
+	event.denied.n_patterns = 2;
+	assert_int_equal(change(f, &event), 0);
+	(void)strcpy(event.denied.patterns[1], "nothing");
+	assert_int_equal(change(f, &event), CORE_EVENT_IGNORED);
+	end(f);
+	start(f);
+	assert_int_equal(f->n_denied, 1);
+	assert_string_equal(denied_next(core_denied(f->core), "work", &cursor), "u03**01");
+	assert_string_equal(denied_next(core_denied(f->core), "work", &cursor), "u08****");
+	event.denied.n_patterns = 0;
+	assert_int_equal(change(f, &event), 0);
+	end(f);
+	start(f);
+	assert_int_equal(f->n_denied, 0);
+}
+
+static struct core_qube_ref add_qube(struct fixture *f, const char *name, uint16_t domid)
+{
+	struct core_event event = {.type = CORE_QUBE_STARTED};
+	struct core_qube_ref ref = {0};
+
+	event.qube_started.domid = domid;
+	event.qube_started.uuid[0] = (uint8_t)domid;
+	(void)strcpy(event.qube_started.name, name);
+	(void)strcpy(event.qube_started.start, "first");
+	assert_int_equal(core_handle(f->core, &event, &ref), 0);
+	return ref;
+}
+
+static struct core_device a_device(struct core_qube_ref source, struct core_qube_ref target, uint64_t session)
+{
+	struct core_device device = {.class_id = WIRE_CLASS_USB, .port = "1-2", .session = session, .target = target};
+
+	device.ref.qube = source;
+	device.terms.end_usec = 77;
+	return device;
+}
+
+static void test_sessions(void **state)
+{
+	struct fixture *f = *state;
+	struct core_qube_ref source = add_qube(f, "sys-usb", 3), target = add_qube(f, "work", 4);
+	struct core_device device = a_device(source, target, 0xabcdef);
+
+	assert_int_equal(keep_session(f->keep, f->core, &device), 0);
+	device.session = 2;
+	assert_int_equal(keep_session(f->keep, f->core, &device), 0);
+	keep_forget(f->keep, 2);
+	keep_forget(f->keep, 3); /* never was */
+	end(f);
+	start(f);
+	assert_int_equal(f->n_remembered, 1);
+	assert_int_equal(f->remembered.session, 0xabcdef);
+	assert_int_equal(f->remembered.source.domid, 3);
+	assert_string_equal(f->remembered.target.name, "work");
+	assert_string_equal(f->remembered.source.start, "first");
+	assert_int_equal(f->remembered.device.terms.end_usec, 77);
+}
+
+/* After a reboot no stream runs: what the last boot kept is dropped, for good. */
+static void test_other_boot(void **state)
+{
+	struct fixture *f = *state;
+	struct core_memory memory = {.session = 5, .device = {.port = "1-2"}};
+	char key[SESSION_KEY_TEXT], text[SESSION_RECORD_TEXT];
+	struct store *store = NULL;
+	unsigned int cursor = 0;
+	const char *value;
+
+	(void)strcpy(memory.source.name, "sys-usb");
+	(void)strcpy(memory.target.name, "work");
+	end(f);
+	assert_int_equal(store_new(f->fd, NULL, &store), 0);
+	for (memory.session = 5; memory.session < 8; memory.session++) {
+		session_record_key(memory.session, key);
+		assert_int_equal(
+			session_record_write(&memory, "01234567-89ab-cdef-0123-456789abcdef", text, sizeof(text)), 0);
+		assert_int_equal(store_put(store, STORE_SESSION, key, text), 0);
+	}
+	store = store_free(store);
+	start(f);
+	assert_int_equal(f->n_remembered, 0);
+	end(f);
+	assert_int_equal(store_new(f->fd, NULL, &store), 0);
+	assert_false(store_next(store, STORE_SESSION, &cursor, &(const char *){NULL}, &value));
+	store = store_free(store);
+	start(f);
+}
+
+/* A session that is none makes the journal one that is not to be trusted. */
+static void test_nonsense(void **state)
+{
+	struct fixture *f = *state;
+	struct core_assignment assignment = an_assignment(CORE_ASSIGN_AUTO);
+	struct core_event event = {.type = CORE_ASSIGNED, .assignment = &assignment};
+	struct store *store = NULL;
+
+	end(f);
+	assert_int_equal(store_new(f->fd, NULL, &store), 0);
+	assert_int_equal(store_put(store, STORE_SESSION, "0000000000000001", "{\"session\":1}"), 0);
+	store = store_free(store);
+	start(f);
+	assert_non_null(keep_fault(f->keep));
+	assert_true(change(f, &event) < 0);
+}
+
+int main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_assignments), TEST(test_deny_lists), TEST(test_sessions),
+		TEST(test_other_boot),  TEST(test_nonsense),
+	};
+
+	return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
+}

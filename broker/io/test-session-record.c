@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Memories of sessions, there and back, and every way in which a text is none. */
+#include "tests/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/io/session-record.h"
+#include "lib/base/base.h"
+
+#define BOOT "01234567-89ab-cdef-0123-456789abcdef"
+#define KEY "fedcba9876543210"
+
+static struct core_memory sample(void)
+{
+	struct core_memory m = {
+		.session = 0xfedcba9876543210,
+		.source = {.domid = 3, .uuid = {1, 2, 3}, .name = "sys-usb", .start = "77-123.000000009"},
+		.target = {.domid = 65000, .uuid = {0xff, 0xfe}, .name = "work", .start = ""},
+		.agent_incarnation = UINT64_MAX,
+		.device = {.class_id = WIRE_CLASS_USB,
+			   .speed = WIRE_SPEED_SUPER,
+			   .vendor = 0x0781,
+			   .product = 0xffff,
+			   .n_interfaces = 2,
+			   .interfaces = {{8, 6, 0x50}, {3, 1, 1}},
+			   .port = "1-2.4",
+			   .serial = "a\"b\\c/'%s",
+			   .terms = {.origin = CORE_ORIGIN_REPLUG,
+				     .asked_by = CORE_NOBODY,
+				     .rule = "30-user.policy:4",
+				     .answered = true,
+				     .answered_by = 1000,
+				     .follow_port = true,
+				     .max_time_usec = 1800 * USEC_PER_SEC,
+				     .end_usec = UINT64_MAX - 1}},
+	};
+
+	m.device.ref.slot = LIMIT_DEVICES - 1;
+	m.device.ref.generation = UINT32_MAX;
+	memset(m.device.digest, 0x5a, sizeof(m.device.digest));
+	memset(m.approved, 0xa5, sizeof(m.approved));
+	return m;
+}
+
+static void test_there_and_back(void **unused _unused_)
+{
+	const struct core_memory before = sample();
+	struct core_memory after;
+	char text[SESSION_RECORD_TEXT], again[SESSION_RECORD_TEXT], key[SESSION_KEY_TEXT];
+
+	session_record_key(before.session, key);
+	assert_string_equal(key, KEY);
+	assert_int_equal(session_record_write(&before, BOOT, text, sizeof(text)), 0);
+	memset(&after, 0x77, sizeof(after));
+	assert_int_equal(session_record_read(KEY, text, BOOT, &after), 0);
+	assert_int_equal(after.session, before.session);
+	assert_int_equal(after.source.domid, 3);
+	assert_string_equal(after.source.start, before.source.start);
+	assert_string_equal(after.target.name, "work");
+	assert_string_equal(after.device.serial, before.device.serial);
+	assert_memory_equal(after.device.interfaces, before.device.interfaces, sizeof(after.device.interfaces));
+	assert_memory_equal(after.approved, before.approved, sizeof(after.approved));
+	assert_int_equal(after.device.terms.origin, CORE_ORIGIN_REPLUG);
+	assert_int_equal(after.device.terms.asked_by, CORE_NOBODY);
+	assert_int_equal(after.device.terms.end_usec, UINT64_MAX - 1);
+	assert_int_equal(session_record_write(&after, BOOT, again, sizeof(again)), 0);
+	assert_string_equal(again, text); /* nothing was lost on the way */
+
+	assert_int_equal(session_record_read(KEY, text, NULL, &after), 0);
+	assert_int_equal(session_record_read(KEY, text, "another", &after), SESSION_RECORD_OTHER_BOOT);
+	assert_int_equal(session_record_read("0000000000000001", text, BOOT, &after), SESSION_RECORD_BAD);
+	assert_int_equal(session_record_write(&before, BOOT, text, strlen(again)), -EMSGSIZE);
+}
+
+/* The longest that there is fits where it must. */
+static void test_longest(void **unused _unused_)
+{
+	struct core_memory m = sample();
+	char text[SESSION_RECORD_TEXT];
+
+	memset(m.source.name, 'n', LIMIT_QUBE_NAME);
+	memset(m.target.name, 'n', LIMIT_QUBE_NAME);
+	memset(m.source.start, '"', LIMIT_START_TEXT - 1);
+	memset(m.target.start, '"', LIMIT_START_TEXT - 1);
+	memset(m.device.serial, '"', LIMIT_TEXT);
+	memset(m.device.terms.rule, '"', LIMIT_RULE_TEXT - 1);
+	assert_int_equal(session_record_write(&m, BOOT, text, sizeof(text)), 0);
+	assert_int_equal(session_record_read(KEY, text, BOOT, &m), 0);
+}
+
+/* Replaces the first `from` by `to`. */
+static void change(const char *text, const char *from, const char *to, char *ret_text)
+{
+	const char *at = strstr(text, from);
+
+	assert_non_null(at);
+	(void)snprintf(ret_text, SESSION_RECORD_TEXT, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+}
+
+static void test_bad(void **unused _unused_)
+{
+	static const char *const rows[][2] = {
+		{"\"boot\":", "\"boat\":"},
+		{"\"boot\":\"" BOOT "\",", ""},
+		{"\"slot\":63", "\"slot\":64"},
+		{"\"slot\":63", "\"slot\":-1"},
+		{"\"slot\":63", "\"slot\":\"63\""},
+		{"\"slot\":63", "\"slot\":63.0"},
+		{"\"slot\":63", "\"slot\":63,\"slots\":1"},
+		{"\"slot\":63,", ""},
+		{"\"generation\":4294967295", "\"generation\":4294967296"},
+		{"\"n_interfaces\":2", "\"n_interfaces\":1"},
+		{"\"n_interfaces\":2", "\"n_interfaces\":33"},
+		{"\"session\":\"f", "\"session\":\"F"},
+		{"\"session\":\"f", "\"session\":\""},
+		{"\"session\":\"" KEY, "\"session\":\"0000000000000000"},
+		{"\"approved\":\"a5", "\"approved\":\"a"},
+		{"\"approved\":\"a5", "\"approved\":\"a5a5"},
+		{"\"approved\":\"a5", "\"approved\":\"ax"},
+		{"\"port\":\"1-2.4", "\"port\":\"../x"},
+		{"\"source\":\"sys-usb", "\"source\":\"sys usb"},
+		{"\"target\":\"work", "\"target\":\""},
+		{"\"target\":\"work", "\"target\":\"wo\\u0000rk"},
+		{"\"rule\":\"30", "\"rule\":\"\\u001b"},
+		{"\"rule\":\"30", "\"rule\":\"\xc3\xb6"},
+		{"\"origin\":5", "\"origin\":6"},
+		{"\"answered\":true", "\"answered\":1"},
+		{"\"answered\":true", "\"answered\":null"},
+		{"{", "["},
+		{"{", "{{"},
+		{"}", ""},
+		{"}", "}x"},
+		{"{", ""},
+	};
+	const struct core_memory memory = sample();
+	struct core_memory after;
+	char text[SESSION_RECORD_TEXT], bad[SESSION_RECORD_TEXT];
+	size_t len;
+
+	assert_int_equal(session_record_write(&memory, BOOT, text, sizeof(text)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		change(text, rows[i][0], rows[i][1], bad);
+		if (session_record_read(KEY, bad, BOOT, &after) != SESSION_RECORD_BAD)
+			fail_msg("row %zu is taken: %s", i, bad);
+	}
+	len = strlen(text);
+	for (size_t i = 0; i < len; i++) { /* cut anywhere */
+		text[len - 1 - i] = '\0';
+		assert_int_equal(session_record_read(KEY, text, BOOT, &after), SESSION_RECORD_BAD);
+	}
+}
+
+static void test_boot(void **unused _unused_)
+{
+	char boot[SESSION_BOOT_TEXT], again[SESSION_BOOT_TEXT];
+
+	assert_int_equal(session_record_boot(boot), 0);
+	assert_int_equal(session_record_boot(again), 0);
+	assert_string_equal(boot, again);
+	assert_int_equal(strlen(boot), SESSION_BOOT_TEXT - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_boot),
+	};
+
+	return cmocka_run_group_tests_name("session-record", tests, NULL, NULL);
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Assignments and deny lists as texts in the store: there and back, and every single fault. */
+#include "tests/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/io/store-records.h"
+#include "lib/base/base.h"
+
+#define KEY "work usb sys-usb 1-2 0781:5581:A/\"B:u080650"
+#define VALUE                                                                                        \
+	"{\"target\":\"work\",\"class\":\"usb\",\"source\":\"sys-usb\",\"port\":\"1-2\",\"device\":" \
+	"\"0781:5581:A/\\\"B:u080650\",\"mode\":\"ask-to-attach\",\"follow-port\":true,\"max-time-usec\":5}"
+
+static const struct core_assignment full = {
+	.class_id = 1,
+	.target = "work",
+	.source = "sys-usb",
+	.port = "1-2",
+	.device_id = "0781:5581:A/\"B:u080650",
+	.mode = CORE_ASSIGN_ASK,
+	.follow_port = true,
+	.max_time_usec = 5,
+};
+
+struct fixture {
+	char path[64];
+	int dir;
+	struct store *store;
+	struct assignments *assignments;
+	struct denied *denied;
+};
+
+static void start(struct fixture *f)
+{
+	f->store = store_free(f->store);
+	f->assignments = assignments_free(f->assignments);
+	f->denied = denied_free(f->denied);
+	assert_int_equal(store_new(f->dir, records_check, &f->store), 0);
+	f->assignments = assignments_new();
+	f->denied = denied_new();
+	assert_non_null(f->assignments);
+	assert_non_null(f->denied);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	(void)snprintf(f->path, sizeof(f->path), "/tmp/test-records.XXXXXX");
+	assert_non_null(mkdtemp(f->path));
+	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	start(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->store = store_free(f->store);
+	f->assignments = assignments_free(f->assignments);
+	f->denied = denied_free(f->denied);
+	(void)unlinkat(f->dir, "state.journal", 0);
+	(void)close(f->dir);
+	assert_int_equal(rmdir(f->path), 0);
+	free(f);
+	return 0;
+}
+
+static void load(struct fixture *f)
+{
+	start(f);
+	assert_null(store_fault(f->store));
+	assert_int_equal(records_load(f->store, f->assignments, f->denied), 0);
+}
+
+static void test_assignments(void **state)
+{
+	struct fixture *f = *state;
+	struct core_assignment longest = full, simple = {.class_id = 1, .target = "work", .source = "sys-usb"};
+	const struct core_assignment *const all[] = {&simple, &full, &longest};
+	const char *key, *value;
+	unsigned int cursor = 0;
+
+	memset(longest.target, 'z', sizeof(longest.target) - 1);
+	memset(longest.source, 'y', sizeof(longest.source) - 1);
+	memset(longest.port, '1', sizeof(longest.port) - 1);
+	memset(longest.device_id, '"', sizeof(longest.device_id) - 1);
+	longest.device_id[0] = '0';
+	longest.max_time_usec = INT64_MAX;
+	longest.mode = CORE_ASSIGN_REQUIRED;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		assert_int_equal(records_put_assignment(f->store, all[i]), 0);
+	load(f);
+	cursor = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		const struct core_assignment *is = assignments_next(f->assignments, &cursor);
+
+		assert_non_null(is);
+		assert_int_equal(assignment_compare(is, all[i]), 0);
+		assert_int_equal(is->mode, all[i]->mode);
+		assert_int_equal(is->follow_port, all[i]->follow_port);
+		assert_true(is->max_time_usec == all[i]->max_time_usec);
+	}
+	assert_null(assignments_next(f->assignments, &cursor));
+	assert_int_equal(records_remove_assignment(f->store, &simple), 0);
+	assert_int_equal(records_remove_assignment(f->store, &simple), STORE_UNKNOWN);
+	assert_int_equal(records_remove_assignment(f->store, &longest), 0);
+	cursor = 0;
+	assert_true(store_next(f->store, STORE_ASSIGNMENT, &cursor, &key, &value));
+	assert_string_equal(key, KEY);
+	assert_string_equal(value, VALUE);
+	assert_false(store_next(f->store, STORE_ASSIGNMENT, &cursor, &key, &value));
+	simple.class_id = 77;
+	assert_int_equal(records_put_assignment(f->store, &simple), STORE_UNFIT);
+	simple.class_id = 1;
+	simple.target[0] = '\0';
+	assert_int_equal(records_put_assignment(f->store, &simple), STORE_UNFIT);
+	assert_int_equal(records_remove_assignment(f->store, &simple), STORE_UNFIT);
+}
+
+static void test_modes(void **unused _unused_)
+{
+	enum core_assign_mode mode;
+
+	for (unsigned int i = 0; i < CORE_ASSIGN_MODE_COUNT; i++) {
+		assert_int_equal(records_mode_from_name(records_mode_name((enum core_assign_mode)i), &mode), 0);
+		assert_int_equal(mode, i);
+	}
+	assert_null(records_mode_name(CORE_ASSIGN_MODE_COUNT));
+	assert_int_equal(records_mode_from_name("manual", &mode), -EINVAL);
+	assert_int_equal(records_mode_from_name("", &mode), -EINVAL);
+}
+
+static void test_denied(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int cursor = 0;
+	char pattern[DENIED_PATTERN + 1];
+
+	assert_int_equal(records_put_denied(f->store, f->denied, "work"), 0);
+	assert_int_equal(denied_add(f->denied, "work", "u03**01"), 0);
+	assert_int_equal(denied_add(f->denied, "work", "u01****"), 0);
+	assert_int_equal(records_put_denied(f->store, f->denied, "work"), 0);
+	assert_string_equal(store_get(f->store, STORE_DENIED, "work"), "[\"u03**01\",\"u01****\"]");
+	for (unsigned int i = 0; i < LIMIT_DENIED_PATTERNS; i++) {
+		(void)snprintf(pattern, sizeof(pattern), "u%06x", i);
+		assert_int_equal(denied_add(f->denied, "vault", pattern), 0);
+	}
+	assert_int_equal(records_put_denied(f->store, f->denied, "vault"), 0);
+	load(f);
+	assert_string_equal(denied_next(f->denied, "work", &cursor), "u03**01");
+	assert_string_equal(denied_next(f->denied, "work", &cursor), "u01****");
+	assert_null(denied_next(f->denied, "work", &cursor));
+	for (cursor = 0; denied_next(f->denied, "vault", &cursor);)
+		;
+	assert_int_equal(cursor, LIMIT_DENIED_PATTERNS);
+	assert_int_equal(denied_remove_all(f->denied, "work"), 0);
+	assert_int_equal(records_put_denied(f->store, f->denied, "work"), 0);
+	assert_null(store_get(f->store, STORE_DENIED, "work"));
+}
+
+/* The record with one place changed; `from` NULL: the whole value is `to`. */
+static void test_single_faults(void **state)
+{
+	static const struct {
+		const char *from, *to;
+	} faults[] = {
+		{"\"target\":\"work\",", ""},
+		{"\"class\":\"usb\",", ""},
+		{"\"source\":\"sys-usb\",", ""},
+		{"\"port\":\"1-2\",", ""},
+		{"\"mode\":\"ask-to-attach\",", ""},
+		{"\"follow-port\":true,", ""},
+		{",\"max-time-usec\":5", ""},
+		{"\"work\"", "7"},
+		{"\"work\"", "[\"work\"]"},
+		{"\"work\"", "\"work2\""},
+		{"\"work\"", "\"\""},
+		{"\"work\"", "\"sys-usb\""},
+		{"\"work\"", "\"work\\u0000\""},
+		{"\"work\"", "\"w\\u006frk\""},
+		{"\"work\"", "\"wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww\""},
+		{"\"usb\"", "\"mic\""},
+		{"\"usb\"", "1"},
+		{"\"usb\"", "\"a-very-long-class-name\""},
+		{"\"sys-usb\"", "\"../sys\""},
+		{"\"1-2\"", "null"},
+		{"\"1-2\"", "\"1-3\""},
+		{"\"1-2\"", "\"*\""},
+		{"\"1-2\"", "\"1-2222222222222222222222222222222222222222222\""},
+		{"u080650", "u080651"},
+		{"ask-to-attach", "manual"},
+		{"ask-to-attach", "ask"},
+		{"\"ask-to-attach\"", "1"},
+		{"true", "1"},
+		{"true", "\"true\""},
+		{"true", "null"},
+		{":5}", ":-5}"},
+		{":5}", ":5.0}"},
+		{":5}", ":05}"},
+		{":5}", ":\"5\"}"},
+		{":5}", ":9223372036854775808}"},
+		{":5}", ":5,\"extra\":1}"},
+		{":5}", ":5,\"target\":\"work\"}"},
+		{":5}", ":5}x"},
+		{":5}", ":5} "},
+		{":5}", ":5"},
+		{"{\"target\":\"work\",\"class\":\"usb\"", "{\"class\":\"usb\",\"target\":\"work\""},
+		{"{", " {"},
+		{",", ", "},
+		{NULL, ""},
+		{NULL, "{}"},
+		{NULL, "[]"},
+		{NULL, "null"},
+		{NULL, "\"work\""},
+		{NULL, "{\"target\":{\"target\":{\"target\":{}}}}"},
+	};
+	struct fixture *f = *state;
+
+	assert_true(records_check(STORE_ASSIGNMENT, KEY, VALUE));
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		const char *at = faults[i].from ? strstr(VALUE, faults[i].from) : NULL;
+		char value[1024];
+
+		assert_true(at || !faults[i].from);
+		(void)snprintf(value, sizeof(value), "%.*s%s%s", at ? (int)(at - VALUE) : 0, VALUE, faults[i].to,
+			       at ? at + strlen(faults[i].from) : "");
+		if (records_check(STORE_ASSIGNMENT, KEY, value))
+			fail_msg("taken: %s", value);
+		assert_int_equal(store_put(f->store, STORE_ASSIGNMENT, KEY, value), STORE_UNFIT);
+	}
+	for (size_t cut = 0; cut < strlen(VALUE); cut++) {
+		char value[1024];
+
+		(void)snprintf(value, sizeof(value), "%.*s", (int)cut, VALUE);
+		assert_false(records_check(STORE_ASSIGNMENT, KEY, value));
+	}
+	assert_false(records_check(STORE_ASSIGNMENT, "work", VALUE));
+	assert_false(records_check(STORE_ASSIGNMENT, KEY "0", VALUE));
+	assert_false(records_check(STORE_ASSIGNMENT, "", VALUE));
+}
+
+static void test_faults_of_denied(void **unused _unused_)
+{
+	static const struct {
+		const char *qube, *value;
+		bool good;
+	} cases[] = {
+		{"work", "[\"u03**01\"]", true},
+		{"work", "[\"u03**01\",\"u08****\"]", true},
+		{"work", "[]", false},
+		{"work", "{}", false},
+		{"work", "", false},
+		{"work", "null", false},
+		{"work", "[\"u03**01\"", false},
+		{"work", "[\"u03**01\",]", false},
+		{"work", "[\"u03**01\"]]", false},
+		{"work", "[ \"u03**01\"]", false},
+		{"work", "[\"u03**01\",\"u03**01\"]", false},
+		{"work", "[\"u03**1\"]", false},
+		{"work", "[\"u03**01\",7]", false},
+		{"work", "[null]", false},
+		{"work", "[[\"u03**01\"]]", false},
+		{"work", "[[[\"u03**01\"]]]", false},
+		{"work", "[\"u03**01\\u0000\"]", false},
+		{"work", "[\"\\u007503**01\"]", false},
+		{"", "[\"u03**01\"]", false},
+		{"../work", "[\"u03**01\"]", false},
+		{"work work", "[\"u03**01\"]", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (records_check(STORE_DENIED, cases[i].qube, cases[i].value) != cases[i].good)
+			fail_msg("%s: %s", cases[i].qube, cases[i].value);
+}
+
+/* What the check would not take stops the start (fail closed), and a load that is made in spite of it. */
+static void test_bad_record_in_the_store(void **state)
+{
+	struct fixture *f = *state;
+
+	f->store = store_free(f->store);
+	assert_int_equal(store_new(f->dir, NULL, &f->store), 0);
+	assert_int_equal(store_put(f->store, STORE_ASSIGNMENT, "work", "{}"), 0);
+	assert_int_equal(records_load(f->store, f->assignments, f->denied), -EBADMSG);
+	assert_int_equal(store_remove(f->store, STORE_ASSIGNMENT, "work"), 0);
+	assert_int_equal(store_put(f->store, STORE_DENIED, "work", "[]"), 0);
+	assert_int_equal(records_load(f->store, f->assignments, f->denied), -EBADMSG);
+	start(f);
+	assert_non_null(store_fault(f->store));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_assignments),
+		cmocka_unit_test(test_modes),
+		TEST(test_denied),
+		TEST(test_single_faults),
+		cmocka_unit_test(test_faults_of_denied),
+		TEST(test_bad_record_in_the_store),
+	};
+
+	return cmocka_run_group_tests_name("store-records", tests, NULL, NULL);
+}

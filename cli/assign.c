@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Assignments: which qube is to have a device whenever both are there. BACKEND:PORT means the device that is there now,
+ * at that port; --port whatever is at that port; --device that device at any port. A device that is not there now is
+ * assigned by its whole name, BACKEND:PORT:ID.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "lib/base/text.h"
+
+/* An assignment's device, when none is there to be read: only what names it. */
+static void device_from_place(const struct place *place, struct device *ret_device)
+{
+	memset(ret_device, 0, sizeof(*ret_device));
+	(void)strcpy(ret_device->backend, place->backend);
+	(void)strcpy(ret_device->port, place->port);
+	(void)strcpy(ret_device->id, place->id);
+}
+
+/*
+ * Finds out which half of BACKEND:PORT:ID is meant: in *ret_device the other one is "*". A device that must be known to
+ * say it is looked up. -1 or an exit code.
+ */
+static int find_meant(struct state *state, const struct place *place, struct device *ret_device)
+{
+	const struct options *options = &state->options;
+	const struct device *device = NULL;
+	int r = -1;
+
+	if (!options->only_port && !place->has_id) {
+		r = find_device(state, place, &device);
+		if (r >= 0)
+			return r;
+	}
+	device_from_place(place, ret_device);
+	if (device)
+		(void)strcpy(ret_device->id, device->id);
+	if (options->only_port)
+		(void)strcpy(ret_device->id, "*");
+	if (options->only_device)
+		(void)strcpy(ret_device->port, "*");
+	return r;
+}
+
+static const char *mode_of(const struct options *options)
+{
+	if (options->ask)
+		return "ask-to-attach";
+	return options->required ? "required" : "auto-attach";
+}
+
+static void hint(const struct state *state, const char *what, const char *command, const char *qube,
+		 const struct place *place)
+{
+	if (state->options.verbosity >= 0)
+		printf("%s To %s it now: %s %s %s %s\n", what, command, state->options.program, command, qube,
+		       place->shown);
+}
+
+int run_assign(struct state *state)
+{
+	const char *qube = state->options.args[0];
+	struct device device;
+	struct place place;
+	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX];
+	int r = parse_place(state, state->options.args[1], &place);
+
+	if (r < 0 && (!text_is_qube_name(qube) || strcmp(qube, "dom0") == 0))
+		r = options_error(&state->options, "no such domain: '%s'", qube);
+	if (r < 0)
+		r = find_meant(state, &place, &device);
+	if (r < 0)
+		r = make_payload(state, &device, mode_of(&state->options), qube, payload);
+	if (r >= 0)
+		return r;
+	make_argument(place.backend, strcmp(device.port, "*") == 0 ? "_" : device.port,
+		      strcmp(device.id, "*") == 0 ? "_" : device.id, argument);
+	(void)snprintf(progress, sizeof(progress), "Assigning %s to %s", place.shown, qube);
+	r = change(state, "Assign", argument, qube, payload, progress);
+	if (r == EXIT_DONE && !inventory_has_qube(&state->inventory, qube) && state->options.verbosity >= 0)
+		fprintf(stderr, "Warning: no qube %s runs; the assignment waits for one of that name.\n", qube);
+	if (r == EXIT_DONE)
+		hint(state, "Assigned.", "attach", qube, &place);
+	return r;
+}
+
+/* Every assignment of the qube; one that cannot be ended does not keep the others. */
+static int unassign_all(struct state *state, const char *qube)
+{
+	struct inventory *inventory = &state->inventory;
+	int worst = EXIT_DONE, r = inventory_read_assignments(&state->options, qube, inventory);
+
+	if (r >= 0)
+		return r;
+	for (size_t i = 0; i < inventory->n_assignments; i++) {
+		const struct assignment *assignment = &inventory->assignments[i];
+		char argument[ARGUMENT_MAX], progress[ARGUMENT_MAX + 64];
+
+		make_argument(assignment->backend, strcmp(assignment->port, "*") == 0 ? "_" : assignment->port,
+			      strcmp(assignment->id, "*") == 0 ? "_" : assignment->id, argument);
+		(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s:%s to %s", assignment->backend,
+			       assignment->port, qube);
+		r = change(state, "Unassign", argument, qube, "", progress);
+		worst = r > worst ? r : worst;
+		if (r == EXIT_NO_BROKER)
+			break;
+	}
+	return worst;
+}
+
+int run_unassign(struct state *state)
+{
+	const char *qube = state->options.args[0];
+	struct device device;
+	struct place place;
+	char argument[ARGUMENT_MAX], progress[192];
+	int r = state->options.n_args > 1 ? parse_place(state, state->options.args[1], &place) : -1;
+
+	if (r < 0)
+		r = check_qube(state, qube);
+	if (r >= 0)
+		return r;
+	if (state->options.n_args == 1)
+		return unassign_all(state, qube);
+	r = find_meant(state, &place, &device);
+	if (r >= 0)
+		return r;
+	make_argument(place.backend, strcmp(device.port, "*") == 0 ? "_" : device.port,
+		      strcmp(device.id, "*") == 0 ? "_" : device.id, argument);
+	(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s to %s", place.shown, qube);
+	r = change(state, "Unassign", argument, qube, "", progress);
+	if (r == EXIT_DONE)
+		hint(state, "Unassigned.", "detach", qube, &place);
+	return r;
+}

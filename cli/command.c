@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* See command.h. */
+#include "cli/command.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/text.h"
+
+int runtime_error(const struct state *state, const char *format, ...)
+{
+	char text[512], safe[512];
+	va_list args;
+
+	va_start(args, format);
+	if (vsnprintf(text, sizeof(text), format, args) < 0)
+		text[0] = '\0';
+	va_end(args);
+	(void)text_make_safe(text, strlen(text), safe, sizeof(safe));
+	fprintf(stderr, "%s: error: %s\n", state->options.program, safe);
+	return EXIT_REFUSED;
+}
+
+int parse_place(const struct state *state, const char *text, struct place *place)
+{
+	struct admin_span rest = admin_span(text), backend, port;
+	bool good = admin_span_cut(&rest, ':', &backend) && text_is_printable(text) && !strpbrk(text, " ");
+
+	*place = (struct place){0};
+	if (good && admin_span_cut(&rest, ':', &port)) {
+		place->has_id = true;
+		good = rest.len && admin_span_copy(rest, place->id, sizeof(place->id));
+	} else {
+		port = rest;
+	}
+	good = good && backend.len && port.len && admin_span_copy(backend, place->backend, sizeof(place->backend)) &&
+	       admin_span_copy(port, place->port, sizeof(place->port)) && !strpbrk(place->port, "+*") &&
+	       strcmp(place->port, "_") != 0;
+	if (!good)
+		return options_error(&state->options,
+				     "expected a backend vm, port id and [optional] device id combination like "
+				     "foo:bar[:baz] got %s",
+				     text);
+	(void)snprintf(place->shown, sizeof(place->shown), "%s:%s", place->backend, place->port);
+	return -1;
+}
+
+int check_qube(const struct state *state, const char *name)
+{
+	if (!inventory_has_qube(&state->inventory, name))
+		return options_error(&state->options, "no such domain: '%s'", name);
+	return -1;
+}
+
+int check_backend(const struct state *state, const struct place *place)
+{
+	if (!inventory_has_qube(&state->inventory, place->backend))
+		return runtime_error(state, "no such backend vm: '%s' (is it running?)", place->backend);
+	return -1;
+}
+
+int find_device(struct state *state, const struct place *place, const struct device **ret_device)
+{
+	int r = check_backend(state, place);
+
+	if (r < 0)
+		r = inventory_read_devices(&state->options, &state->ids, place->backend, &state->inventory);
+	if (r >= 0)
+		return r;
+	*ret_device = inventory_find(&state->inventory, place->backend, place->port, place->has_id ? place->id : NULL);
+	if (!*ret_device)
+		return runtime_error(state, "backend vm %s doesn't expose %s device '%s%s%s'", place->backend,
+				     state->options.class, place->port, place->has_id ? ":" : "", place->id);
+	return -1;
+}
+
+int make_payload(const struct state *state, const struct device *device, const char *mode, const char *qube,
+		 char *payload)
+{
+	struct admin_writer writer;
+
+	admin_write_init(&writer, payload, PAYLOAD_MAX - 1);
+	admin_write_property(&writer, "device_id", device->id);
+	admin_write_property(&writer, "port_id", device->port);
+	admin_write_property(&writer, "devclass", state->options.class);
+	admin_write_property(&writer, "backend_domain", device->backend);
+	admin_write_property(&writer, "mode", mode);
+	admin_write_property(&writer, "frontend_domain", qube);
+	for (size_t i = 0; i < state->options.n_settings; i++) {
+		const char *value = strchr(state->options.settings[i], '=');
+		char key[64];
+		int len = snprintf(key, sizeof(key), "_%.*s", (int)(value - state->options.settings[i]),
+				   state->options.settings[i]);
+
+		if (len < 0 || (size_t)len >= sizeof(key) || !text_is_printable(key) || strpbrk(key, " '\""))
+			return options_error(&state->options, "argument --option/-o: not a key: %s", key + 1);
+		admin_write_property(&writer, key, value + 1);
+	}
+	if (writer.full)
+		return options_error(&state->options, "too many options");
+	payload[writer.len] = '\0';
+	memmove(payload, payload + 1, writer.len);
+	return -1;
+}
+
+void make_argument(const char *backend, const char *port, const char *id, char argument[ARGUMENT_MAX])
+{
+	char encoded[DEVICE_ID_TEXT];
+
+	(void)snprintf(encoded, sizeof(encoded), "%s", id && id[0] ? id : "_");
+	admin_device_id_encode(encoded);
+	(void)snprintf(argument, ARGUMENT_MAX, "%s+%s+%s", backend, port && port[0] ? port : "_", encoded);
+}
+
+int change(const struct state *state, const char *action, const char *argument, const char *dest, const char *payload,
+	   const char *progress)
+{
+	_cleanup_admin_call_ struct admin_call *call = NULL;
+	struct admin_reply reply;
+	char method[CLASS_METHOD_MAX], text[512];
+	int r;
+
+	if (strchr(action, '.'))
+		(void)snprintf(method, sizeof(method), "%s", action);
+	else
+		(void)snprintf(method, sizeof(method), "admin.vm.device.%s.%s", state->options.class, action);
+	r = inventory_call(&state->options, method, argument, dest, payload, progress, &call, &reply);
+	if (r >= 0)
+		return r;
+	while (reply.content.len && reply.content.at[reply.content.len - 1] == '\n')
+		reply.content.len--;
+	if (text_make_safe(reply.content.at, reply.content.len, text, sizeof(text)) && state->options.verbosity >= 0)
+		fprintf(stderr, "Warning: %s\n", text);
+	else if (progress && state->options.verbosity > 0)
+		printf("%s: done\n", progress);
+	return EXIT_DONE;
+}
+
+void print_lines(struct admin_span untrusted_text)
+{
+	struct admin_span untrusted_line;
+	char line[LINE_MAX_BYTES];
+
+	while (untrusted_text.len) {
+		size_t n_spaces = 0;
+
+		if (!admin_span_cut(&untrusted_text, '\n', &untrusted_line)) {
+			untrusted_line = untrusted_text;
+			untrusted_text.len = 0;
+		}
+		while (n_spaces < untrusted_line.len && untrusted_line.at[n_spaces] == ' ')
+			n_spaces++;
+		(void)text_make_safe(untrusted_line.at, untrusted_line.len, line, sizeof(line));
+		printf("%*s%s\n", (int)n_spaces, "", line); /* making safe trims */
+	}
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the commands of qvm-device share: the state that main() makes, how the user names things, and one call that
+ * changes something. Each command has a function here, in the file of its topic; it returns the exit code.
+ */
+#pragma once
+
+#include "cli/inventory.h"
+
+#define LINE_MAX_BYTES 4096u /* the longest line that is shown */
+#define CLASS_METHOD_MAX 64u
+#define PAYLOAD_MAX 4096u
+#define ARGUMENT_MAX (LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + DEVICE_ID_TEXT)
+
+/* BACKEND:PORT[:ID] as the user gave it, in pieces. */
+struct place {
+	char backend[LIMIT_QUBE_NAME + 1];
+	char port[LIMIT_PORT_TEXT];
+	char id[DEVICE_ID_TEXT];
+	bool has_id;
+	char shown[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT];
+};
+
+struct state {
+	struct options options;
+	struct usb_ids ids;
+	struct inventory inventory; /* the qubes are read */
+};
+
+/* Attach, detach, move (attach.c). */
+int run_attach(struct state *state);
+int run_detach(struct state *state);
+int run_move(struct state *state);
+/* What is stored (assign.c, deny.c). */
+int run_assign(struct state *state);
+int run_unassign(struct state *state);
+int run_deny(struct state *state);
+int run_allow(struct state *state);
+/* What there is (list.c, policy.c, audit.c, watch.c). */
+int run_list(struct state *state);
+int run_info(struct state *state);
+int run_policy(struct state *state);
+int run_audit(struct state *state);
+int run_watch(struct state *state);
+/* The machine's sleep (power.c). */
+int run_suspend(struct state *state);
+int run_resume(struct state *state);
+
+/* "qvm-usb: error: ..." of something that is right in form but not there; returns EXIT_REFUSED. */
+int runtime_error(const struct state *state, const char *format, ...) _printf_(2, 3);
+
+/* These return -1 to go on, or the exit code, with an error on stderr. */
+int parse_place(const struct state *state, const char *text, struct place *place);
+int check_qube(const struct state *state, const char *name);
+int check_backend(const struct state *state, const struct place *place);
+/* Reads the backend's devices and finds the named one. */
+int find_device(struct state *state, const struct place *place, const struct device **ret_device);
+
+/*
+ * The payload of an attach or an assignment: what `device` is, the mode, the target, and the user's -o. `payload` has
+ * PAYLOAD_MAX bytes.
+ */
+int make_payload(const struct state *state, const struct device *device, const char *mode, const char *qube,
+		 char *payload);
+/* BACKEND+PORT+ID, encoded; NULL or "" means any. */
+void make_argument(const char *backend, const char *port, const char *id, char argument[ARGUMENT_MAX]);
+
+/*
+ * A call of the class (METHOD: "Attach") or of its own ("device.Move") that changes something; what the broker has to
+ * say about its success is shown. Returns the exit code.
+ */
+int change(const struct state *state, const char *method, const char *argument, const char *dest, const char *payload,
+	   const char *progress);
+
+/* Shows each line of a reply, made safe. */
+void print_lines(struct admin_span untrusted_text);

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A qube's deny list: patterns of interfaces ("u03**01": keyboards) that it never gets, by whatever way. A pattern may
+ * be given short, "u03" is "u03****".
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "lib/base/text.h"
+
+#define PATTERN_LEN 7u
+
+/* Joins the arguments after the first, each filled up to seven characters; -1 or an exit code. */
+static int join_patterns(const struct state *state, char patterns[PAYLOAD_MAX])
+{
+	const struct options *options = &state->options;
+	size_t len = 0;
+
+	for (size_t i = 1; i < options->n_args; i++) {
+		size_t n = strlen(options->args[i]);
+
+		if (n == 0 || n > PATTERN_LEN || !text_is_printable(options->args[i]) ||
+		    strpbrk(options->args[i], " '"))
+			return options_error(options, "not a pattern of interfaces like u03**01: %s", options->args[i]);
+		if (len + PATTERN_LEN >= PAYLOAD_MAX)
+			return options_error(options, "too many patterns");
+		memset(patterns + len, '*', PATTERN_LEN);
+		memcpy(patterns + len, options->args[i], n);
+		len += PATTERN_LEN;
+	}
+	patterns[len] = '\0';
+	return -1;
+}
+
+static int check_name(const struct state *state, const char *qube)
+{
+	return text_is_qube_name(qube) ? -1 : options_error(&state->options, "no such domain: '%s'", qube);
+}
+
+static int show_denied(const struct state *state, const char *qube)
+{
+	_cleanup_admin_call_ struct admin_call *call = NULL;
+	struct admin_reply reply;
+	int r = inventory_call(&state->options, "admin.vm.device.denied.List", "", qube, "", NULL, &call, &reply);
+
+	if (r >= 0)
+		return r;
+	print_lines(reply.content);
+	return EXIT_DONE;
+}
+
+int run_deny(struct state *state)
+{
+	const char *qube = state->options.args[0];
+	char patterns[PAYLOAD_MAX], progress[128];
+	int r = check_name(state, qube);
+
+	if (r >= 0)
+		return r;
+	if (state->options.n_args == 1)
+		return show_denied(state, qube);
+	r = join_patterns(state, patterns);
+	if (r >= 0)
+		return r;
+	(void)snprintf(progress, sizeof(progress), "Adding to what %s never gets", qube);
+	return change(state, "admin.vm.device.denied.Add", "", qube, patterns, progress);
+}
+
+int run_allow(struct state *state)
+{
+	const char *qube = state->options.args[0];
+	char patterns[PAYLOAD_MAX], progress[128];
+	int r = check_name(state, qube);
+
+	if (r >= 0)
+		return r;
+	if (state->options.n_args == 2 && strcmp(state->options.args[1], "all") == 0)
+		(void)strcpy(patterns, "all");
+	else
+		r = join_patterns(state, patterns);
+	if (r >= 0)
+		return r;
+	(void)snprintf(progress, sizeof(progress), "Taking from what %s never gets", qube);
+	return change(state, "admin.vm.device.denied.Remove", "", qube, patterns, progress);
+}

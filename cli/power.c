@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Before and after the machine's sleep, for the scripts that Qubes OS runs there. */
+#include "cli/command.h"
+
+int run_suspend(struct state *state)
+{
+	return change(state, "device.Suspend", "", "dom0", "", "Taking all devices back");
+}
+
+int run_resume(struct state *state)
+{
+	return change(state, "device.Resume", "", "dom0", "", "Attaching devices again");
+}

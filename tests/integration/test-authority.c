@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The real broker as the authority: policy, questions, assignments, moves, sleep, time limits, and what outlives it.
+ * The words are in broker-vocabulary.h; after each scene the audit log must verify.
+ */
+#include "tests/integration/broker-vocabulary.h"
+
+#define MOVE "device.Move"
+
+struct trio {
+	struct agent *usb, *work, *personal;
+};
+
+static struct trio add_trio(void)
+{
+	struct trio trio = {
+		.usb = add_agent(3, "sys-usb", "1-2", 0),
+		.work = add_agent(4, "work", NULL, 0),
+		.personal = add_agent(5, "personal", NULL, 0),
+	};
+
+	SERVE_UNTIL(trio.usb->state == WIRE_IN_READY && trio.work->state == WIRE_IN_READY &&
+		    trio.personal->state == WIRE_IN_READY);
+	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:0781:5581:AB12:u080650"));
+	return trio;
+}
+
+/* A new set of rules; returns when it holds. */
+static void set_policy(const char *text)
+{
+	unsigned int n = count_audit("\"policy-");
+
+	write_file("policy.d/50-test.policy", text);
+	SERVE_UNTIL(count_audit("\"policy-") > n);
+}
+
+static bool is_attached(const char *qube)
+{
+	return strstr(attached(qube), "sys-usb+1-2:") != NULL;
+}
+
+static const char *assign(const char *argument, const char *qube, const char *payload)
+{
+	return call_with("admin.vm.device.usb.Assign", argument, qube, payload);
+}
+
+/* ---- policy and questions ---------------------------------------------------------------------------------------- */
+
+static void test_policy(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	set_policy("usb * sys-usb personal deny\nusb * sys-usb @anyvm allow\n");
+	assert_text_has(attach("personal"), "denied by 50-test.policy:1; why: qvm-device policy explain personal "
+					    "sys-usb:1-2");
+	assert_int_equal(t.usb->n_exports, 0);
+	assert_int_equal(count_audit("\"rule\":\"50-test.policy:1\""), 1);
+	assert_done(attach("work"));
+	assert_int_equal(count_audit("\"rule\":\"50-test.policy:2\""), 2); /* request and attached */
+	assert_text_has(call("device.policy.Check", "", "dom0"), "0good: 2 rules");
+	assert_text_has(call("device.policy.Explain", STICK, "personal"), "0deny by 50-test.policy:1\n");
+	assert_text_has(call("device.policy.Explain", STICK, "elsewhere"), "0allow by 50-test.policy:2\n");
+
+	set_policy("usb * sys-usb work allow\nusb * sys-usb @anyvm alow\n");
+	assert_true(is_attached("work")); /* it was right when it was granted */
+	assert_done(detach("work"));
+	assert_text_has(attach("work"), "denied by 50-test.policy:2: ");
+	assert_text_has(call("device.policy.Check", "", "dom0"),
+			"0broken, so everything is denied: 50-test.policy:2: ");
+	assert_int_equal(count_audit("\"policy-broken\""), 1);
+
+	set_policy("# nothing\n");
+	assert_text_has(attach("work"), "denied by no rule");
+	set_policy("usb * sys-usb work allow\n");
+	assert_done(attach("work"));
+	assert_done(detach("work"));
+
+	/* what is assigned waits for the policy, and is looked at again when it changes */
+	set_policy("# nothing\n");
+	assert_done(assign(STICK, "personal", "mode='auto-attach'"));
+	(void)serve(-1, 300);
+	assert_false(is_attached("personal"));
+	set_policy("usb * sys-usb @anyvm allow\n");
+	SERVE_UNTIL(is_attached("personal"));
+}
+
+static void answer(const char *question, const char *words, bool good)
+{
+	const char *reply = call_with("device.ask.Answer", question, "dom0", words);
+
+	if (good)
+		assert_done(reply);
+	else
+		assert_text_has(reply, "2");
+}
+
+/* The number of the question that has just come. */
+static void hear_question(struct stream *asks, char question[24])
+{
+	size_t len;
+
+	SERVE_UNTIL(has_come(asks, "device-ask:usb question "));
+	SERVE_UNTIL(strchr(asks->bytes, ' ') || has_come(asks, "\n"));
+	len = strcspn(asks->bytes, " ");
+	assert_true(len < 24);
+	memcpy(question, asks->bytes, len);
+	question[len] = '\0';
+}
+
+static void test_ask(void **unused _unused_)
+{
+	struct trio t = add_trio();
+	struct stream asks;
+	char question[24];
+	int waiting;
+
+	set_policy("usb * sys-usb @anyvm ask\n");
+	assert_text_has(attach("work"), "nobody is there to be asked");
+	assert_int_equal(count_audit("\"outcome\":\"nobody\"") + count_audit("\"refused\""), 2);
+
+	open_stream(&asks, "device.ask.Listen");
+	SERVE_UNTIL(has_come(&asks, "connection-established"));
+	waiting = attach_begin("work");
+	hear_question(&asks, question);
+	assert_text_has(asks.bytes, "rule 50-test.policy:1 targets work ");
+	assert_int_equal(t.usb->n_exports, 0); /* nothing before the word */
+	assert_text_has(attach("personal"), "a question about sys-usb:1-2 is open");
+	answer("12345678901", "deny", false); /* another question */
+	answer(question, "allow personal", false);
+	answer(question, "allow", false);
+	assert_int_equal(t.usb->n_exports, 0);
+	answer(question, "allow work", true);
+	assert_done(call_end(waiting));
+	assert_true(is_attached("work"));
+	assert_int_equal(count_audit("\"answered-by\":"), 3); /* the answer, the request, the attach */
+	answer(question, "allow work", false);                /* once */
+	SERVE_UNTIL(has_come(&asks, "end allowed"));
+	assert_done(detach("work"));
+
+	waiting = attach_begin("work");
+	hear_question(&asks, question);
+	answer(question, "deny", true);
+	assert_text_has(call_end(waiting), "said no");
+
+	waiting = attach_begin("work");
+	hear_question(&asks, question);
+	close_stream(&asks); /* the only one who could answer */
+	assert_text_has(call_end(waiting), "nobody");
+	assert_int_equal(t.usb->n_exports, 1);
+
+	/* the policy changes to deny while a question is open */
+	open_stream(&asks, "device.ask.Listen");
+	SERVE_UNTIL(has_come(&asks, "connection-established"));
+	waiting = attach_begin("work");
+	hear_question(&asks, question);
+	set_policy("usb * sys-usb @anyvm deny\n");
+	(void)call_with("device.ask.Answer", question, "dom0", "allow work");
+	assert_text_has(call_end(waiting), "2");
+	assert_int_equal(t.usb->n_exports, 1);
+	close_stream(&asks);
+}
+
+/* ---- what is stored ----------------------------------------------------------------------------------------------- */
+
+static void test_assign(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	assert_done(assign(STICK, "work", "mode='auto-attach' _max-time='1h'"));
+	SERVE_UNTIL(is_attached("work")); /* both are there */
+	assert_text_has(call("admin.vm.device.usb.Assigned", "", "work"),
+			"0sys-usb+1-2:0781:5581:AB12:u080650 device_id='0781:5581:AB12:u080650' port_id='1-2' "
+			"devclass='usb' backend_domain='sys-usb' mode='auto-attach' frontend_domain='work' "
+			"_max-time='1h'\n");
+	assert_text_has(attached("work"), "mode='auto-attach'");
+	assert_int_equal(count_audit("\"origin\":\"auto\""), 2);
+	assert_done(detach("work"));
+	(void)serve(-1, 300);
+	assert_false(is_attached("work")); /* its user took it back */
+
+	/* the qube starts anew: that is a new cause */
+	end_qube(4);
+	kill_agent(t.work);
+	SERVE_UNTIL(strstr(call("admin.vm.List", "", "dom0"), "work class=AppVM state=Halted"));
+	start_qube(4, "work");
+	listen_at_new_port(t.work);
+	SERVE_UNTIL(is_attached("work"));
+	assert_text_has(assign(STICK, "work", "mode='required'"), "already assigned");
+	assert_done(call("admin.vm.device.usb.Unassign", STICK, "work"));
+	assert_done(call("admin.vm.device.usb.Assigned", "", "work"));
+	assert_true(is_attached("work")); /* an assignment is not the attachment */
+	assert_done(detach("work"));
+
+	/* stored for a qube that does not run, over the broker's end; a plug is a cause too */
+	assert_done(assign("sys-usb+7-1+_", "later", "mode='auto-attach'"));
+	assert_done(call_with("admin.vm.device.denied.Add", "", "later", "u03**01u03**02"));
+	restart_broker(SIGKILL);
+	SERVE_UNTIL(t.usb->state == WIRE_IN_READY);
+	assert_text_has(call("admin.vm.List", "", "dom0"), "later class=AppVM state=Halted");
+	assert_text_has(call("admin.vm.device.usb.Assigned", "", "later"), "sys-usb+7-1:*");
+	assert_string_equal(call("admin.vm.device.denied.List", "", "later"), "0u03**01\nu03**02");
+	assert_true(add_agent(6, "later", NULL, 0) != NULL);
+	plug(t.usb, 1, "7-1", false);
+	SERVE_UNTIL(strstr(attached("later"), "sys-usb+7-1:"));
+}
+
+/* RF01: one of three fails each time; the other two do not wait for it. */
+static void test_one_failure_stays_one(void **unused _unused_)
+{
+	struct trio t = add_trio();
+	uint64_t since;
+
+	assert_done(assign("sys-usb+7-1+_", "work", "mode='auto-attach'"));
+	assert_done(assign("sys-usb+7-2+_", "work", "mode='auto-attach'"));
+	assert_done(assign("sys-usb+7-3+_", "personal", "mode='auto-attach'"));
+	since = now_usec();
+	plug(t.usb, 1, "7-1", true);
+	plug(t.usb, 2, "7-2", false);
+	plug(t.usb, 3, "7-3", false);
+	SERVE_UNTIL(strstr(attached("work"), "sys-usb+7-2:") && strstr(attached("personal"), "sys-usb+7-3:"));
+	assert_true(now_usec() - since < 2 * USEC_PER_SEC);
+	assert_null(strstr(attached("work"), "sys-usb+7-1:"));
+	SERVE_UNTIL(count_audit("\"attach-failed\"") >= 2); /* it is tried again, later */
+	t.usb->more[1].broken = false;
+	SERVE_UNTIL(strstr(attached("work"), "sys-usb+7-1:"));
+}
+
+static void test_deny_list(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	assert_done(call_with("admin.vm.device.denied.Add", "", "work", "u08****"));
+	assert_text_has(attach("work"), "denied by ");
+	assert_done(assign(STICK, "work", "mode='auto-attach'")); /* no way round it */
+	(void)serve(-1, 300);
+	assert_false(is_attached("work"));
+	assert_int_equal(t.usb->n_exports, 0);
+	assert_text_has(call("device.policy.Explain", STICK, "work"), "0deny by the deny list of work: u08****");
+	assert_text_has(call("admin.vm.property.Get", "devices_denied", "work"), "0default=False type=str u08****");
+	assert_done(attach("personal"));
+	assert_text_has(call_with(MOVE, STICK, "work", "from='personal'"), "denied by ");
+	assert_true(is_attached("personal"));
+	assert_done(detach("personal"));
+	assert_done(call_with("admin.vm.device.denied.Remove", "", "work", "all"));
+	assert_done(attach("work"));
+}
+
+/* ---- move, sleep, time ------------------------------------------------------------------------------------------- */
+
+static void test_move(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	assert_text_has(call_with(MOVE, STICK, "personal", "from='work'"), "not attached to");
+	assert_done(attach("work"));
+	assert_done(call_with(MOVE, STICK, "personal", "from='work'"));
+	assert_true(is_attached("personal") && !is_attached("work"));
+	assert_int_equal(n_sessions(t.usb), 1);
+
+	t.work->manners = REFUSES_IMPORT;
+	assert_text_has(call_with(MOVE, STICK, "work", "from='personal'"), "It is attached to personal again");
+	assert_true(is_attached("personal") && !is_attached("work"));
+
+	t.personal->manners = REFUSES_IMPORT;
+	assert_text_has(call_with(MOVE, STICK, "work", "from='personal'"), "it is attached to no qube");
+	assert_true(!is_attached("personal") && !is_attached("work"));
+	assert_int_equal(n_sessions(t.usb) + n_sessions(t.work) + n_sessions(t.personal), 0);
+	t.work->manners = 0;
+	assert_done(attach("work"));
+	assert_done(detach("work"));
+}
+
+static void test_sleep(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	assert_done(attach("work"));
+	assert_done(call("device.Suspend", "", "dom0"));
+	assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 0); /* quiet when it returns */
+	assert_text_has(attach("personal"), "going to sleep");
+	assert_done(call("device.Resume", "", "dom0"));
+	SERVE_UNTIL(is_attached("work"));
+	assert_int_equal(count_audit("\"origin\":\"resume\""), 2);
+	assert_int_equal(n_sessions(t.usb), 1);
+	assert_done(detach("work"));
+}
+
+static void test_replug(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	assert_done(attach("work"));
+	say_gone(t.usb, 0, 1);
+	SERVE_UNTIL(n_sessions(t.usb) + n_sessions(t.work) == 0);
+	say_device(t.usb, "1-2", 0, 2); /* the same on the same port */
+	SERVE_UNTIL(is_attached("work"));
+	assert_int_equal(count_audit("\"origin\":\"replug\""), 2);
+	say_gone(t.usb, 0, 2);
+	SERVE_UNTIL(n_sessions(t.usb) + n_sessions(t.work) == 0);
+	say_device_of(t.usb, "1-2", 0, 3, 0x9999, "AB12"); /* something else */
+	SERVE_UNTIL(strstr(available("sys-usb"), "0781:9999"));
+	(void)serve(-1, 300);
+	assert_false(is_attached("work"));
+}
+
+static void test_max_time(void **unused _unused_)
+{
+	struct trio t = add_trio();
+	struct stream events;
+	uint64_t since;
+
+	open_stream(&events, "admin.Events");
+	SERVE_UNTIL(has_come(&events, "connection-established"));
+	assert_text_has(call_with("admin.vm.device.usb.Attach", STICK, "work", "_max-time='soon'"),
+			"option max-time must be a number and s, m or h");
+	since = now_usec();
+	assert_done(call_with("admin.vm.device.usb.Attach", STICK, "work", "_max-time='3s'"));
+	SERVE_UNTIL(has_come(&events, "work device-limit-near:usb"));
+	assert_true(is_attached("work"));
+	SERVE_UNTIL(has_come(&events, "work device-detach:usb"));
+	assert_true(now_usec() - since > 25 * USEC_PER_SEC / 10 && now_usec() - since < 6 * USEC_PER_SEC);
+	assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 0);
+	assert_int_equal(count_audit("\"outcome\":\"time-limit\""), 2); /* detaching, detached */
+	close_stream(&events);
+}
+
+/* ---- the broker's own end ---------------------------------------------------------------------------------------- */
+
+static void test_adoption(void **unused _unused_)
+{
+	struct trio t = add_trio();
+	uint64_t session;
+
+	assert_done(call_with("admin.vm.device.usb.Attach", STICK, "work", "_max-time='1h'"));
+	session = t.usb->last_session;
+	for (unsigned int i = 0; i < 3; i++) {
+		restart_broker(SIGKILL);
+		SERVE_UNTIL(strstr(available("sys-usb"), "1-2:") && is_attached("work"));
+		SERVE_UNTIL(!strstr(available("sys-usb"), "_state="));
+		assert_int_equal(t.usb->n_stops + t.work->n_stops, 0);
+		assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 2);
+		assert_int_equal(t.usb->sessions[0].number, session);
+		assert_int_equal(t.usb->n_exports, 1);
+	}
+	assert_text_has(attach("personal"), "in use by work");
+	assert_done(detach("work"));
+	assert_int_equal(t.usb->n_stops, 1);
+	assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 0);
+	restart_broker(SIGKILL); /* what has ended is not remembered */
+	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:"));
+	SERVE_UNTIL(strcmp(attach("personal"), "0") == 0);
+}
+
+/* One side lost its stream while the broker was away: the other is stopped, nobody has the device, then all is free. */
+static void test_not_adopted(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	assert_done(attach("work"));
+	(void)stop_broker(SIGKILL);
+	memset(t.work->sessions, 0, sizeof(t.work->sessions));
+	start_broker();
+	listen_at_new_port(t.usb);
+	listen_at_new_port(t.work);
+	listen_at_new_port(t.personal);
+	SERVE_UNTIL(n_sessions(t.usb) == 0);
+	SERVE_UNTIL(count_audit("\"not-adopted\"") == 1);
+	SERVE_UNTIL(strcmp(attach("personal"), "0") == 0);
+	assert_done(attached("work"));
+}
+
+/* ST07: what cannot be written cannot be granted; what runs goes on. */
+static void test_disk_full(void **unused _unused_)
+{
+	struct trio t = add_trio();
+	struct rlimit before, none;
+
+	plug(t.usb, 1, "7-1", false);
+	SERVE_UNTIL(strstr(available("sys-usb"), "7-1:"));
+	assert_done(attach("work"));
+	assert_int_equal(prlimit(scene.broker, RLIMIT_FSIZE, NULL, &before), 0);
+	none = (struct rlimit){.rlim_cur = 1, .rlim_max = before.rlim_max};
+	assert_int_equal(prlimit(scene.broker, RLIMIT_FSIZE, &none, NULL), 0);
+	assert_text_has(call("admin.vm.device.usb.Attach", "sys-usb+7-1+_", "personal"), "2");
+	assert_text_has(assign(STICK, "personal", "mode='auto-attach'"), "nothing was changed: ");
+	assert_int_equal(t.usb->n_exports, 1);
+	assert_true(is_attached("work"));
+	assert_done(detach("work")); /* giving back needs no disk */
+	assert_int_equal(prlimit(scene.broker, RLIMIT_FSIZE, &before, NULL), 0);
+}
+
+/* A journal with a flipped byte: nothing is granted, and it says what to do; after --recover all is well. */
+static void test_damaged_store(void **unused _unused_)
+{
+	struct trio t = add_trio();
+	FILE *file;
+
+	assert_done(assign("sys-usb+7-1+_", "work", "mode='auto-attach'"));
+	assert_done(assign("sys-usb+7-2+_", "work", "mode='auto-attach'"));
+	(void)stop_broker(SIGTERM);
+	file = fopen(path_of("state/state.journal"), "r+e");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, -10, SEEK_END), 0);
+	assert_true(fputc('~', file) == '~' && fclose(file) == 0);
+	start_broker();
+	listen_at_new_port(t.usb);
+	listen_at_new_port(t.work);
+	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:") && t.work->state == WIRE_IN_READY);
+	assert_text_has(attach("work"), "denied by state.journal");
+	assert_text_has(assign(STICK, "work", "mode='auto-attach'"), "nothing was changed: ");
+	assert_int_equal(t.usb->n_exports, 0);
+
+	(void)stop_broker(SIGTERM);
+	assert_int_equal(recover_broker(), 0);
+	assert_int_equal(recover_broker(), 0); /* nothing is damaged now: no harm */
+	start_broker();
+	listen_at_new_port(t.usb);
+	listen_at_new_port(t.work);
+	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:") && t.work->state == WIRE_IN_READY);
+	assert_text_has(call("admin.vm.device.usb.Assigned", "", "work"), "sys-usb+7-1:*"); /* the whole line is kept */
+	assert_null(strstr(call("admin.vm.device.usb.Assigned", "", "work"), "sys-usb+7-2:"));
+	assert_done(attach("work"));
+	assert_done(detach("work"));
+}
+
+int main(void)
+{
+#define SCENE(t) cmocka_unit_test_setup_teardown(t, scene_begin, scene_end)
+	const struct CMUnitTest tests[] = {
+		SCENE(test_policy),        SCENE(test_ask),
+		SCENE(test_assign),        SCENE(test_one_failure_stays_one),
+		SCENE(test_deny_list),     SCENE(test_move),
+		SCENE(test_sleep),         SCENE(test_replug),
+		SCENE(test_max_time),      SCENE(test_adoption),
+		SCENE(test_not_adopted),   SCENE(test_disk_full),
+		SCENE(test_damaged_store),
+	};
+
+	return cmocka_run_group_tests_name("authority", tests, NULL, NULL);
+}
