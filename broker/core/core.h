@@ -287,7 +287,7 @@ struct core_hooks {
 };
 
 struct core;                                  /* big (64 qubes x 64 devices); made once at start */
-struct core *core_new(uint64_t session_epoch, /* high 32 bits of all session numbers: differs at each start */
+struct core *core_new(uint64_t session_epoch, /* high 32 bits of all session numbers: never one of a former life */
 		      const struct core_hooks *hooks, void *userdata); /* hooks are copied */
 struct core *core_free(struct core *core);
 

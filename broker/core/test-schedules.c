@@ -582,7 +582,7 @@ static const struct core_hooks hooks = {.emit = on_action, .decide = decide};
 static void restart_broker(void)
 {
 	w.core = core_free(w.core);
-	w.core = core_new(draw(8) ? ++w.epoch : w.epoch, &hooks, NULL);
+	w.core = core_new(++w.epoch, &hooks, NULL);
 	assert_non_null(w.core);
 	w.n_tokens = w.first_open_token = w.n_sessions = 0;
 	w.suspended = false;
