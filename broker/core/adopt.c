@@ -253,7 +253,7 @@ void adopt_listed(struct core *core, struct core_device *device)
 		    !same_qube(memory->source, device->ref.qube) || memory->m.device.ref.slot != device->ref.slot ||
 		    memory->m.device.ref.generation != device->ref.generation)
 			continue;
-		if (device->state != CORE_FREE || !inventory_same_description(&memory->m.device, device)) {
+		if (device->state != CORE_FREE || !inventory_same_device(&memory->m.device, device)) {
 			fail(core, memory, OUTCOME_CHANGED);
 			continue;
 		}

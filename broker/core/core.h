@@ -264,7 +264,7 @@ struct core_memory {
 	uint64_t session;
 	struct core_life source, target;
 	uint64_t agent_incarnation;    /* of the source's agent */
-	struct core_device device;     /* descriptive fields, ref.slot, ref.generation, terms */
+	struct core_device device;     /* what it is (not its maker's texts), ref.slot, ref.generation, terms */
 	uint8_t approved[WIRE_DIGEST]; /* the digest that IMPORT named */
 };
 

@@ -189,7 +189,8 @@ struct core_qube *inventory_qube(struct core *core, struct core_qube_ref ref);
 struct core_device *inventory_device_by_ref(struct core *core, struct core_device_ref ref); /* present */
 struct core_device *inventory_record_by_ref(struct core *core, struct core_device_ref ref); /* or not gone yet */
 bool inventory_same_identity(const struct core_device *a, const struct core_device *b);     /* what a policy sees */
-bool inventory_same_description(const struct core_device *a, const struct core_device *b);  /* every word */
+bool inventory_same_device(const struct core_device *a, const struct core_device *b); /* and what it is, and where */
+bool inventory_same_description(const struct core_device *a, const struct core_device *b); /* every word */
 
 /* request.c: the one way to an attach. */
 int request_attach(struct core *core, const struct core_event *event);

@@ -253,10 +253,15 @@ bool inventory_same_identity(const struct core_device *a, const struct core_devi
 	       memcmp(a->interfaces, b->interfaces, sizeof(a->interfaces)) == 0 && strcmp(a->serial, b->serial) == 0;
 }
 
-bool inventory_same_description(const struct core_device *a, const struct core_device *b)
+bool inventory_same_device(const struct core_device *a, const struct core_device *b)
 {
 	return inventory_same_identity(a, b) && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0 &&
-	       strcmp(a->port, b->port) == 0 && strcmp(a->manufacturer, b->manufacturer) == 0 &&
+	       strcmp(a->port, b->port) == 0;
+}
+
+bool inventory_same_description(const struct core_device *a, const struct core_device *b)
+{
+	return inventory_same_device(a, b) && strcmp(a->manufacturer, b->manufacturer) == 0 &&
 	       strcmp(a->product_name, b->product_name) == 0;
 }
 

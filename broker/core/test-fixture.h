@@ -142,6 +142,8 @@ static _unused_ struct core_event device_event(struct core_qube_ref qube, uint16
 	event.device.ref.generation = generation;
 	(void)snprintf(event.device.port, sizeof(event.device.port), "%s", port);
 	(void)snprintf(event.device.serial, sizeof(event.device.serial), "AB12");
+	(void)snprintf(event.device.manufacturer, sizeof(event.device.manufacturer), "SanDisk");
+	(void)snprintf(event.device.product_name, sizeof(event.device.product_name), "Ultra");
 	return event;
 }
 
@@ -221,6 +223,8 @@ static _unused_ struct core_event memory_event(uint64_t session)
 				     .device = event.device,
 				     .approved = {0xAA}};
 
+	memset(memory.device.manufacturer, 0, sizeof(memory.device.manufacturer)); /* they are not kept */
+	memset(memory.device.product_name, 0, sizeof(memory.device.product_name));
 	memory.device.terms.origin = CORE_ORIGIN_USER;
 	memory.device.terms.asked_by = 1000;
 	event = (struct core_event){.type = CORE_REMEMBER};

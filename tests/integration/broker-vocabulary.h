@@ -148,6 +148,17 @@ static void say(struct agent *agent, const struct wire_message *message)
 	}
 }
 
+static void say_text(struct agent *agent, uint16_t slot, uint32_t generation, enum wire_text which, const char *text)
+{
+	struct wire_message m = {.type = WIRE_DEVICE_TEXT};
+
+	m.DEVICE_TEXT.slot = slot;
+	m.DEVICE_TEXT.generation = generation;
+	m.DEVICE_TEXT.which = (uint8_t)which;
+	(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s", text);
+	say(agent, &m);
+}
+
 static void say_device_of(struct agent *agent, const char *port, uint16_t slot, uint32_t generation, uint16_t product,
 			  const char *serial)
 {
@@ -165,12 +176,9 @@ static void say_device_of(struct agent *agent, const char *port, uint16_t slot, 
 	m.DEVICE.digest[0] = (uint8_t)product;
 	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "%s", port);
 	say(agent, &m);
-	m = (struct wire_message){.type = WIRE_DEVICE_TEXT};
-	m.DEVICE_TEXT.slot = slot;
-	m.DEVICE_TEXT.generation = generation;
-	m.DEVICE_TEXT.which = WIRE_TEXT_SERIAL;
-	(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s", serial);
-	say(agent, &m);
+	say_text(agent, slot, generation, WIRE_TEXT_SERIAL, serial);
+	say_text(agent, slot, generation, WIRE_TEXT_MANUFACTURER, "SanDisk");
+	say_text(agent, slot, generation, WIRE_TEXT_PRODUCT, "Ultra");
 	m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
 	m.DEVICE_COMMIT.slot = slot;
 	m.DEVICE_COMMIT.generation = generation;
