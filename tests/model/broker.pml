@@ -19,10 +19,10 @@
 #define BETWEEN(x) ((x) == DETACHING || (x) == LOCKED)
 
 /* Into a connection whose other end has gone it is lost. */
-inline tell(q, what, about)
+inline tell(whom, what, about)
 {
 	if
-	:: broker_up[q] && agent_up[q] -> assert(len(to[q]) < DEPTH); to[q]!what, about
+	:: broker_up[whom] && agent_up[whom] -> assert(len(to[whom]) < DEPTH); to[whom]!what, about
 	:: else
 	fi
 }
@@ -369,17 +369,23 @@ inline not_adopted(s)
 	forget(s)
 }
 
-/* The events: each of these is followed by attachment(). */
+/*
+ * The events. Some change devices (input[]) more than once: attachment() is done after each stage of them.
+ */
 
-/* inventory.c: inventory_agent_ready(), _agent_session() for each, _list_begin(), prove_unreported() */
-inline source_reports(sessions, said_incarnation)
+/* inventory.c: inventory_agent_ready() */
+inline source_ready(said_incarnation)
 {
 	if
 	:: known_incarnation != said_incarnation && PRESENT != NONE -> k = PRESENT; remove_device(k)
 	:: else
 	fi;
-	known_incarnation = said_incarnation;
-	attachment();
+	known_incarnation = said_incarnation
+}
+
+/* inventory.c: inventory_agent_session() for each, then _list_begin() and prove_unreported() */
+inline source_reports(sessions)
+{
 	agent[SRC] = true;
 	for (i : 1 .. N_SESSIONS) {
 		k = FIND(i);
@@ -404,22 +410,22 @@ inline source_reports(sessions, said_incarnation)
 	}
 }
 
-inline target_reports(q, sessions)
+inline target_reports(whom, sessions)
 {
-	agent[q] = true;
+	agent[whom] = true;
 	for (i : 1 .. N_SESSIONS) {
 		k = FIND(i);
 		if
 		:: (sessions >> i) & 1 ->
 			if
-			:: k != NONE && TARGET_IS(k, q) && device[k].target_open ->
+			:: k != NONE && TARGET_IS(k, whom) && device[k].target_open ->
 				device[k].target_reported = true;
 				input[k] = (device[k].state == ADOPTING -> IN_VOUCHED : IN_TARGET_STILL)
-			:: k == NONE && session[i].remembered && session[i].target == q -> session[i].target_vouched = true
-			:: else -> tell(q, STOP, i)
+			:: k == NONE && session[i].remembered && session[i].target == whom -> session[i].target_vouched = true
+			:: else -> tell(whom, STOP, i)
 			fi
-		:: k == NONE && !((sessions >> i) & 1) && session[i].remembered && session[i].target == q -> not_adopted(i)
-		:: k != NONE && !((sessions >> i) & 1) && TARGET_IS(k, q) && device[k].target_open ->
+		:: k == NONE && !((sessions >> i) & 1) && session[i].remembered && session[i].target == whom -> not_adopted(i)
+		:: k != NONE && !((sessions >> i) & 1) && TARGET_IS(k, whom) && device[k].target_open ->
 			input[k] = IN_TARGET_CLOSED
 		:: else
 		fi
@@ -428,13 +434,17 @@ inline target_reports(q, sessions)
 
 /* inventory.c: inventory_device(); adopt.c: which memory explains the device? */
 #define SAME_DEVICE(d, x) (device[d].generation == (x) && device[d].incarnation == known_incarnation)
-inline device_listed(said_generation, said_identity, ghost)
+inline device_displaced(said_generation)
 {
 	k = PRESENT;
 	if
-	:: k != NONE && !SAME_DEVICE(k, said_generation) -> remove_device(k); attachment()
+	:: k != NONE && (said_generation == 0 || !SAME_DEVICE(k, said_generation)) -> remove_device(k)
 	:: else
-	fi;
+	fi
+}
+
+inline device_listed(said_generation, said_identity, ghost)
+{
 	k = (PRESENT != NONE -> NONE : (!device[0].used -> 0 : (!device[1].used -> 1 : NONE)));
 	if
 	:: k != NONE ->
@@ -466,6 +476,7 @@ inline device_listed(said_generation, said_identity, ghost)
 	}
 }
 
+/* inventory.c: inventory_list_end(): no memory waits for a device any more; adopt.c: or its time is over */
 inline forget_memories()
 {
 	for (i : 1 .. N_SESSIONS) {
@@ -474,16 +485,6 @@ inline forget_memories()
 		:: else
 		fi
 	}
-}
-
-/* inventory.c: inventory_list_end(): what was not named has gone, and no memory waits for a device any more */
-inline list_ends(said_generation)
-{
-	if
-	:: said_generation == 0 && PRESENT != NONE -> k = PRESENT; remove_device(k)
-	:: else
-	fi;
-	forget_memories()
 }
 
 /* inventory.c: inventory_device_gone() */
@@ -497,80 +498,83 @@ inline device_gone(said_generation)
 }
 
 /* core.c: handle_closed(): STOPPED, FAILED, ENDED */
-inline side_closed(q, about)
+inline side_closed(whom, about)
 {
 	k = FIND(about);
 	if
-	:: q == SRC -> session[about].stray = false; session[about].source_vouched = false
+	:: whom == SRC -> session[about].stray = false; session[about].source_vouched = false
 	:: else -> session[about].target_vouched = false
 	fi;
 	if
-	:: k != NONE && q == SRC && device[k].source_open -> input[k] = IN_SOURCE_CLOSED
-	:: k != NONE && q != SRC && TARGET_IS(k, q) && device[k].target_open -> input[k] = IN_TARGET_CLOSED
+	:: k != NONE && whom == SRC && device[k].source_open -> input[k] = IN_SOURCE_CLOSED
+	:: k != NONE && whom != SRC && TARGET_IS(k, whom) && device[k].target_open -> input[k] = IN_TARGET_CLOSED
 	:: k == NONE && session[about].remembered -> not_adopted(about)
 	:: else
 	fi
 }
 
 /* core.c: handle_progress() */
-inline progress(q, about, what)
+inline progress(whom, about, what)
 {
 	k = FIND(about);
 	if
-	:: k != NONE && (q == SRC || TARGET_IS(k, q)) -> input[k] = what
+	:: k != NONE && (whom == SRC || TARGET_IS(k, whom)) -> input[k] = what
 	:: else
 	fi
 }
 
-inline unvouch(q)
+inline unvouch(whom)
 {
 	for (i : 1 .. N_SESSIONS) {
 		if
-		:: q == SRC -> session[i].stray = false; session[i].source_vouched = false
-		:: q != SRC && session[i].target == q -> session[i].target_vouched = false
+		:: whom == SRC -> session[i].stray = false; session[i].source_vouched = false
+		:: whom != SRC && session[i].target == whom -> session[i].target_vouched = false
 		:: else
 		fi
 	}
 }
 
 /* inventory.c: inventory_agent_lost() */
-inline agent_lost(q)
+inline agent_lost(whom)
 {
-	agent[q] = false;
-	unvouch(q);
+	agent[whom] = false;
+	unvouch(whom);
 	for (k : 0 .. N_DEVICES - 1) {
 		if
-		:: device[k].state != FREE && q == SRC -> input[k] = IN_SOURCE_LOST
-		:: q != SRC && TARGET_IS(k, q) -> input[k] = IN_TARGET_LOST
+		:: device[k].state != FREE && whom == SRC -> input[k] = IN_SOURCE_LOST
+		:: whom != SRC && TARGET_IS(k, whom) -> input[k] = IN_TARGET_LOST
 		:: else
 		fi
 	}
 }
 
 /* inventory.c: inventory_qube_gone(), and _qube_started() of its successor */
-inline qube_replaced(q)
+inline qube_replaced(whom)
 {
-	agent[q] = false;
-	broker_up[q] = false;
-	unvouch(q);
+	agent[whom] = false;
+	broker_up[whom] = false;
+	unvouch(whom);
 	for (k : 0 .. N_DEVICES - 1) {
 		if
-		:: device[k].state != FREE && q == SRC -> input[k] = IN_SOURCE_GONE
-		:: BUG != 4 && q != SRC && TARGET_IS(k, q) -> input[k] = IN_TARGET_CLOSED
+		:: device[k].state != FREE && whom == SRC -> input[k] = IN_SOURCE_GONE
+		:: BUG != 4 && whom != SRC && TARGET_IS(k, whom) -> input[k] = IN_TARGET_CLOSED
 		:: else
 		fi
 	}
-	attachment();
+	for (i : 1 .. N_SESSIONS) {
+		if
+		:: session[i].remembered && (whom == SRC || BUG != 4 && session[i].target == whom) -> not_adopted(i)
+		:: else
+		fi
+	}
+	known_life[whom] = life[whom]
+}
+
+inline device_went_with_it()
+{
 	k = PRESENT;
 	if
 	:: q == SRC && k != NONE -> remove_device(k)
 	:: else
-	fi;
-	for (i : 1 .. N_SESSIONS) {
-		if
-		:: session[i].remembered && (q == SRC || BUG != 4 && session[i].target == q) -> not_adopted(i)
-		:: else
-		fi
-	}
-	known_life[q] = life[q]
+	fi
 }

@@ -4,5 +4,6 @@
 #define N_FAULTS 1
 #define N_CRASHES 0
 #define N_MOVES 1
+#define N_TIMEOUTS 1
 #endif
 #include "protocol.pml"

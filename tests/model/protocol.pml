@@ -76,7 +76,8 @@ chan from[N_QUBES] = [DEPTH] of { mtype, byte, bool, byte }; /* session or gener
 bool agent_up[N_QUBES];  /* the agent's end of the control channel is open */
 bool broker_up[N_QUBES]; /* the broker's end */
 
-byte n_faults = N_FAULTS, n_requests = N_REQUESTS, n_crashes = N_CRASHES, n_moves = N_MOVES;
+byte n_faults = N_FAULTS, n_requests = N_REQUESTS, n_crashes = N_CRASHES, n_moves = N_MOVES,
+     n_timeouts = N_TIMEOUTS;
 bool alive = true;       /* the broker */
 byte waiting;            /* user requests without an answer; those of a dead broker are over: the socket closed */
 

@@ -1,57 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The processes: the broker's front and disk, the agents, users, and what breaks. */
+/* The processes: the broker with its disk and its users, the agents, and what breaks. */
 
 /* ---- channels, and what an agent says first ---------------------------------------------------------------------- */
-inline drain_from(q)
+inline drain_from(whom)
 {
 	do
-	:: len(from[q]) > 0 -> from[q]?word, s, id, p
+	:: len(from[whom]) > 0 -> from[whom]?word, s, id, p
 	:: else -> break
 	od
 }
 
-inline drain_to(q)
+inline drain_to(whom)
 {
 	do
-	:: len(to[q]) > 0 -> to[q]?word, s
+	:: len(to[whom]) > 0 -> to[whom]?word, s
 	:: else -> break
 	od
 }
 
 /* HELLO, SESSION*, WELCOME, and the list */
-inline connect(q)
+inline connect(whom)
 {
-	assert(len(from[q]) == 0 && len(to[q]) == 0);
-	broker_up[q] = true;
-	agent_up[q] = true;
+	assert(len(from[whom]) == 0 && len(to[whom]) == 0);
+	broker_up[whom] = true;
+	agent_up[whom] = true;
 	n = 0;
 	for (i : 1 .. N_SESSIONS) {
 		if
-		:: q == SRC && session[i].exporting || q != SRC && session[i].importing && session[i].target == q ->
+		:: whom == SRC && session[i].exporting || whom != SRC && session[i].importing && session[i].target == whom ->
 			n = n | (1 << i)
 		:: else
 		fi
 	}
-	from[q]!REPORT, n, false, (q == SRC -> incarnation : 0);
+	from[whom]!REPORT, n, false, (whom == SRC -> incarnation : 0);
 	if
-	:: q == SRC ->
+	:: whom == SRC ->
 		told = (plugged -> generation : 0);
-		from[q]!LIST, told, (plugged && identity), (plugged -> plug : 0)
+		from[whom]!LIST, told, (plugged && identity), (plugged -> plug : 0)
 	:: else
 	fi
 }
 
-/* The broker's end goes: it cut the agent off, or saw that the agent went. What was not read is lost. */
-inline lose(q)
-{
-	broker_up[q] = false;
-	drain_from(q);
-	agent_lost(q);
-	attachment()
-}
-
 /* ---- kill -9, and main.c's start: memories first, then the qubes that are there ---------------------------------- */
-inline crash()
+inline crash(unlinked_becomes)
 {
 	alive = false;
 	waiting = 0;
@@ -80,7 +71,7 @@ inline crash()
 		session[i].stray = false;
 		settle_memory(i);
 		if
-		:: session[i].disk == MEMORY_UNLINKED -> session[i].disk = MEMORY_DURABLE
+		:: session[i].disk == MEMORY_UNLINKED -> session[i].disk = unlinked_becomes
 		:: else
 		fi
 	}
@@ -111,65 +102,14 @@ inline restart()
 	q = 0
 }
 
-/* ---- processes --------------------------------------------------------------------------------------------------- */
-inline source_said()
-{
-	from[SRC]?word, s, id, p;
-	if
-	:: word == REPORT -> source_reports(s, p)
-	:: (word == LIST || word == DEVICE) && s != 0 -> device_listed(s, id, p)
-	:: word == GONE -> device_gone(s)
-	:: word == EXPORTED -> progress(SRC, s, IN_EXPORTED)
-	:: word == CLOSED -> side_closed(SRC, s)
-	:: else
-	fi;
-	attachment();
-	if
-	:: word == LIST -> list_ends(s); attachment()
-	:: else
-	fi
-}
+/* ---- broker/io: what the broker is woken by, and what it then tells its core --------------------------------------- */
+mtype = { CONNECT, LOSE, READ, REPLACED, WRITE, FAIL_TO_WRITE, TICK, FORGET, ATTACH, ASK, YES, NO, DETACH, MOVE }
+hidden mtype woken;
+hidden byte stage;
 
-inline target_said(q)
-{
-	from[q]?word, s, id, p;
-	if
-	:: word == REPORT -> target_reports(q, s)
-	:: word == IMPORTED -> progress(q, s, IN_IMPORTED)
-	:: word == CLOSED -> side_closed(q, s)
-	fi;
-	attachment()
-}
+#define FAULT (n_faults > 0)
 
-#define HAS_DEADLINE(d) (device[d].state != FREE && device[d].state != ATTACHED && device[d].state != LOCKED)
-#define REMEMBERED (session[1].remembered || session[2].remembered || session[3].remembered)
-
-proctype broker()
-{
-end:
-	do
-	/* broker/io/agents.c, qubes.c: connections, and what xenstore says of domains */
-	:: d_step { alive && !broker_up[A] && !agent_up[A] && known_life[A] == life[A] -> connect(A) }
-	:: d_step { alive && !broker_up[B] && !agent_up[B] && known_life[B] == life[B] -> connect(B) }
-	:: d_step { alive && !broker_up[SRC] && !agent_up[SRC] && known_life[SRC] == life[SRC] -> connect(SRC) }
-	:: d_step { broker_up[A] && !agent_up[A] -> lose(A) }
-	:: d_step { broker_up[B] && !agent_up[B] -> lose(B) }
-	:: d_step { broker_up[SRC] && !agent_up[SRC] -> lose(SRC) }
-	:: d_step { alive && known_life[A] != life[A] -> drain_from(A); qube_replaced(A); attachment() }
-	:: d_step { alive && known_life[B] != life[B] -> drain_from(B); qube_replaced(B); attachment() }
-	:: d_step { alive && known_life[SRC] != life[SRC] -> drain_from(SRC); qube_replaced(SRC); attachment() }
-	/* core_handle() */
-	:: d_step { broker_up[A] && len(from[A]) > 0 -> target_said(A) }
-	:: d_step { broker_up[B] && len(from[B]) > 0 -> target_said(B) }
-	:: d_step { broker_up[SRC] && len(from[SRC]) > 0 -> source_said() }
-	/* CORE_TICK */
-	:: d_step { alive && HAS_DEADLINE(0) -> input[0] = IN_TIMEOUT; attachment() }
-	:: d_step { alive && HAS_DEADLINE(1) -> input[1] = IN_TIMEOUT; attachment() }
-	:: d_step { alive && REMEMBERED -> forget_memories(); i = 0 }
-	od
-}
-
-/* broker/io/audit.c and the store of memories: CORE_DO_AUDIT, CORE_DO_FORGET */
+/* audit.c and the store of memories: CORE_DO_AUDIT, CORE_DO_FORGET */
 #define WORKS(x) (alive && session[x].writing)
 inline write(x)
 {
@@ -182,39 +122,218 @@ inline write(x)
 		:: session[x].forgotten -> session[x].forgotten = false; forget(x)
 		:: else
 		fi;
-		progress(SRC, x, IN_AUDITED);
-		attachment()
+		progress(SRC, x, IN_AUDITED)
 	fi
 }
 
 inline fail_to_write(x)
 {
-	n_faults--;
 	session[x].writing = false;
 	session[x].forgotten = false;
 	if
 	:: session[x].disk == MEMORY_DURABLE -> session[x].disk = MEMORY_UNLINKED
 	:: else
 	fi;
-	progress(SRC, x, IN_AUDIT_FAILED);
-	attachment()
+	progress(SRC, x, IN_AUDIT_FAILED)
 }
 
-proctype storage()
+inline ask(whom)
+{
+	waiting++;
+	asking = true;
+	ask_target = whom;
+	ask_life = known_life[whom];
+	ask_generation = device[PRESENT].generation;
+	ask_incarnation = device[PRESENT].incarnation;
+	ask_plug = device[PRESENT].plug
+}
+
+inline attach(whom)
+{
+	waiting++;
+	d = PRESENT;
+	device[d].attach_token = true;
+	reserve(d, whom, known_life[whom], device[d].plug)
+}
+
+/* question.c: yes; what was asked about must still be there */
+inline allow()
+{
+	d = PRESENT;
+	if
+	:: d != NONE && CAN_RESERVE(d, ask_target, ask_life) &&
+	   (BUG == 6 || device[d].generation == ask_generation && device[d].incarnation == ask_incarnation) ->
+		device[d].attach_token = true;
+		reserve(d, ask_target, ask_life, ask_plug)
+	:: else -> answered()
+	fi;
+	end_question();
+	d = 0
+}
+
+inline detach()
+{
+	d = PRESENT;
+	if
+	:: UNDER_WAY(device[d].state) -> waiting++; device[d].detach_token = true; input[d] = IN_DETACH
+	:: device[d].state == DETACHING && !device[d].detach_token -> /* join_detach() */
+		waiting++;
+		device[d].detach_token = true
+	:: else -> input[d] = IN_DETACH
+	fi
+}
+
+/* move.c */
+inline move()
+{
+	waiting++;
+	d = PRESENT;
+	move_device = d;
+	move_from = TARGET(d);
+	move_from_life = SESSION(d).target_life;
+	move_to = 1 - move_from;
+	move_to_life = known_life[move_to];
+#if BUG == 10 /* does not wait until it is out of the first qube */
+	stop_source(d);
+	stop_target(d);
+	device[d].source_open = false;
+	device[d].target_open = false;
+	moving = MOVE_OUT;
+	finish(d)
+#else
+	moving = MOVE_OUT;
+	input[d] = IN_DETACH
+#endif
+}
+
+#define MAY_ATTACH(q) (alive && n_requests > 0 && PRESENT != NONE && CAN_RESERVE(PRESENT, q, known_life[q]) && !asking && \
+		       moving == NO_MOVE)
+#define MAY_DETACH (alive && n_requests > 0 && PRESENT != NONE && device[PRESENT].state != FREE)
+#define MAY_MOVE (alive && n_moves > 0 && moving == NO_MOVE && PRESENT != NONE && device[PRESENT].state == ATTACHED && \
+		  agent[SRC] && agent[1 - TARGET(PRESENT)])
+
+
+inline first_stage()
+{
+	if
+	:: woken == CONNECT -> connect(q)
+	:: woken == LOSE ->
+		broker_up[q] = false;
+		drain_from(q);
+		agent_lost(q)
+	:: woken == REPLACED ->
+		drain_from(q);
+		qube_replaced(q)
+	:: woken == READ ->
+		from[q]?word, s, id, p;
+		if
+		:: word == REPORT && q == SRC -> source_ready(p)
+		:: word == REPORT && q != SRC -> target_reports(q, s)
+		:: word == LIST || word == DEVICE -> device_displaced(s)
+		:: word == GONE -> device_gone(s)
+		:: word == EXPORTED -> progress(q, s, IN_EXPORTED)
+		:: word == IMPORTED -> progress(q, s, IN_IMPORTED)
+		:: word == CLOSED -> side_closed(q, s)
+		fi
+	:: woken == WRITE -> write(q)
+	:: woken == FAIL_TO_WRITE -> fail_to_write(q)
+	:: woken == TICK -> input[q] = IN_TIMEOUT
+	:: woken == FORGET -> forget_memories()
+	:: woken == ATTACH -> attach(q)
+	:: woken == ASK -> ask(q)
+	:: woken == YES -> allow()
+	:: woken == NO -> end_question(); answered()
+	:: woken == DETACH -> detach()
+	:: woken == MOVE -> move()
+	fi
+}
+
+inline second_stage()
+{
+	if
+	:: woken == READ && word == REPORT && q == SRC -> source_reports(s)
+	:: woken == READ && (word == LIST || word == DEVICE) && s != 0 -> device_listed(s, id, p)
+	:: woken == REPLACED -> device_went_with_it()
+	:: else
+	fi
+}
+
+inline third_stage()
+{
+	if
+	:: woken == READ && word == LIST -> forget_memories()
+	:: else
+	fi
+}
+
+#define HAS_DEADLINE(d) (device[d].state != FREE && device[d].state != ATTACHED && device[d].state != LOCKED)
+#define REMEMBERED (session[1].remembered || session[2].remembered || session[3].remembered)
+#define CAN_CONNECT(q) (alive && !broker_up[q] && !agent_up[q] && known_life[q] == life[q])
+#define CAN_READ(q) (broker_up[q] && len(from[q]) > 0)
+
+proctype broker()
 {
 end:
 	do
-	:: d_step { WORKS(1) -> write(1) }
-	:: d_step { WORKS(2) -> write(2) }
-	:: d_step { WORKS(3) -> write(3) }
-	:: d_step { WORKS(1) && n_faults > 0 -> fail_to_write(1) }
-	:: d_step { WORKS(2) && n_faults > 0 -> fail_to_write(2) }
-	:: d_step { alive && session[1].disk == MEMORY_UNLINKED -> session[1].disk = AUDIT_DURABLE }
-	:: d_step { alive && session[2].disk == MEMORY_UNLINKED -> session[2].disk = AUDIT_DURABLE }
-	:: d_step { alive && session[3].disk == MEMORY_UNLINKED -> session[3].disk = AUDIT_DURABLE }
+	:: atomic {
+		if
+		/* agents.c, qubes.c: connections, and what xenstore says of domains */
+		:: CAN_CONNECT(A) -> woken = CONNECT; q = A
+		:: CAN_CONNECT(B) -> woken = CONNECT; q = B
+		:: CAN_CONNECT(SRC) -> woken = CONNECT; q = SRC
+		:: broker_up[A] && !agent_up[A] -> woken = LOSE; q = A
+		:: broker_up[B] && !agent_up[B] -> woken = LOSE; q = B
+		:: broker_up[SRC] && !agent_up[SRC] -> woken = LOSE; q = SRC
+		:: alive && known_life[A] != life[A] -> woken = REPLACED; q = A
+		:: alive && known_life[B] != life[B] -> woken = REPLACED; q = B
+		:: alive && known_life[SRC] != life[SRC] -> woken = REPLACED; q = SRC
+		:: CAN_READ(A) -> woken = READ; q = A
+		:: CAN_READ(B) -> woken = READ; q = B
+		:: CAN_READ(SRC) -> woken = READ; q = SRC
+		/* It silences an agent that seems silent, be it alive or not: HEARTBEAT_LOST_USEC. */
+		:: FAULT && broker_up[A] && agent_up[A] -> n_faults--; woken = LOSE; q = A
+		:: FAULT && broker_up[B] && agent_up[B] -> n_faults--; woken = LOSE; q = B
+		:: FAULT && broker_up[SRC] && agent_up[SRC] -> n_faults--; woken = LOSE; q = SRC
+		/* the disk */
+		:: WORKS(1) -> woken = WRITE; q = 1
+		:: WORKS(2) -> woken = WRITE; q = 2
+		:: WORKS(3) -> woken = WRITE; q = 3
+		:: WORKS(1) && FAULT -> n_faults--; woken = FAIL_TO_WRITE; q = 1
+		:: WORKS(2) && FAULT -> n_faults--; woken = FAIL_TO_WRITE; q = 2
+		/* CORE_TICK: early, because somebody was slow, or in vain: nothing else can happen */
+		:: HAS_DEADLINE(0) && n_timeouts > 0 -> n_timeouts--; woken = TICK; q = 0
+		:: HAS_DEADLINE(1) && n_timeouts > 0 -> n_timeouts--; woken = TICK; q = 1
+		:: REMEMBERED && n_timeouts > 0 -> n_timeouts--; woken = FORGET
+		:: timeout && HAS_DEADLINE(0) -> woken = TICK; q = 0
+		:: timeout && HAS_DEADLINE(1) -> woken = TICK; q = 1
+		:: timeout && REMEMBERED -> woken = FORGET
+		/* users */
+		:: MAY_ATTACH(A) -> n_requests--; woken = ATTACH; q = A
+		:: MAY_ATTACH(B) -> n_requests--; woken = ATTACH; q = B
+#ifdef QUESTIONS
+		:: MAY_ATTACH(A) -> n_requests--; woken = ASK; q = A
+		:: asking -> woken = YES
+		:: asking -> woken = NO /* or TIMEOUT_ASK_USEC */
+#endif
+		:: MAY_DETACH -> n_requests--; woken = DETACH
+		:: MAY_MOVE -> n_moves--; woken = MOVE
+		fi;
+		d_step {
+			for (stage : 1 .. 3) {
+				if
+				:: stage == 1 -> first_stage()
+				:: stage == 2 -> second_stage()
+				:: else -> third_stage()
+				fi;
+				attachment()
+			}
+			q = 0
+		}
+	}
 	od
 }
 
+/* ---- the agents -------------------------------------------------------------------------------------------------- */
 inline start_exporter(x)
 {
 	assert(session[x].disk >= AUDIT_DURABLE); /* P2 */
@@ -241,11 +360,16 @@ inline source_told()
 }
 
 /* Its device went, or it has no peer. */
-#define EXPORTER_ENDS(x) (session[x].exporting && (!session[x].importing || !plugged || plug != session[x].plug) && \
+#define EXPORTER_ENDS(x) (session[x].exporting && \
+			  (!session[x].importing && (session[x].imported || n_timeouts > 0) || !plugged || plug != session[x].plug) && \
 			  (!agent_up[SRC] || len(from[SRC]) < DEPTH))
 inline end_exporter(x)
 {
 	session[x].exporting = false;
+	if
+	:: !session[x].imported && n_timeouts > 0 -> n_timeouts-- /* TIMEOUT_CONNECT_USEC */
+	:: else
+	fi;
 	if
 	:: agent_up[SRC] -> from[SRC]!CLOSED, x, false, 0
 	:: else
@@ -271,36 +395,36 @@ end:
 	od
 }
 
-inline start_importer(x, q)
+inline start_importer(x, whom)
 {
-	assert(session[x].target == q && session[x].target_life == life[q]); /* P1, P6 */
+	assert(session[x].target == whom && session[x].target_life == life[whom]); /* P1, P6 */
 	for (k : 1 .. N_SESSIONS) {
 		assert(!(k != x && session[k].exporting && session[k].importing && session[k].plug == session[x].plug)) /* P1 */
 	}
 	session[x].importing = true;
 	session[x].imported = true;
 	session[x].imported_since = true;
-	from[q]!IMPORTED, x, false, 0
+	from[whom]!IMPORTED, x, false, 0
 }
 
-inline target_told(q)
+inline target_told(whom)
 {
-	to[q]?word, s;
+	to[whom]?word, s;
 	if
-	:: word == IMPORT && session[s].exporting -> start_importer(s, q)
-	:: word == STOP -> session[s].importing = false; from[q]!CLOSED, s, false, 0
-	:: else -> from[q]!CLOSED, s, false, 0
+	:: word == IMPORT && session[s].exporting -> start_importer(s, whom)
+	:: word == STOP -> session[s].importing = false; from[whom]!CLOSED, s, false, 0
+	:: else -> from[whom]!CLOSED, s, false, 0
 	fi
 }
 
 /* Its exporter went. */
 #define IMPORTER_ENDS(x, q) (session[x].importing && session[x].target == q && !session[x].exporting && \
 			     (!agent_up[q] || len(from[q]) < DEPTH))
-inline end_importer(x, q)
+inline end_importer(x, whom)
 {
 	session[x].importing = false;
 	if
-	:: agent_up[q] -> from[q]!CLOSED, x, false, 0
+	:: agent_up[whom] -> from[whom]!CLOSED, x, false, 0
 	:: else
 	fi
 }
@@ -322,129 +446,32 @@ end:
 	od
 }
 
-inline ask(q)
+/* ---- what breaks ------------------------------------------------------------------------------------------------- */
+inline kill_agent(whom)
 {
-	n_requests--;
-	waiting++;
-	asking = true;
-	ask_target = q;
-	ask_life = known_life[q];
-	ask_generation = device[PRESENT].generation;
-	ask_incarnation = device[PRESENT].incarnation;
-	ask_plug = device[PRESENT].plug
-}
-
-inline attach(q)
-{
-	n_requests--;
-	waiting++;
-	d = PRESENT;
-	device[d].attach_token = true;
-	reserve(d, q, known_life[q], device[d].plug)
-}
-
-/* question.c: yes; what was asked about must still be there */
-inline allow()
-{
-	d = PRESENT;
-	if
-	:: d != NONE && CAN_RESERVE(d, ask_target, ask_life) &&
-	   (BUG == 6 || device[d].generation == ask_generation && device[d].incarnation == ask_incarnation) ->
-		device[d].attach_token = true;
-		reserve(d, ask_target, ask_life, ask_plug)
-	:: else -> answered()
-	fi;
-	end_question();
-	d = 0
-}
-
-inline detach()
-{
-	n_requests--;
-	d = PRESENT;
-	if
-	:: UNDER_WAY(device[d].state) -> waiting++; device[d].detach_token = true; input[d] = IN_DETACH
-	:: device[d].state == DETACHING && !device[d].detach_token -> /* join_detach() */
-		waiting++;
-		device[d].detach_token = true
-	:: else -> input[d] = IN_DETACH
-	fi;
-	attachment()
-}
-
-/* move.c */
-inline move()
-{
-	n_moves--;
-	waiting++;
-	d = PRESENT;
-	move_device = d;
-	move_from = TARGET(d);
-	move_from_life = SESSION(d).target_life;
-	move_to = 1 - move_from;
-	move_to_life = known_life[move_to];
-#if BUG == 10 /* does not wait until it is out of the first qube */
-	stop_source(d);
-	stop_target(d);
-	device[d].source_open = false;
-	device[d].target_open = false;
-	moving = MOVE_OUT;
-	finish(d)
-#else
-	moving = MOVE_OUT;
-	input[d] = IN_DETACH;
-	attachment()
-#endif
-}
-
-#define MAY_ATTACH(q) (n_requests > 0 && PRESENT != NONE && CAN_RESERVE(PRESENT, q, known_life[q]) && !asking && \
-		       moving == NO_MOVE)
-#define MAY_DETACH (n_requests > 0 && PRESENT != NONE && device[PRESENT].state != FREE)
-#define MAY_MOVE (n_moves > 0 && moving == NO_MOVE && PRESENT != NONE && device[PRESENT].state == ATTACHED && \
-		  agent[SRC] && agent[1 - TARGET(PRESENT)])
-
-proctype users()
-{
-end:
-	do
-	:: d_step { alive && MAY_ATTACH(A) -> attach(A) }
-	:: d_step { alive && MAY_ATTACH(B) -> attach(B) }
-#ifdef QUESTIONS
-	:: d_step { alive && MAY_ATTACH(A) -> ask(A) }
-	:: d_step { alive && asking -> allow() }
-	:: d_step { alive && asking -> end_question(); answered() } /* no, or TIMEOUT_ASK_USEC */
-#endif
-	:: d_step { alive && MAY_DETACH -> detach() }
-	:: d_step { alive && MAY_MOVE -> move() }
-	od
-}
-
-inline kill_agent(q)
-{
-	n_faults--;
-	agent_up[q] = false;
-	drain_to(q);
+	agent_up[whom] = false;
+	drain_to(whom);
 	for (i : 1 .. N_SESSIONS) {
 		if
-		:: q == SRC -> session[i].exporting = false
-		:: q != SRC && session[i].target == q -> session[i].importing = false
+		:: whom == SRC -> session[i].exporting = false
+		:: whom != SRC && session[i].target == whom -> session[i].importing = false
 		:: else
 		fi
 	}
 	i = 0;
 	if
-	:: q == SRC -> incarnation++; generation = 1; told = 0
+	:: whom == SRC -> incarnation++; generation = 1; told = 0
 	:: else
 	fi
 }
 
 /* ... and another one starts with its domain id. With the device qube the device comes anew. */
-inline kill_qube(q)
+inline kill_qube(whom)
 {
-	kill_agent(q);
-	life[q] = life[q] + 1;
+	kill_agent(whom);
+	life[whom] = life[whom] + 1;
 	if
-	:: q == SRC -> plug++
+	:: whom == SRC -> plug++
 	:: else
 	fi
 }
@@ -457,94 +484,98 @@ inline plug_in(what)
 	generation++
 }
 
-/* EXPORT or IMPORT fails */
-inline refuse(q)
+/* EXPORT or IMPORT fails. */
+#define REFUSABLE(q) (FAULT && agent_up[q] && (to[q]?[IMPORT] || to[q]?[EXPORT]) && len(from[q]) < DEPTH)
+inline refuse(whom)
 {
 	n_faults--;
-	to[q]?word, s;
-	from[q]!CLOSED, s, false, 0
+	to[whom]?word, s;
+	from[whom]!CLOSED, s, false, 0
 }
 
-#define FAULT (n_faults > 0)
+#define MAY_COME_BACK (session[1].disk == MEMORY_UNLINKED || session[2].disk == MEMORY_UNLINKED)
+#define STREAMS(x) (FAULT && session[x].importing && session[x].exporting)
+
+#define KNOWN(x) (FIND(x) != NONE && device[FIND(x)].state == ATTACHED)
+/* P5 */
+bool judged;
+inline judge_all()
+{
+	judged = true;
+	assert(alive && agent[A] && agent[B] && agent[SRC]);
+	assert(waiting == 0);
+	assert(!asking && moving == NO_MOVE && !HELD);
+	for (i : 1 .. N_SESSIONS) {
+		assert(session[i].exporting == KNOWN(i));
+		assert(session[i].importing == KNOWN(i));
+		assert((session[i].disk == MEMORY_DURABLE) == KNOWN(i))
+	}
+	assert(device[0].state == FREE || device[0].state == ATTACHED);
+	assert(device[1].state == FREE || device[1].state == ATTACHED)
+}
+
 proctype world()
 {
 end:
 	do
-	/* The broker silences an agent that seems silent, be it alive or not: HEARTBEAT_LOST_USEC. */
-	:: d_step { FAULT && broker_up[A] && agent_up[A] -> n_faults--; lose(A) }
-	:: d_step { FAULT && broker_up[B] && agent_up[B] -> n_faults--; lose(B) }
-	:: d_step { FAULT && broker_up[SRC] && agent_up[SRC] -> n_faults--; lose(SRC) }
-	:: d_step { FAULT -> kill_agent(A) }
-	:: d_step { FAULT -> kill_agent(B) }
-	:: d_step { FAULT -> kill_agent(SRC) }
-	:: d_step { FAULT -> kill_qube(A) }
-	:: d_step { FAULT -> kill_qube(B) }
-	:: d_step { FAULT -> kill_qube(SRC) }
+	:: atomic {
+		FAULT -> n_faults--;
+		if
+		:: q = A
+		:: q = B
+		:: q = SRC
+		fi;
+		if
+		:: d_step { true -> kill_agent(q) }
+		:: d_step { true -> kill_qube(q) }
+		fi
+	}
 	:: d_step { FAULT && plugged -> n_faults--; plugged = false }
 	:: d_step { !plugged -> plug_in(identity) }
 	:: d_step { !plugged -> plug_in(!identity) }
-	:: d_step { FAULT && agent_up[A] && to[A]?[IMPORT] && len(from[A]) < DEPTH -> refuse(A) }
-	:: d_step { FAULT && agent_up[SRC] && to[SRC]?[EXPORT] && len(from[SRC]) < DEPTH -> refuse(SRC) }
+	:: d_step { REFUSABLE(A) -> refuse(A) }
+	:: d_step { REFUSABLE(SRC) -> refuse(SRC) }
 	/* A proxy dies: an exporter without a peer ends anyhow. */
-	:: d_step { FAULT && session[1].importing && session[1].exporting && len(from[SRC]) < DEPTH -> n_faults--; end_exporter(1) }
-	:: d_step { FAULT && session[1].importing && session[1].exporting && len(from[session[1].target]) < DEPTH ->
-		n_faults--;
-		end_importer(1, session[1].target)
-	}
+	:: d_step { STREAMS(1) && len(from[SRC]) < DEPTH -> n_faults--; end_exporter(1) }
+	:: d_step { STREAMS(1) && len(from[session[1].target]) < DEPTH -> n_faults--; end_importer(1, session[1].target) }
 	/* kill -9 of the broker */
-	:: d_step { alive && n_crashes > 0 -> n_crashes--; crash() }
+	:: atomic { alive && n_crashes > 0 -> d_step { n_crashes--; crash(AUDIT_DURABLE) } }
+	:: atomic { alive && n_crashes > 0 && MAY_COME_BACK -> d_step { n_crashes--; crash(MEMORY_DURABLE) } }
 	:: d_step { !alive -> restart() }
 	/* Nothing bad happens any more and nobody wants anything: what is under way must come to its end. */
-	:: d_step { n_faults + n_requests + n_crashes + n_moves > 0 ->
+	:: d_step { n_faults + n_requests + n_crashes + n_moves + n_timeouts > 0 ->
 		n_faults = 0;
 		n_requests = 0;
 		n_crashes = 0;
-		n_moves = 0
+		n_moves = 0;
+		n_timeouts = 0
 	}
-	od
-}
-
-#define KNOWN(x) (FIND(x) != NONE && device[FIND(x)].state == ATTACHED)
-bool judged;
-proctype judge() /* P5 */
-{
-end:
-	do
-	:: atomic { timeout && !judged -> d_step {
-		judged = true;
-		assert(alive && agent[A] && agent[B] && agent[SRC]);
-		assert(waiting == 0);
-		assert(!asking && moving == NO_MOVE && !HELD);
-		for (i : 1 .. N_SESSIONS) {
-			assert(session[i].exporting == KNOWN(i));
-			assert(session[i].importing == KNOWN(i));
-			assert((session[i].disk == MEMORY_DURABLE) == KNOWN(i))
-		}
-		assert(device[0].state == FREE || device[0].state == ATTACHED);
-		assert(device[1].state == FREE || device[1].state == ATTACHED)
-	} }
+	:: atomic { timeout && !judged && !HAS_DEADLINE(0) && !HAS_DEADLINE(1) && !REMEMBERED -> d_step { judge_all() } }
 	od
 }
 
 /* Everybody is connected when it begins: restart.pml is about all the ways to get there. */
 init {
 	d_step {
-		connect(A);
-		target_said(A);
-		connect(B);
-		target_said(B);
-		connect(SRC)
-	};
-	d_step { source_said() };
-	d_step { source_said() };
+		for (q : 0 .. N_QUBES - 1) {
+			broker_up[q] = true;
+			agent_up[q] = true;
+			agent[q] = true
+		}
+		known_incarnation = incarnation;
+		told = generation;
+		device[0].used = true;
+		device[0].present = true;
+		device[0].generation = generation;
+		device[0].incarnation = incarnation;
+		device[0].plug = plug;
+		q = 0
+	}
 	atomic {
 		run broker();
-		run storage();
 		run device_qube();
 		run app(A);
 		run app(B);
-		run users();
-		run world();
-		run judge()
+		run world()
 	}
 }
