@@ -90,7 +90,7 @@ typedef session_facts {
 	byte disk;
 	bool writing, forgotten;
 	/* what runs */
-	bool exporting, importing;
+	bool exporting, importing, stopping;
 	bool exported, imported;           /* it has run */
 	bool exported_since, imported_since; /* ... since this broker started */
 	/* the broker's: not a device's */

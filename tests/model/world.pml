@@ -354,22 +354,23 @@ inline source_told()
 	if
 	:: word == EXPORT && plugged && session[s].generation == generation && session[s].identity == identity ->
 		start_exporter(s)
-	:: word == STOP -> session[s].exporting = false; from[SRC]!CLOSED, s, false, 0
+	:: word == STOP && session[s].exporting -> session[s].stopping = true /* reaped, then answered */
 	:: else -> from[SRC]!CLOSED, s, false, 0
 	fi
 }
 
-/* Its device went, or it has no peer. */
+/* It was stopped, its device went, or it has no peer. */
 #define EXPORTER_ENDS(x) (session[x].exporting && \
-			  (!session[x].importing && (session[x].imported || n_timeouts > 0) || !plugged || plug != session[x].plug) && \
+			  (session[x].stopping || !session[x].importing && (session[x].imported || n_timeouts > 0) || !plugged || plug != session[x].plug) && \
 			  (!agent_up[SRC] || len(from[SRC]) < DEPTH))
 inline end_exporter(x)
 {
 	session[x].exporting = false;
 	if
-	:: !session[x].imported && n_timeouts > 0 -> n_timeouts-- /* TIMEOUT_CONNECT_USEC */
+	:: !session[x].imported && !session[x].stopping && n_timeouts > 0 -> n_timeouts-- /* TIMEOUT_CONNECT_USEC */
 	:: else
 	fi;
+	session[x].stopping = false;
 	if
 	:: agent_up[SRC] -> from[SRC]!CLOSED, x, false, 0
 	:: else
@@ -451,9 +452,13 @@ inline kill_agent(whom)
 {
 	agent_up[whom] = false;
 	drain_to(whom);
+	if
+	:: !broker_up[whom] -> drain_from(whom)
+	:: else
+	fi;
 	for (i : 1 .. N_SESSIONS) {
 		if
-		:: whom == SRC -> session[i].exporting = false
+		:: whom == SRC -> session[i].exporting = false; session[i].stopping = false
 		:: whom != SRC && session[i].target == whom -> session[i].importing = false
 		:: else
 		fi
