@@ -17,11 +17,12 @@
  * be cut in between: each message may be lost with its connection anyhow.
  *
  * What is left out: refused requests (they change nothing); more than one device qube and one port; texts, classes,
- * back-off, time limits, suspend; agents that lie (the unit tests and the fuzzers are about those). Time is a choice:
- * whatever has a deadline may reach it at any moment. HELLO, SESSION* and LIST_BEGIN are one message here, and so are
- * the devices and LIST_END.
+ * assignments, back-off, time limits, suspend; agents that lie (the unit tests and the fuzzers are about those). Time is
+ * a choice: whatever has a deadline may reach it at any moment, N_TIMEOUTS times. HELLO, SESSION* and LIST_BEGIN are one
+ * message here, and so are the devices and LIST_END.
  *
- * Planted bugs: -DBUG=1..9, each at its place below.
+ * Bounds: N_ATTACHES sessions in all, N_REQUESTS attaches and detaches of users, N_MOVES, and N_TIMEOUTS, N_FAULTS,
+ * N_CRASHES of whatever can go wrong, each at any step. Planted bugs: -DBUG=1..10, each at its place.
  */
 #ifndef BUG
 #define BUG 0

@@ -300,13 +300,10 @@ end:
 		:: WORKS(3) -> woken = WRITE; q = 3
 		:: WORKS(1) && FAULT -> n_faults--; woken = FAIL_TO_WRITE; q = 1
 		:: WORKS(2) && FAULT -> n_faults--; woken = FAIL_TO_WRITE; q = 2
-		/* CORE_TICK: early, because somebody was slow, or in vain: nothing else can happen */
+		/* CORE_TICK. No wait is in vain for ever here: whoever was killed is back in the end. */
 		:: HAS_DEADLINE(0) && n_timeouts > 0 -> n_timeouts--; woken = TICK; q = 0
 		:: HAS_DEADLINE(1) && n_timeouts > 0 -> n_timeouts--; woken = TICK; q = 1
 		:: REMEMBERED && n_timeouts > 0 -> n_timeouts--; woken = FORGET
-		:: timeout && HAS_DEADLINE(0) -> woken = TICK; q = 0
-		:: timeout && HAS_DEADLINE(1) -> woken = TICK; q = 1
-		:: timeout && REMEMBERED -> woken = FORGET
 		/* users */
 		:: MAY_ATTACH(A) -> n_requests--; woken = ATTACH; q = A
 		:: MAY_ATTACH(B) -> n_requests--; woken = ATTACH; q = B
@@ -504,7 +501,7 @@ inline refuse(whom)
 #define KNOWN(x) (FIND(x) != NONE && device[FIND(x)].state == ATTACHED)
 /* P5 */
 bool judged;
-inline judge_all()
+inline judge()
 {
 	judged = true;
 	assert(alive && agent[A] && agent[B] && agent[SRC]);
@@ -555,7 +552,7 @@ end:
 		n_moves = 0;
 		n_timeouts = 0
 	}
-	:: atomic { timeout && !judged && !HAS_DEADLINE(0) && !HAS_DEADLINE(1) && !REMEMBERED -> d_step { judge_all() } }
+	:: atomic { timeout && !judged -> d_step { judge() } }
 	od
 }
 
