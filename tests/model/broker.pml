@@ -351,22 +351,23 @@ inline settle_memory(s)
 {
 	session[s].remembered = false;
 	session[s].source_vouched = false;
-	session[s].target_vouched = false
+	session[s].target_vouched = false;
+	session[s].given_up = false
 }
 
-/* adopt.c: the memory of `s` is contradicted, or its time is over */
-inline not_adopted(s)
+/* adopt.c: fail(). A memory that is given up holds its port until the source's side is known. */
+inline not_adopted(about, source_closed)
 {
 	if
-	:: session[s].source_vouched -> stray_export(s)
+	:: session[about].target_vouched -> tell(session[about].target, STOP, about)
 	:: else
 	fi;
+	session[about].target_vouched = false;
 	if
-	:: session[s].target_vouched -> tell(session[s].target, STOP, s)
-	:: else
-	fi;
-	settle_memory(s);
-	forget(s)
+	:: session[about].source_vouched -> stray_export(about); settle_memory(about); forget(about)
+	:: !session[about].source_vouched && source_closed -> settle_memory(about); forget(about)
+	:: else -> session[about].given_up = true
+	fi
 }
 
 /*
@@ -393,11 +394,14 @@ inline source_reports(sessions)
 		:: (sessions >> i) & 1 ->
 			if
 			:: k != NONE && device[k].source_open -> input[k] = IN_SOURCE_STILL
-			:: k == NONE && session[i].remembered && session[i].incarnation == known_incarnation ->
-				session[i].source_vouched = true
+			:: k == NONE && session[i].remembered && !session[i].given_up &&
+			   session[i].incarnation == known_incarnation -> session[i].source_vouched = true
+			:: k == NONE && session[i].remembered && session[i].given_up ->
+				stray_export(i);
+				not_adopted(i, true)
 			:: else -> stray_export(i)
 			fi
-		:: k == NONE && !((sessions >> i) & 1) && session[i].remembered -> not_adopted(i)
+		:: k == NONE && !((sessions >> i) & 1) && session[i].remembered -> not_adopted(i, true)
 		:: k != NONE && !((sessions >> i) & 1) && device[k].source_open -> input[k] = IN_SOURCE_CLOSED
 		:: else
 		fi;
@@ -421,10 +425,12 @@ inline target_reports(whom, sessions)
 			:: k != NONE && TARGET_IS(k, whom) && device[k].target_open ->
 				device[k].target_reported = true;
 				input[k] = (device[k].state == ADOPTING -> IN_VOUCHED : IN_TARGET_STILL)
-			:: k == NONE && session[i].remembered && session[i].target == whom -> session[i].target_vouched = true
+			:: k == NONE && session[i].remembered && !session[i].given_up && session[i].target == whom ->
+				session[i].target_vouched = true
 			:: else -> tell(whom, STOP, i)
 			fi
-		:: k == NONE && !((sessions >> i) & 1) && session[i].remembered && session[i].target == whom -> not_adopted(i)
+		:: k == NONE && !((sessions >> i) & 1) && session[i].remembered && session[i].target == whom ->
+			not_adopted(i, false)
 		:: k != NONE && !((sessions >> i) & 1) && TARGET_IS(k, whom) && device[k].target_open ->
 			input[k] = IN_TARGET_CLOSED
 		:: else
@@ -476,12 +482,12 @@ inline device_listed(said_generation, said_identity, ghost)
 	}
 }
 
-/* inventory.c: inventory_list_end(): no memory waits for a device any more; adopt.c: or its time is over */
-inline forget_memories()
+/* adopt.c: adopt_list_end(), adopt_tick() */
+inline give_up_memories()
 {
 	for (i : 1 .. N_SESSIONS) {
 		if
-		:: session[i].remembered -> not_adopted(i)
+		:: session[i].remembered && !session[i].given_up -> not_adopted(i, false)
 		:: else
 		fi
 	}
@@ -502,13 +508,18 @@ inline side_closed(whom, about)
 {
 	k = FIND(about);
 	if
-	:: whom == SRC -> session[about].stray = false; session[about].source_vouched = false
-	:: else -> session[about].target_vouched = false
-	fi;
-	if
 	:: k != NONE && whom == SRC && device[k].source_open -> input[k] = IN_SOURCE_CLOSED
 	:: k != NONE && whom != SRC && TARGET_IS(k, whom) && device[k].target_open -> input[k] = IN_TARGET_CLOSED
-	:: k == NONE && session[about].remembered -> not_adopted(about)
+	:: k == NONE && whom == SRC && session[about].source_vouched -> /* adopt_closed() */
+		session[about].source_vouched = false;
+		not_adopted(about, true)
+	:: k == NONE && whom != SRC && session[about].target_vouched ->
+		session[about].target_vouched = false;
+		not_adopted(about, false)
+	:: else
+	fi;
+	if
+	:: whom == SRC -> session[about].stray = false
 	:: else
 	fi
 }
@@ -563,7 +574,8 @@ inline qube_replaced(whom)
 	}
 	for (i : 1 .. N_SESSIONS) {
 		if
-		:: session[i].remembered && (whom == SRC || BUG != 4 && session[i].target == whom) -> not_adopted(i)
+		:: session[i].remembered && whom == SRC -> not_adopted(i, true)
+		:: session[i].remembered && whom != SRC && BUG != 4 && session[i].target == whom -> not_adopted(i, false)
 		:: else
 		fi
 	}

@@ -95,7 +95,7 @@ typedef session_facts {
 	bool exported, imported;           /* it has run */
 	bool exported_since, imported_since; /* ... since this broker started */
 	/* the broker's: not a device's */
-	bool remembered, source_vouched, target_vouched; /* a memory that is not settled, and who reported its session */
+	bool remembered, given_up, source_vouched, target_vouched; /* an unsettled memory; who reported its session */
 	bool stray;
 };
 session_facts session[N_SESSIONS + 1];

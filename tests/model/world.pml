@@ -95,7 +95,7 @@ inline restart()
 		if
 		:: session[i].remembered && (session[i].source_life != known_life[SRC] ||
 					     !SAME_LIFE(session[i].target_life, known_life[session[i].target])) ->
-			not_adopted(i)
+			not_adopted(i, session[i].source_life != known_life[SRC])
 		:: else
 		fi
 	}
@@ -103,7 +103,7 @@ inline restart()
 }
 
 /* ---- broker/io: what the broker is woken by, and what it then tells its core --------------------------------------- */
-mtype = { CONNECT, LOSE, READ, REPLACED, WRITE, FAIL_TO_WRITE, TICK, FORGET, ATTACH, ASK, YES, NO, DETACH, MOVE }
+mtype = { CONNECT, LOSE, READ, REPLACED, WRITE, FAIL_TO_WRITE, TICK, GIVE_UP, ATTACH, ASK, YES, NO, DETACH, MOVE }
 hidden mtype woken;
 hidden byte stage;
 
@@ -238,7 +238,7 @@ inline first_stage()
 	:: woken == WRITE -> write(q)
 	:: woken == FAIL_TO_WRITE -> fail_to_write(q)
 	:: woken == TICK -> input[q] = IN_TIMEOUT
-	:: woken == FORGET -> forget_memories()
+	:: woken == GIVE_UP -> give_up_memories()
 	:: woken == ATTACH -> attach(q)
 	:: woken == ASK -> ask(q)
 	:: woken == YES -> allow()
@@ -261,13 +261,14 @@ inline second_stage()
 inline third_stage()
 {
 	if
-	:: woken == READ && word == LIST -> forget_memories()
+	:: woken == READ && word == LIST -> give_up_memories()
 	:: else
 	fi
 }
 
 #define HAS_DEADLINE(d) (device[d].state != FREE && device[d].state != ATTACHED && device[d].state != LOCKED)
-#define REMEMBERED (session[1].remembered || session[2].remembered || session[3].remembered)
+#define EXPECTED(x) (session[x].remembered && !session[x].given_up)
+#define REMEMBERED (EXPECTED(1) || EXPECTED(2) || EXPECTED(3))
 #define CAN_CONNECT(q) (alive && !broker_up[q] && !agent_up[q] && known_life[q] == life[q])
 #define CAN_READ(q) (broker_up[q] && len(from[q]) > 0)
 
@@ -303,7 +304,7 @@ end:
 		/* CORE_TICK. No wait is in vain for ever here: whoever was killed is back in the end. */
 		:: HAS_DEADLINE(0) && n_timeouts > 0 -> n_timeouts--; woken = TICK; q = 0
 		:: HAS_DEADLINE(1) && n_timeouts > 0 -> n_timeouts--; woken = TICK; q = 1
-		:: REMEMBERED && n_timeouts > 0 -> n_timeouts--; woken = FORGET
+		:: REMEMBERED && n_timeouts > 0 -> n_timeouts--; woken = GIVE_UP
 		/* users */
 		:: MAY_ATTACH(A) -> n_requests--; woken = ATTACH; q = A
 		:: MAY_ATTACH(B) -> n_requests--; woken = ATTACH; q = B
