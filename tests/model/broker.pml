@@ -10,7 +10,8 @@
 #else
 #define SAME_LIFE(a, b) ((a) == (b))
 #endif
-#define TARGET_IS(d, q) (device[d].state != FREE && TARGET(d) == (q) && SAME_LIFE(SESSION(d).target_life, known_life[q]))
+#define TARGET_IS(d, q) (device[d].state != FREE && TARGET(d) == (q) && \
+			 SAME_LIFE(SESSION(d).target_life, known_life[q]))
 #define TARGET_AGENT(d) (agent[TARGET(d)] && TARGET_IS(d, TARGET(d)))
 #define FIND(s) (device[0].state != FREE && device[0].session == (s) -> 0 : \
 		 (device[1].state != FREE && device[1].session == (s) -> 1 : NONE))
@@ -237,6 +238,7 @@ inline conclude(d)
 
 inline start_export(d)
 {
+	assert(SESSION(d).disk == MEMORY_DURABLE); /* P2 */
 	device[d].source_open = true;
 	device[d].state = EXPORTING;
 	tell(SRC, EXPORT, device[d].session)
@@ -302,7 +304,8 @@ inline attachment()
 			:: else
 			fi;
 			then = FINISH
-		:: IN(DETACHING) && (IS(IN_SOURCE_CLOSED) || IS(IN_TARGET_CLOSED) || IS(IN_TARGET_LOST)) -> then = SETTLE
+		:: IN(DETACHING) && (IS(IN_SOURCE_CLOSED) || IS(IN_TARGET_CLOSED) || IS(IN_TARGET_LOST)) ->
+			then = SETTLE
 		:: BETWEEN(device[d].state) && IS(IN_SOURCE_STILL) -> stop_source(d)
 		:: BETWEEN(device[d].state) && IS(IN_TARGET_STILL) -> stop_target(d)
 		:: IN(DETACHING) && IS(IN_TIMEOUT) -> /* give_up() */
@@ -575,7 +578,8 @@ inline qube_replaced(whom)
 	for (i : 1 .. N_SESSIONS) {
 		if
 		:: session[i].remembered && whom == SRC -> not_adopted(i, true)
-		:: session[i].remembered && whom != SRC && BUG != 4 && session[i].target == whom -> not_adopted(i, false)
+		:: session[i].remembered && whom != SRC && BUG != 4 && session[i].target == whom ->
+			not_adopted(i, false)
 		:: else
 		fi
 	}

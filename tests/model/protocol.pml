@@ -6,20 +6,20 @@
  *
  * Properties. They look at what really runs (session[].exporting, .importing), never at what the broker believes:
  *   P1  at most one exporter per plugged device, and its importer runs in the qube (domain and life) that was decided
- *   P2  an exporter starts only for a session whose audit record, and memory, are durable
+ *   P2  an exporter starts only for a session whose audit record is durable; EXPORT is sent when its memory is, too
  *   P3  "attached" is told only when both sides have run for it; "detached" only when its exporter is gone
- *   P4  a stream is adopted after a restart only if a durable memory names it, and both its sides ran when the broker
- *       started, and device and target are those that were decided
- *   P5  every run ends (no cycle), and at its end nobody waits, the broker knows exactly what runs, and nothing else runs
+ *   P4  a stream is adopted after a restart only if a durable memory names it, and both its sides have run since the
+ *       broker started, and device and target are those that were decided
+ *   P5  every run ends (no cycle); at its end nobody waits, the broker knows exactly what runs, and nothing else runs
  *   P6  a device that was plugged in anew, or a qube that has a re-used domain id, has nothing that it was not given
  *
  * A step of a process is one atomic {}: the broker may die between any two. A handler that sends two messages need not
  * be cut in between: each message may be lost with its connection anyhow.
  *
  * What is left out: refused requests (they change nothing); more than one device qube and one port; texts, classes,
- * assignments, back-off, time limits, suspend; agents that lie (the unit tests and the fuzzers are about those). Time is
- * a choice: whatever has a deadline may reach it at any moment, N_TIMEOUTS times. HELLO, SESSION* and LIST_BEGIN are one
- * message here, and so are the devices and LIST_END.
+ * assignments, claims, back-off, time limits, suspend; agents that lie (unit tests and fuzzers are about those). Time
+ * is a choice: whatever has a deadline may reach it at any moment, N_TIMEOUTS times. HELLO, SESSION* and LIST_BEGIN are
+ * one message here, and so are the devices and LIST_END.
  *
  * Bounds: N_ATTACHES sessions in all, N_REQUESTS attaches and detaches of users, N_MOVES, and N_TIMEOUTS, N_FAULTS,
  * N_CRASHES of whatever can go wrong, each at any step. Planted bugs: -DBUG=1..10, each at its place.

@@ -27,7 +27,8 @@ inline connect(whom)
 	n = 0;
 	for (i : 1 .. N_SESSIONS) {
 		if
-		:: whom == SRC && session[i].exporting || whom != SRC && session[i].importing && session[i].target == whom ->
+		:: whom == SRC && session[i].exporting ||
+		   whom != SRC && session[i].importing && session[i].target == whom ->
 			n = n | (1 << i)
 		:: else
 		fi
@@ -102,7 +103,7 @@ inline restart()
 	q = 0
 }
 
-/* ---- broker/io: what the broker is woken by, and what it then tells its core --------------------------------------- */
+/* ---- broker/io: what the broker is woken by, and what it then tells its core ------------------------------------ */
 mtype = { CONNECT, LOSE, READ, REPLACED, WRITE, FAIL_TO_WRITE, TICK, GIVE_UP, ATTACH, ASK, YES, NO, DETACH, MOVE }
 hidden mtype woken;
 hidden byte stage;
@@ -206,8 +207,8 @@ inline move()
 #endif
 }
 
-#define MAY_ATTACH(q) (alive && n_requests > 0 && PRESENT != NONE && CAN_RESERVE(PRESENT, q, known_life[q]) && !asking && \
-		       moving == NO_MOVE)
+#define MAY_ATTACH(q) (alive && n_requests > 0 && PRESENT != NONE && CAN_RESERVE(PRESENT, q, known_life[q]) && \
+		       !asking && moving == NO_MOVE)
 #define MAY_DETACH (alive && n_requests > 0 && PRESENT != NONE && device[PRESENT].state != FREE)
 #define MAY_MOVE (alive && n_moves > 0 && moving == NO_MOVE && PRESENT != NONE && device[PRESENT].state == ATTACHED && \
 		  agent[SRC] && agent[1 - TARGET(PRESENT)])
@@ -359,7 +360,8 @@ inline source_told()
 
 /* It was stopped, its device went, or it has no peer. */
 #define EXPORTER_ENDS(x) (session[x].exporting && \
-			  (session[x].stopping || !session[x].importing && (session[x].imported || n_timeouts > 0) || !plugged || plug != session[x].plug) && \
+			  (session[x].stopping || !plugged || plug != session[x].plug || \
+			   !session[x].importing && (session[x].imported || n_timeouts > 0)) && \
 			  (!agent_up[SRC] || len(from[SRC]) < DEPTH))
 inline end_exporter(x)
 {
@@ -390,7 +392,12 @@ end:
 	:: d_step { EXPORTER_ENDS(2) -> end_exporter(2) }
 	:: d_step { EXPORTER_ENDS(3) -> end_exporter(3) }
 	/* It sees that the broker is gone, maybe long after; until then it does what it was told. */
-	:: d_step { agent_up[SRC] && !broker_up[SRC] -> agent_up[SRC] = false; drain_to(SRC); drain_from(SRC); told = 0 }
+	:: d_step { agent_up[SRC] && !broker_up[SRC] ->
+		agent_up[SRC] = false;
+		drain_to(SRC);
+		drain_from(SRC);
+		told = 0
+	}
 	od
 }
 
@@ -398,7 +405,8 @@ inline start_importer(x, whom)
 {
 	assert(session[x].target == whom && session[x].target_life == life[whom]); /* P1, P6 */
 	for (k : 1 .. N_SESSIONS) {
-		assert(!(k != x && session[k].exporting && session[k].importing && session[k].plug == session[x].plug)) /* P1 */
+		assert(!(k != x && session[k].exporting && session[k].importing &&
+			 session[k].plug == session[x].plug)) /* P1 */
 	}
 	session[x].importing = true;
 	session[x].imported = true;
@@ -540,7 +548,10 @@ end:
 	:: d_step { REFUSABLE(SRC) -> refuse(SRC) }
 	/* A proxy dies: an exporter without a peer ends anyhow. */
 	:: d_step { STREAMS(1) && len(from[SRC]) < DEPTH -> n_faults--; end_exporter(1) }
-	:: d_step { STREAMS(1) && len(from[session[1].target]) < DEPTH -> n_faults--; end_importer(1, session[1].target) }
+	:: d_step { STREAMS(1) && len(from[session[1].target]) < DEPTH ->
+		n_faults--;
+		end_importer(1, session[1].target)
+	}
 	/* kill -9 of the broker */
 	:: atomic { alive && n_crashes > 0 -> d_step { n_crashes--; crash(AUDIT_DURABLE) } }
 	:: atomic { alive && n_crashes > 0 && MAY_COME_BACK -> d_step { n_crashes--; crash(MEMORY_DURABLE) } }
