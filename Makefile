@@ -77,6 +77,7 @@ help:
 	@echo 'make demo          the main job, shown under real Xen; INTERACTIVE=1 leaves you at a prompt there'
 	@echo 'make check         all tests, the Xen rig included; installs what it needs'
 	@echo 'make unit          the tests that need neither root nor Xen, in seconds (CONFIG as well)'
+	@echo 'make model         the protocol between broker and agents, searched through by spin'
 	@echo 'make rig S=NAME    one rig scenario: tests/rig/test_NAME.py'
 	@echo 'make bench         attach time, throughput, latency beside the peers, into $(BUILD)/bench.tsv'
 	@echo 'make fuzz T=wire S=60   one fuzzer of tests/fuzz for so many seconds'
@@ -143,10 +144,13 @@ CHECK_SECONDS := 10 # of each fuzzer
 deps:
 	@packaging/install-deps
 
-.PHONY: unit check demo bench rig fuzz
+.PHONY: unit model check demo bench rig fuzz
 unit:
 	@$(MAKE) --no-print-directory CONFIG=$(CONFIG) units
 	@tests/list unit $(CONFIG) | tests/check -
+
+model: deps
+	@tests/list model | tests/check -
 
 check: deps
 	@for config in gcc gcc-san clang-san; do \
@@ -154,7 +158,7 @@ check: deps
 	@$(MAKE) --no-print-directory -j2 CONFIG=clang all
 	@$(MAKE) --no-print-directory -j2 CONFIG=fuzz fuzzers
 	@$(MAKE) --no-print-directory rig-images
-	@tests/list static unit gcc unit gcc-san unit clang-san integration gcc-san fuzz $(CHECK_SECONDS) rig | tests/check -
+	@tests/list static model unit gcc unit gcc-san unit clang-san integration gcc-san fuzz $(CHECK_SECONDS) rig | tests/check -
 
 demo: deps
 	@$(MAKE) --no-print-directory -j2 CONFIG=gcc all integration
@@ -223,7 +227,7 @@ deb: all
 
 .PHONY: clean
 clean:
-	rm -rf $(BUILD)/gcc $(BUILD)/gcc-san $(BUILD)/clang $(BUILD)/clang-san $(BUILD)/fuzz
+	rm -rf $(BUILD)/gcc $(BUILD)/gcc-san $(BUILD)/clang $(BUILD)/clang-san $(BUILD)/fuzz $(BUILD)/model
 
 .PHONY: distclean
 distclean: clean
