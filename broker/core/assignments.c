@@ -272,8 +272,7 @@ static enum rank rank_of(const struct core_assignment *assignment, const struct 
 	bool by_port = assignment->port[0] != '\0', by_device = assignment->device_id[0] != '\0';
 
 	if (assignment->class_id != device->class_id || strcmp(assignment->source, source->name) != 0 ||
-	    (by_port && !is_at(device, assignment)) ||
-	    (by_device && (!id || strcmp(assignment->device_id, id) != 0)))
+	    (by_port && !is_at(device, assignment)) || (by_device && (!id || strcmp(assignment->device_id, id) != 0)))
 		return RANK_NOTHING;
 	if (by_port)
 		return by_device ? RANK_PORT_AND_DEVICE : RANK_PORT;

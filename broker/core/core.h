@@ -149,7 +149,7 @@ struct core_device {
 	uint8_t digest[WIRE_DIGEST];
 	char port[LIMIT_PORT_TEXT]; /* the kernel's name for the port: shown and typed, not the same after each boot */
 	char path[LIMIT_PATH_TEXT]; /* the port itself, text_usb_path(), as its agent says; "": not known */
-	char serial[WIRE_TEXT]; /* printable ASCII, the wire layer saw to it; empty: none */
+	char serial[WIRE_TEXT];     /* printable ASCII, the wire layer saw to it; empty: none */
 	char manufacturer[WIRE_TEXT];
 	char product_name[WIRE_TEXT];
 

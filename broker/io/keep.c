@@ -240,7 +240,7 @@ int keep_change(struct keep *keep, const struct core *core, const struct core_ev
 	if (event->type == CORE_DENIED) {
 		r = change_denied(keep, event);
 	} else if (event->type == CORE_ASSIGNED) {
-		if (stored)
+		if (assignments_find_named(core_assignments(core), event->assignment))
 			return CORE_EVENT_EXISTS;
 		r = assignment_is_fit(event->assignment) ? records_put_assignment(keep->store, event->assignment)
 							 : STORE_UNFIT;
@@ -257,4 +257,28 @@ void keep_undo(struct keep *keep, const struct core_event *event)
 {
 	if (event->type == CORE_ASSIGNED && records_remove_assignment(keep->store, event->assignment) < 0)
 		log_warning("an assignment that was refused is stored, and will be there at the next start");
+}
+
+/*
+ * An assignment that learns its path gets another key: the new record is there before the old one goes. Killed in
+ * between, the next start finds both; the core takes the old one, and all is done once more.
+ */
+int keep_relocate(struct keep *keep, const struct core *core, const struct core_assignment *stored,
+		  const struct core_assignment *changed, const char **ret_why)
+{
+	bool other_key = assignment_compare(stored, changed) != 0;
+	bool is_there = other_key && assignments_find(core_assignments(core), changed);
+	int r = is_there ? 0 : records_put_assignment(keep->store, changed);
+
+	if (r == 0 && other_key) {
+		r = records_remove_assignment(keep->store, stored);
+		if (r != 0 && !is_there)
+			(void)records_remove_assignment(keep->store, changed);
+	}
+	if (r < 0)
+		*ret_why = keep_fault(keep) ? keep_fault(keep) : strerror(-r);
+	else if (r > 0)
+		*ret_why =
+			r == STORE_FULL ? "there are as many assignments as there may be" : "it is not an assignment";
+	return r;
 }

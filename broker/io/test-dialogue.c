@@ -275,7 +275,8 @@ static void test_path(void **unused _unused_)
 		m.DEVICE_TEXT.slot = 3;
 		m.DEVICE_TEXT.generation = 4;
 		m.DEVICE_TEXT.which = WIRE_TEXT_PATH;
-		(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s", cases[i].text ? cases[i].text : "");
+		(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s",
+			       cases[i].text ? cases[i].text : "");
 		if (cases[i].text)
 			put(peer, &m);
 		m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};

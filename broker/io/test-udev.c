@@ -62,7 +62,8 @@ static void remove_device(UMockdevTestbed *bed, const char *port)
 	umockdev_testbed_uevent(bed, path, "remove");
 	for (int i = 1; i >= -1; i--) { /* its interfaces first */
 		if (i >= 0)
-			(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/0000:00:04.0/usb1/%s/%s:1.%d", port, port, i);
+			(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/0000:00:04.0/usb1/%s/%s:1.%d", port,
+				       port, i);
 		else
 			(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/0000:00:04.0/usb1/%s", port);
 		umockdev_testbed_remove_device(bed, path);

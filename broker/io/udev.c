@@ -169,8 +169,8 @@ static bool is_same(const struct listed *listed, uint64_t devnum, const struct c
 	       a.speed == device->speed && a.n_interfaces == device->n_interfaces &&
 	       memcmp(a.interfaces, device->interfaces, sizeof(a.interfaces)) == 0 &&
 	       strcmp(a.port, device->port) == 0 && strcmp(a.path, device->path) == 0 &&
-	       strcmp(a.serial, device->serial) == 0 &&
-	       strcmp(a.manufacturer, device->manufacturer) == 0 && strcmp(a.product_name, device->product_name) == 0;
+	       strcmp(a.serial, device->serial) == 0 && strcmp(a.manufacturer, device->manufacturer) == 0 &&
+	       strcmp(a.product_name, device->product_name) == 0;
 }
 
 static void list_device(struct udev_devices *devices, uint64_t devnum, const struct core_device *device)

@@ -32,7 +32,7 @@
 /* Assignments, deny lists, and what the broker keeps on disk */
 #define LIMIT_ASSIGNMENTS 1024u
 #define LIMIT_DENIED_QUBES 256u /* qubes that have a deny list */
-#define LIMIT_RELOCATIONS 16u /* assignments whose port is stored anew at once */
+#define LIMIT_RELOCATIONS 16u   /* assignments whose port is stored anew at once */
 #define LIMIT_LABELS 1024u
 #define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
 #define LIMIT_STORE_KEY 511u                    /* bytes */

@@ -194,7 +194,8 @@ static void test_paths(void **state)
 	} cases[] = {
 #define PCI "/sys/devices/pci0000:00/0000:00:04.0"
 		{PCI "/usb1/1-1/1-1.2", false, "pci-0000:00:04.0-usb-0:1.2"},
-		{PCI "/usb12/12-1/12-1.2", false, "pci-0000:00:04.0-usb-0:1.2"}, /* the number of the bus is not in it */
+		{PCI "/usb12/12-1/12-1.2", false,
+		 "pci-0000:00:04.0-usb-0:1.2"}, /* the number of the bus is not in it */
 		{PCI "/usb2/2-1", false, "pci-0000:00:04.0-usb-0:1"},
 		{PCI "/usb2/2-1", true, "pci-0000:00:04.0-usbv3-0:1"},
 		{"/sys/devices/pci0000:00/0000:00:1c.0/0000:3c:00.0/usb4/4-3/4-3.1/4-3.1.4", true,
@@ -315,7 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_corpus), cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
 		cmocka_unit_test(test_names),  cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
-		cmocka_unit_test(test_log),   cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_log),    cmocka_unit_test(test_paths),
 	};
 
 	(void)unsetenv("QDB_DEBUG");

@@ -161,8 +161,8 @@ void text_usb_path(const char *syspath, bool super_speed, char ret_path[LIMIT_PA
 	if (!end || controller == end)
 		return;
 	len = snprintf(ret_path, LIMIT_PATH_TEXT, "%s-%.*s-usb%s-0:%s",
-		       is_pci_address(controller, (size_t)(end - controller)) ? "pci" : "platform", (int)(end - controller),
-		       controller, super_speed ? "v3" : "", strchr(port, '-') + 1);
+		       is_pci_address(controller, (size_t)(end - controller)) ? "pci" : "platform",
+		       (int)(end - controller), controller, super_speed ? "v3" : "", strchr(port, '-') + 1);
 	if (len >= (int)LIMIT_PATH_TEXT || !text_is_path(ret_path))
 		ret_path[0] = '\0';
 }

@@ -10,8 +10,8 @@
 struct identity {
 	char port[LIMIT_PORT_TEXT];
 	char path[LIMIT_PATH_TEXT]; /* text_usb_path(); "": not known */
-	uint16_t bus, dev; /* a new dev number at each enumeration: two equal devices in a row differ here */
-	uint8_t speed;     /* enum wire_speed */
+	uint16_t bus, dev;          /* a new dev number at each enumeration: two equal devices in a row differ here */
+	uint8_t speed;              /* enum wire_speed */
 	uint16_t vendor, product;
 	uint8_t n_interfaces;
 	uint8_t interfaces[LIMIT_INTERFACES][3];
