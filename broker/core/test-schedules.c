@@ -641,10 +641,30 @@ static void tell_memories(void)
 
 static const struct core_hooks hooks = {.emit = on_action, .decide = decide, .relocate = relocate};
 
+/* Is all that still runs, or is to run, on disk for sure? Else a number that is drawn again means two things. */
+static bool all_is_on_disk(void)
+{
+	for (unsigned int q = 0; q < N_QUBES; q++) {
+		const struct qube *qube = &w.qubes[q];
+
+		for (unsigned int i = 0; i < N_STREAMS + qube->n_orders; i++) {
+			bool is_stream = i < N_STREAMS;
+			const struct record *record =
+				record_of(is_stream ? qube->streams[i].session : qube->orders[i - N_STREAMS].session);
+
+			if ((!is_stream || qube->streams[i].used) && (!record || !record->written || record->forgotten))
+				return false;
+		}
+	}
+	return true;
+}
+
 static void restart_broker(void)
 {
+	bool same_epoch = draw(8) == 0 && all_is_on_disk();
+
 	w.core = core_free(w.core);
-	w.core = core_new(draw(8) ? ++w.epoch : w.epoch, &hooks, NULL);
+	w.core = core_new(same_epoch ? w.epoch : ++w.epoch, &hooks, NULL);
 	assert_non_null(w.core);
 	w.n_tokens = w.first_open_token = w.n_sessions = 0;
 	w.suspended = false;
