@@ -121,7 +121,7 @@ static void test_every_state_and_event(void **unused _unused_)
 		for (unsigned int state = 0; state < CORE_STATE_COUNT; state++) {
 			const char *expected = pairs[p].expected[state];
 			struct fixture f;
-			char got[sizeof(f.actions) + 2];
+			char got[sizeof(f.actions) + 8];
 			int r;
 
 			setup(&f);

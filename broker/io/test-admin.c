@@ -114,6 +114,8 @@ static const struct row reading[] = {
 	{BYTES(ATTACH STICK_ARG FROM "nobody\0"), NOT_THERE("nobody")},
 	{BYTES(ATTACH STICK_ARG FROM "work\0" STICK " mode='manual' frontend_domain='work' _ro='yes'"),
 	 REFUSED("QubesValueError", "there is no option ro here, only max-time: leave it out")},
+	{BYTES(ATTACH STICK_ARG FROM "work\0_follow-port='yes'"),
+	 REFUSED("QubesValueError", "there is no option follow-port here, only max-time: leave it out")},
 	{BYTES(ATTACH STICK_ARG FROM "work\0" STICK " mode='required' frontend_domain='work'"),
 	 REFUSED("QubesValueError", "attach is for now only: its mode must be manual")},
 	{BYTES(ATTACH STICK_ARG FROM "work\0" STICK " frontend_domain='vault'"),

@@ -96,7 +96,12 @@ static int change(struct fixture *f, const struct core_event *event)
 
 	if (r < 0)
 		assert_non_null(why);
-	return r ? r : core_handle(f->core, event, NULL);
+	if (r)
+		return r;
+	r = core_handle(f->core, event, NULL);
+	if (r)
+		keep_undo(f->keep, event);
+	return r;
 }
 
 static void test_assignments(void **state)

@@ -553,6 +553,7 @@ static pid_t spawn_with(const char *option)
 		if (!getenv("QDB_TEST_LOG")) {
 			int null = open("/dev/null", O_WRONLY);
 
+			(void)dup2(null, 1);
 			(void)dup2(null, 2);
 		}
 		(void)execl(program, program, "--channel", channel, "--state-dir", state, "--policy-dir", policy,

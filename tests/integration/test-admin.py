@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 
+sys.dont_write_bytecode = True
 from admin_world import BIN, ROOT, call, main, run
 
 ESCAPES = [  # no byte of these may reach a terminal as it is

@@ -74,6 +74,14 @@ static void test_policy(void **unused _unused_)
 	set_policy("usb * sys-usb work allow\n");
 	assert_done(attach("work"));
 	assert_done(detach("work"));
+
+	/* what is assigned waits for the policy, and is looked at again when it changes */
+	set_policy("# nothing\n");
+	assert_done(assign(STICK, "personal", "mode='auto-attach'"));
+	(void)serve(-1, 300);
+	assert_false(is_attached("personal"));
+	set_policy("usb * sys-usb @anyvm allow\n");
+	SERVE_UNTIL(is_attached("personal"));
 }
 
 static void answer(const char *question, const char *words, bool good)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+sys.dont_write_bytecode = True
 from admin_world import BIN, main, run
 
 STICK = "0781:5581:AB12:u080650"

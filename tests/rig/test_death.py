@@ -68,15 +68,27 @@ def test_kill_app_qubes_agent(rig):
 
 
 def test_kill_broker(rig):
-    """Streams go on while the broker is away; when it is back it ends what it cannot vouch for."""
+    """Streams go on while the broker is away; when it is back it proves each with both agents, and keeps it."""
     qubes = Qubes.of(rig)
-    attached(rig, busy=False)
-    block = rig["work"].wait_block(serial=SERIAL)
+    d = attached(rig, busy=False)
+    work = rig["work"]
+    block = work.wait_block(serial=SERIAL)
+    read = f"mkdir -p /m && mount -t vfat -o ro {block} /m && sha256sum </m/data.bin && umount /m"
     rig.dom0.run("touch /run/device-broker.stop")
     assert rig.dom0.kill_program("device-broker") == 1
-    got = rig["work"].run(f"mkdir -p /m && mount -t vfat -o ro {block} /m && sha256sum </m/data.bin && umount /m").out.split()[0]
+    got = work.run(read).out.split()[0]
     assert got == stick.sha256(DATA), "the stream did not go on without the broker"
+    proxies = work.run("pidof usb-proxy").out
     qubes.start_service("dom0")
+    rig.dom0.wait_for("qvm-usb list")
+    deadline = time.monotonic() + 60
+    while (found := qubes.find(port=d["port"])) is None or found["state"] != "attached":
+        assert time.monotonic() < deadline, f"the stream was not proven: {found}\n{qubes.logs()}"
+        time.sleep(0.5)
+    assert found["used_by"] == "work" and work.run("pidof usb-proxy").out == proxies, "it is not the same stream"
+    got = work.run(f"echo 3 >/proc/sys/vm/drop_caches; {read}").out.split()[0]
+    assert got == stick.sha256(DATA), "the stream did not go on under the new broker"
+    qubes.detach("work", d)
     qubes.wait_clean("work", "sys-usb", timeout=30)
     works_again(rig)
 
