@@ -174,6 +174,19 @@ static int relocate(struct fixture *f, struct core_assignment *stored, const cha
 	return r;
 }
 
+static unsigned int n_stored(struct fixture *f)
+{
+	struct store *store = NULL;
+	unsigned int cursor = 0, n = 0;
+	const char *key, *value;
+
+	assert_int_equal(store_new(f->fd, NULL, &store), 0);
+	while (store_next(store, STORE_ASSIGNMENT, &cursor, &key, &value))
+		n++;
+	(void)store_free(store);
+	return n;
+}
+
 static void test_relocate(void **state)
 {
 	struct fixture *f = *state;
@@ -214,6 +227,9 @@ static void test_relocate(void **state)
 	start(f);
 	assert_null(keep_fault(f->keep));
 	assert_kept(f, "3-2 - 2 2-2 A 0 1-2 B 1 ");
+	end(f);
+	assert_int_equal(n_stored(f), 3); /* and nothing is left that could become one again */
+	start(f);
 	third.path[0] = '\0';
 	assert_int_equal(relocate(f, &third, "3-2", "C"), 0);
 	end(f);
@@ -236,6 +252,7 @@ static void test_relocate_not_kept(void **state)
 	struct fixture *f = *state;
 	struct core_assignment first = an_assignment(CORE_ASSIGN_AUTO), second = first;
 	struct core_event event = {.type = CORE_ASSIGNED, .assignment = &first};
+	struct core_event unassigned = {.type = CORE_UNASSIGNED, .assignment = &first};
 	struct rlimit limit, old;
 	bool done = false;
 
@@ -246,7 +263,7 @@ static void test_relocate_not_kept(void **state)
 	assert_int_equal(change(f, &event), 0);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
 	(void)signal(SIGXFSZ, SIG_IGN);
-	for (rlim_t more = 0; !done; more += 40) {
+	for (rlim_t more = 0; !done; more += 20) {
 		struct stat file;
 		int r;
 
@@ -259,6 +276,14 @@ static void test_relocate_not_kept(void **state)
 		r = relocate(f, &first, "1-2", "A");
 		assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
 		done = r == 0;
+		if (!done && more / 20 % 2 == 0) { /* what was half stored does not outlive the assignment */
+			assert_int_equal(change(f, &unassigned), 0);
+			end(f);
+			assert_int_equal(n_stored(f), 1);
+			start(f);
+			event.assignment = &first;
+			assert_int_equal(change(f, &event), 0);
+		}
 		end(f);
 		start(f);
 		assert_null(keep_fault(f->keep));
