@@ -244,6 +244,14 @@ void adopt_synced(struct core *core, struct core_qube *qube)
 	}
 }
 
+/* All that is kept of a device on disk. Its texts are not, and a memory of a former version has no path. */
+static bool is_remembered(const struct core_device *memory, const struct core_device *device)
+{
+	return inventory_same_identity(memory, device) &&
+	       memcmp(memory->digest, device->digest, sizeof(memory->digest)) == 0 &&
+	       strcmp(memory->port, device->port) == 0 && same_place(memory, device);
+}
+
 void adopt_listed(struct core *core, struct core_device *device)
 {
 	for (unsigned int i = 0; core->n_memories > 0 && i < LIMIT_MEMORIES; i++) {
@@ -253,7 +261,7 @@ void adopt_listed(struct core *core, struct core_device *device)
 		    !same_qube(memory->source, device->ref.qube) || memory->m.device.ref.slot != device->ref.slot ||
 		    memory->m.device.ref.generation != device->ref.generation)
 			continue;
-		if (device->state != CORE_FREE || !inventory_same_device(&memory->m.device, device)) {
+		if (device->state != CORE_FREE || !is_remembered(&memory->m.device, device)) {
 			fail(core, memory, OUTCOME_CHANGED);
 			continue;
 		}
@@ -292,8 +300,9 @@ bool adopt_blocks(const struct core *core, const struct core_device *device)
 		const struct memory *memory = &core->memories[i];
 
 		if (memory->used && same_qube(memory->source, device->ref.qube) &&
-		    memory->m.device.class_id == device->class_id && strcmp(memory->m.device.port, device->port) == 0)
-			return true;
+		    memory->m.device.class_id == device->class_id &&
+		    (same_place(&memory->m.device, device) || strcmp(memory->m.device.port, device->port) == 0))
+			return true; /* by either: what may still run there is not known */
 	}
 	return false;
 }

@@ -51,7 +51,16 @@ bool assignment_is_fit(const struct core_assignment *assignment)
 	       assignment->max_time_usec <= INT64_MAX && text_is_qube_name(assignment->target) &&
 	       text_is_qube_name(assignment->source) && strcmp(assignment->target, assignment->source) != 0 &&
 	       is_name_or_empty(assignment->port, sizeof(assignment->port)) && !strchr(assignment->port, ' ') &&
+	       (assignment->path[0] == '\0' || (assignment->port[0] != '\0' && text_is_path(assignment->path))) &&
 	       is_name_or_empty(assignment->device_id, sizeof(assignment->device_id));
+}
+
+static int compare_places(const struct core_assignment *a, const struct core_assignment *b)
+{
+	if (a->path[0] == '\0' || b->path[0] == '\0')
+		return a->path[0] != b->path[0] ? (a->path[0] != '\0') - (b->path[0] != '\0')
+						: strcmp(a->port, b->port);
+	return strcmp(a->path, b->path);
 }
 
 int assignment_compare(const struct core_assignment *a, const struct core_assignment *b)
@@ -63,7 +72,7 @@ int assignment_compare(const struct core_assignment *a, const struct core_assign
 	if (order == 0)
 		order = strcmp(a->source, b->source);
 	if (order == 0)
-		order = strcmp(a->port, b->port);
+		order = compare_places(a, b);
 	return order != 0 ? order : strcmp(a->device_id, b->device_id);
 }
 
@@ -177,6 +186,17 @@ int assignments_remove(struct assignments *table, const struct core_assignment *
 	return 0;
 }
 
+int assignments_replace(struct assignments *table, const struct core_assignment *key,
+			const struct core_assignment *changed)
+{
+	const struct core_assignment put = *changed;
+	int r = assignments_remove(table, key);
+
+	if (r == 0)
+		(void)assignments_add(table, &put); /* there is room: one was just taken out */
+	return r;
+}
+
 int assignments_set_mode(struct assignments *table, const struct core_assignment *key, enum core_assign_mode mode)
 {
 	bool found;
@@ -196,6 +216,21 @@ const struct core_assignment *assignments_find(const struct assignments *table, 
 	unsigned int at = find(table, key, &found);
 
 	return found ? &table->entries[at] : NULL;
+}
+
+const struct core_assignment *assignments_find_named(const struct assignments *table,
+						     const struct core_assignment *wanted)
+{
+	for (unsigned int i = 0; i < table->n; i++) {
+		const struct core_assignment *entry = &table->entries[i];
+		bool by_name = entry->path[0] == '\0' || wanted->path[0] == '\0';
+
+		if (strcmp(entry->target, wanted->target) == 0 && entry->class_id == wanted->class_id &&
+		    strcmp(entry->source, wanted->source) == 0 && strcmp(entry->device_id, wanted->device_id) == 0 &&
+		    (by_name ? strcmp(entry->port, wanted->port) == 0 : strcmp(entry->path, wanted->path) == 0))
+			return entry;
+	}
+	return NULL;
 }
 
 const struct core_assignment *assignments_next(const struct assignments *table, unsigned int *cursor)
@@ -223,6 +258,13 @@ bool assignments_has_twin(const struct core_qube *source, const struct core_devi
 	return false;
 }
 
+static bool is_at(const struct core_device *device, const struct core_assignment *assignment)
+{
+	if (device->path[0] != '\0' && assignment->path[0] != '\0')
+		return strcmp(device->path, assignment->path) == 0;
+	return strcmp(device->port, assignment->port) == 0;
+}
+
 /* RANK_NOTHING: does not fit. `id` is NULL when the device has none. */
 static enum rank rank_of(const struct core_assignment *assignment, const struct core_qube *source,
 			 const struct core_device *device, const char *id)
@@ -230,8 +272,7 @@ static enum rank rank_of(const struct core_assignment *assignment, const struct 
 	bool by_port = assignment->port[0] != '\0', by_device = assignment->device_id[0] != '\0';
 
 	if (assignment->class_id != device->class_id || strcmp(assignment->source, source->name) != 0 ||
-	    (by_port && strcmp(assignment->port, device->port) != 0) ||
-	    (by_device && (!id || strcmp(assignment->device_id, id) != 0)))
+	    (by_port && !is_at(device, assignment)) || (by_device && (!id || strcmp(assignment->device_id, id) != 0)))
 		return RANK_NOTHING;
 	if (by_port)
 		return by_device ? RANK_PORT_AND_DEVICE : RANK_PORT;
@@ -264,6 +305,9 @@ void assignments_match(const struct assignments *table, const struct core_qube *
 			continue;
 		if (rank > best)
 			match.n_offered = match.n_left_out = 0;
+		else if (match.n_offered > 0 &&
+			 strcmp(match.offered[match.n_offered - 1]->target, assignment->target) == 0)
+			match.n_offered--; /* by its name only: this one is by its path */
 		best = rank;
 		if (match.n_offered < LIMIT_OFFERED)
 			match.offered[match.n_offered++] = assignment;

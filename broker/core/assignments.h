@@ -7,6 +7,11 @@
  *
  *     port and device  >  port, any device  >  any port, device  >  any port, any device
  *
+ * A port is where something is plugged in, not what the kernel calls it in this boot: an assignment that has the path of
+ * its port fits what has that path. One that was made while nothing was there has only the name, and fits by that until
+ * it has learnt the path; so does a device whose agent does not say its path. Port names are not unique among
+ * assignments: those of a source that has not listed all its devices again are as old as its last list.
+ *
  * Only running targets count. When one assignment decides and it is automatic, the device is attached; when it is
  * ask-to-attach, or several targets are equally specific, the user is asked which. (Qubes asks whenever two qubes have a
  * fitting assignment, of whatever rank; here the more specific one is the answer.)
@@ -33,7 +38,8 @@ struct core_assignment {
 	uint8_t class_id; /* enum wire_class */
 	char target[LIMIT_QUBE_NAME + 1];
 	char source[LIMIT_QUBE_NAME + 1];
-	char port[LIMIT_PORT_TEXT];         /* "": any */
+	char port[LIMIT_PORT_TEXT];         /* "": any; as it was called when it was seen last */
+	char path[LIMIT_PATH_TEXT];         /* of the port; "": not known, or any port */
 	char device_id[CORE_DEVICE_ID_MAX]; /* "": any; compared as it is, byte by byte, with core_device_id() */
 	enum core_assign_mode mode;
 	bool follow_port;       /* the device may come back on this port as another one and keeps its attachment */
@@ -41,10 +47,10 @@ struct core_assignment {
 };
 
 enum {
-	CORE_ASSIGN_DUPLICATE = 1, /* same target, class, source, port and device id */
+	CORE_ASSIGN_DUPLICATE = 1, /* assignment_compare() says that they are the same */
 	CORE_ASSIGN_FULL,          /* LIMIT_ASSIGNMENTS */
 	CORE_ASSIGN_UNFIT,         /* assignment_is_fit() says no */
-	CORE_ASSIGN_UNKNOWN,       /* there is none with that target, class, source, port and device id */
+	CORE_ASSIGN_UNKNOWN,       /* there is none that is the same */
 };
 
 struct assignments; /* half a megabyte; made once at start, nothing is allocated after */
@@ -53,11 +59,14 @@ struct assignments *assignments_free(struct assignments *table);
 
 /*
  * Names are qubes' names, source and target differ; port and device id begin with a letter or digit and are printable, a
- * port without space; class and mode exist.
+ * port without space; a path is one, and of a port; class and mode exist.
  */
 bool assignment_is_fit(const struct core_assignment *assignment);
 
-/* The order of the table: target, class, source, port, device id. 0: these five, which identify it, are the same. */
+/*
+ * The order of the table: target, class, source, place, device id. 0: these five, which identify it, are the same. The
+ * place is the path, or the port's name where no path is known (those come first).
+ */
 int assignment_compare(const struct core_assignment *a, const struct core_assignment *b);
 
 /* Copies. 0, CORE_ASSIGN_DUPLICATE, _FULL or _UNFIT. */
@@ -66,6 +75,10 @@ int assignments_add(struct assignments *table, const struct core_assignment *ass
 /* These find by what identifies `key`. 0 or CORE_ASSIGN_UNKNOWN; set_mode: or _UNFIT. */
 int assignments_remove(struct assignments *table, const struct core_assignment *key);
 int assignments_set_mode(struct assignments *table, const struct core_assignment *key, enum core_assign_mode mode);
+
+/* Puts `changed` in the place of `key`; when there is one like that already, it stays and `key` goes. 0 or _UNKNOWN. */
+int assignments_replace(struct assignments *table, const struct core_assignment *key,
+			const struct core_assignment *changed);
 
 /* Does it name this device, which is one of the present devices of `source`? Whatever the target is doing. */
 bool assignment_fits(const struct core_assignment *assignment, const struct core_qube *source,
@@ -76,6 +89,13 @@ unsigned int assignments_of_source(const struct assignments *table, const char *
 
 /* NULL: none. Pointers are valid until the next change. */
 const struct core_assignment *assignments_find(const struct assignments *table, const struct core_assignment *key);
+
+/*
+ * One that a user who names what `wanted` names could mean: the same in all but the place, and either the same place,
+ * or, when a path is missing in one of the two, a port of that name. NULL: none.
+ */
+const struct core_assignment *assignments_find_named(const struct assignments *table,
+						     const struct core_assignment *wanted);
 
 /* Walks in the table's order from *cursor = 0; NULL at the end. */
 const struct core_assignment *assignments_next(const struct assignments *table, unsigned int *cursor);
@@ -91,7 +111,7 @@ struct core_match {
 	bool twins; /* ASK because another present device has the same id: name the port in the question */
 	unsigned int n_offered;
 	unsigned int n_left_out; /* targets beyond LIMIT_OFFERED */
-	/* equally specific, one per target, by the targets' names; until the next change of the table */
+	/* equally specific, one per target (the one with a path, if there are two), by the targets' names; until the next change of the table */
 	const struct core_assignment *offered[LIMIT_OFFERED];
 };
 

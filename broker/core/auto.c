@@ -205,6 +205,8 @@ void auto_freed(struct core *core, struct core_device *device)
 
 int auto_assigned(struct core *core, const struct core_event *event)
 {
+	if (assignments_find_named(core->assignments, event->assignment))
+		return CORE_EVENT_EXISTS;
 	switch (assignments_add(core->assignments, event->assignment)) {
 	case 0:
 		break;
@@ -217,6 +219,7 @@ int auto_assigned(struct core *core, const struct core_event *event)
 	}
 	question_review(core);
 	cause_fitting(core, event->assignment, true);
+	places_look_assigned(core, event->assignment);
 	return 0;
 }
 

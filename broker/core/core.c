@@ -161,6 +161,7 @@ static void run_plans(struct core *core)
 	auto_run(core);
 	question_run(core);
 	restore_sleep_run(core);
+	places_run(core);
 }
 
 int core_handle(struct core *core, const struct core_event *event, struct core_qube_ref *ret_qube)
@@ -201,6 +202,7 @@ uint64_t core_next_deadline(const struct core *core)
 			sooner(&next, core->restores[i].r.deadline_usec);
 			sooner(&next, core->restores[i].r.retry_usec);
 		}
+	sooner(&next, places_deadline(core));
 	for (unsigned int i = 0; i < core->n_queued; i++)
 		if (core->queue[i]->used && core->queue[i]->present)
 			sooner(&next, retry_of(core, core->queue[i]));

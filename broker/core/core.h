@@ -48,8 +48,13 @@
  * detached is left alone until it, its target or an assignment of it is new. `deny` is reported as the last try is. A
  * question that was not answered with yes is not asked again without a cause, except that nobody was there to answer.
  *
+ * Ports (places.c). The kernel's names change with the order in which controllers come up; what is stored is matched by
+ * path. When a list of devices is whole, and when a device comes later, assignments of that source learn the path of
+ * what they match by name, and are given the name that their path has now; both on disk first, through hooks.relocate().
+ * When that fails they stay as they are, and match all the same.
+ *
  * Restores (restore.c). An attachment that ended without its user's will has a claim on being made again: after a sleep
- * (RESUME), and when the device re-enumerates (REPLUG: same source, port and identity within TIMEOUT_REPLUG_USEC; with
+ * (RESUME), and when the device re-enumerates (REPLUG: same source, place and identity within TIMEOUT_REPLUG_USEC; with
  * `follow_port` also another identity, newly decided). Identity: class, vendor, product, serial, interfaces, speed.
  * Proxies see first that a device has gone: it may also go within TIMEOUT_REPLUG_USEC after its stream ended by itself.
  * Claims are tried with back-off until their time is over, then reported. A claim ends when its device is attached by
@@ -142,8 +147,9 @@ struct core_device {
 	uint8_t n_interfaces;
 	uint8_t interfaces[LIMIT_INTERFACES][3];
 	uint8_t digest[WIRE_DIGEST];
-	char port[LIMIT_PORT_TEXT];
-	char serial[WIRE_TEXT]; /* printable ASCII, the wire layer saw to it; empty: none */
+	char port[LIMIT_PORT_TEXT]; /* the kernel's name for the port: shown and typed, not the same after each boot */
+	char path[LIMIT_PATH_TEXT]; /* the port itself, text_usb_path(), as its agent says; "": not known */
+	char serial[WIRE_TEXT];     /* printable ASCII, the wire layer saw to it; empty: none */
 	char manufacturer[WIRE_TEXT];
 	char product_name[WIRE_TEXT];
 
@@ -278,12 +284,19 @@ struct core_decision {
 };
 
 struct core_action;
+struct core_assignment; /* assignments.h */
 struct core_hooks {
 	/* Must not call core_handle(); may read the core. */
 	void (*emit)(void *userdata, const struct core_action *action);
 	/* The policy. Must not change anything, and must answer the same for the same arguments until CORE_POLICY_CHANGED. */
 	void (*decide)(void *userdata, const struct core_device *device, const struct core_qube *source,
 		       const struct core_qube *target, struct core_decision *ret_decision);
+	/*
+	 * Keeps `changed` in place of `stored`, which differs in its port, or had no path: true when that is on disk, else
+	 * nothing has changed. When there is one already that names the same as `changed`, that one stays as it is.
+	 * NULL: nothing can be kept.
+	 */
+	bool (*relocate)(void *userdata, const struct core_assignment *stored, const struct core_assignment *changed);
 };
 
 struct core;                                  /* big (64 qubes x 64 devices); made once at start */
@@ -459,6 +472,9 @@ const struct core_device *core_next_device(const struct core_qube *qube, unsigne
 const struct core_question *core_next_question(const struct core *core, unsigned int *cursor);
 const struct core_question *core_find_question(const struct core *core, uint64_t id);
 const struct core_restore *core_next_restore(const struct core *core, unsigned int *cursor);
+/* Gives an assignment that names a port the path of what is there now, if it has none and something is there. */
+void core_locate(const struct core *core, struct core_assignment *assignment);
+
 const struct assignments *core_assignments(const struct core *core); /* assignments.h */
 const struct denied *core_denied(const struct core *core);           /* denied.h */
 bool core_is_suspended(const struct core *core);

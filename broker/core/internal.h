@@ -5,7 +5,7 @@
  *   - an attachment's handler changes its own device only; it may take that device out of `active` (the last one
  *     takes its place), so walks over `active` run from the end to the start;
  *   - handlers of events start nothing by themselves but what a user asked for: they note what changed, and when the
- *     event has been handled the plans run once, in this order: moves, claims, assignments, questions, the sleep. So
+ *     event has been handled the plans run once, in this order: moves, claims, assignments, questions, the sleep, ports. So
  *     a device whose move or claim goes on is never FREE between two events;
  *   - who waits for the end of an attach is told once: plan.pending is set when the device is taken, and cleared by
  *     the one call of request_ended();
@@ -16,6 +16,8 @@
  *   - plan.queued is set exactly for the devices in core->queue (entries of devices that have gone are dropped late).
  */
 #pragma once
+
+#include <string.h>
 
 #include "broker/core/assignments.h"
 #include "broker/core/core.h"
@@ -112,6 +114,9 @@ struct core {
 	unsigned int n_memories;
 	struct memory memories[LIMIT_MEMORIES];
 
+	bool unplaced[LIMIT_QUBES]; /* what its devices say of assignments' ports is to be looked at */
+	uint64_t places_usec;       /* not before */
+
 	struct assignments *assignments;
 	struct denied *denied;
 };
@@ -189,8 +194,7 @@ struct core_qube *inventory_qube(struct core *core, struct core_qube_ref ref);
 struct core_device *inventory_device_by_ref(struct core *core, struct core_device_ref ref); /* present */
 struct core_device *inventory_record_by_ref(struct core *core, struct core_device_ref ref); /* or not gone yet */
 bool inventory_same_identity(const struct core_device *a, const struct core_device *b);     /* what a policy sees */
-bool inventory_same_device(const struct core_device *a, const struct core_device *b); /* and what it is, and where */
-bool inventory_same_description(const struct core_device *a, const struct core_device *b); /* every word */
+bool inventory_same_description(const struct core_device *a, const struct core_device *b);  /* every word */
 
 /* request.c: the one way to an attach. */
 int request_attach(struct core *core, const struct core_event *event);
@@ -255,6 +259,12 @@ void auto_allowed(struct core *core, struct core_device *device, struct core_qub
 bool auto_still_asks(struct core *core, const struct core_device *device, const struct question *question);
 void auto_run(struct core *core);
 
+/* places.c */
+void places_look(struct core *core, const struct core_qube *source);
+void places_look_assigned(struct core *core, const struct core_assignment *assignment);
+uint64_t places_deadline(const struct core *core); /* 0: none */
+void places_run(struct core *core);
+
 /* restore.c */
 int restore_suspend(struct core *core, const struct core_event *event);
 int restore_resumed(struct core *core, const struct core_event *event);
@@ -293,6 +303,14 @@ static inline bool same_device(struct core_device_ref a, struct core_device_ref 
 {
 	return same_qube(a.qube, b.qube) && a.agent_life == b.agent_life && a.slot == b.slot &&
 	       a.generation == b.generation;
+}
+
+/* Paths, where both are known: a port's name is another one after its controller was reset. */
+static inline bool same_place(const struct core_device *a, const struct core_device *b)
+{
+	if (a->class_id != b->class_id)
+		return false;
+	return a->path[0] && b->path[0] ? strcmp(a->path, b->path) == 0 : strcmp(a->port, b->port) == 0;
 }
 
 static inline struct plan *plan_of(struct core *core, const struct core_device *device)

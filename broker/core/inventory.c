@@ -253,16 +253,11 @@ bool inventory_same_identity(const struct core_device *a, const struct core_devi
 	       memcmp(a->interfaces, b->interfaces, sizeof(a->interfaces)) == 0 && strcmp(a->serial, b->serial) == 0;
 }
 
-bool inventory_same_device(const struct core_device *a, const struct core_device *b)
-{
-	return inventory_same_identity(a, b) && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0 &&
-	       strcmp(a->port, b->port) == 0;
-}
-
 bool inventory_same_description(const struct core_device *a, const struct core_device *b)
 {
-	return inventory_same_device(a, b) && strcmp(a->manufacturer, b->manufacturer) == 0 &&
-	       strcmp(a->product_name, b->product_name) == 0;
+	return inventory_same_identity(a, b) && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0 &&
+	       strcmp(a->port, b->port) == 0 && strcmp(a->path, b->path) == 0 &&
+	       strcmp(a->manufacturer, b->manufacturer) == 0 && strcmp(a->product_name, b->product_name) == 0;
 }
 
 /* What another device's arrival proves: the former one of that slot or port has gone. */
@@ -327,12 +322,14 @@ int inventory_device(struct core *core, struct core_qube *qube, const struct cor
 	memcpy(record->interfaces, said->interfaces, sizeof(record->interfaces));
 	memcpy(record->digest, said->digest, sizeof(record->digest));
 	memcpy(record->port, said->port, sizeof(record->port));
+	memcpy(record->path, said->path, sizeof(record->path));
 	memcpy(record->serial, said->serial, sizeof(record->serial));
 	memcpy(record->manufacturer, said->manufacturer, sizeof(record->manufacturer));
 	memcpy(record->product_name, said->product_name, sizeof(record->product_name));
 	emit_device(core, CORE_DO_DEVICE_ADDED, record);
 	adopt_listed(core, record);
 	auto_cause(core, record);
+	places_look(core, qube);
 	return 0;
 }
 
@@ -359,5 +356,6 @@ int inventory_list_end(struct core *core, struct core_qube *qube, const struct c
 		if (qube->devices[i].used && qube->devices[i].present && !qube->devices[i].listed)
 			remove_device(core, &qube->devices[i], true);
 	adopt_list_end(core, qube);
+	places_look(core, qube);
 	return 0;
 }

@@ -9,7 +9,7 @@
  *           has gone before udev does. Until the device has gone that is no claim yet, and nobody sees it. Source and
  *           target must be the same lives.
  *
- * A claim is tried when the device is listed at the same port, is FREE, and no record of what it was is left. With the
+ * A claim is tried when the device is listed at the same place (port, whatever it is called now), is FREE, and no record of what it was is left. With the
  * same identity (ids, serial, interfaces, speed) `ask` counts as allowed; another identity needs `follow_port` and a
  * decision of its own. `deny` ends a claim. Only attaches that were begun and failed count as tries; while agents are
  * away a claim waits. The former end of its time stays.
@@ -45,11 +45,6 @@ static struct core_qube *find_source(struct core *core, const struct restore *re
 			found = qube;
 	}
 	return found;
-}
-
-static bool same_place(const struct core_device *a, const struct core_device *b)
-{
-	return a->class_id == b->class_id && strcmp(a->port, b->port) == 0;
 }
 
 /* Is the claim on this device's place? */

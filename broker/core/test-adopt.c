@@ -54,6 +54,8 @@ static void come(struct fixture *f, struct core_qube_ref qube, uint8_t side, enu
 	if (is_source && word != NO_DEVICE) {
 		device = device_event(qube, 2, word == OTHER_PLUG ? 10 : 9, "1-2");
 		device.device.vendor = (uint16_t)(device.device.vendor + (word == OTHER_DEVICE));
+		(void)strcpy(device.device.manufacturer, "Maker"); /* memories have no texts: nothing hangs on them */
+		(void)strcpy(device.device.product_name, "Thing");
 		assert_int_equal(handle(f, device), 0);
 	}
 	(void)handle(f, (struct core_event){.type = CORE_LIST_END, .qube = qube});
@@ -368,16 +370,43 @@ static void test_sleep_while_adopting(void **unused _unused_)
 	f.core = core_free(f.core);
 }
 
+/* The path that is remembered, or none by a broker that did not know paths: it must be the same where both are known. */
+static void test_paths(void **unused _unused_)
+{
+	static const struct {
+		const char *remembered, *listed;
+		bool adopting;
+	} rows[] = {{"A", "A", true}, {"", "A", true}, {"A", "", true}, {"A", "B", false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct core_event memory = memory_event(SESSION), device;
+		struct fixture f;
+
+		new_core(&f);
+		(void)strcpy(memory.memory.device.path, rows[i].remembered);
+		assert_int_equal(handle(&f, memory), 0);
+		f.source = start_qube(&f, 3, "sys-usb");
+		f.target = start_qube(&f, 4, "work");
+		agent_ready(&f, f.source, 7);
+		assert_int_equal(handle(&f, report_event(f.source, WIRE_SIDE_EXPORT, SESSION)), 0);
+		(void)handle(&f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f.source});
+		device = device_event(f.source, 2, 9, "1-2");
+		(void)strcpy(device.device.path, rows[i].listed);
+		assert_int_equal(handle(&f, device), 0);
+		look_up_device(&f);
+		assert_int_equal(state_of(&f), rows[i].adopting ? CORE_ADOPTING : CORE_FREE);
+		assert_int_equal(count(&f, 'N'), !rows[i].adopting);
+		f.core = core_free(f.core);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_words),
-		cmocka_unit_test(test_late_source),
-		cmocka_unit_test(test_port_is_held),
-		cmocka_unit_test(test_foreign_words),
-		cmocka_unit_test(test_time_goes_on),
-		cmocka_unit_test(test_numbers),
-		cmocka_unit_test(test_sleep_while_adopting),
+		cmocka_unit_test(test_words),         cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_late_source),   cmocka_unit_test(test_port_is_held),
+		cmocka_unit_test(test_foreign_words), cmocka_unit_test(test_time_goes_on),
+		cmocka_unit_test(test_numbers),       cmocka_unit_test(test_sleep_while_adopting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -299,7 +299,7 @@ static void test_unfit(void **state)
 {
 	struct fixture *f = *state;
 	const struct core_assignment good = make("work", "1-2", ID, CORE_ASSIGN_AUTO);
-	struct core_assignment bad[13];
+	struct core_assignment bad[16];
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		bad[i] = good;
@@ -316,6 +316,10 @@ static void test_unfit(void **state)
 	bad[10].device_id[0] = '_';
 	bad[11].device_id[5] = '\x1b';
 	memset(bad[12].device_id, 'a', sizeof(bad[12].device_id));
+	(void)strcpy(bad[13].path, "a path");
+	memset(bad[14].path, 'a', sizeof(bad[14].path));
+	(void)strcpy(bad[15].path, "A");
+	bad[15].port[0] = '\0'; /* a path of no port */
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(assignments_add(f->table, &bad[i]), CORE_ASSIGN_UNFIT);
 	memset(bad[0].port, '1', sizeof(bad[0].port));
@@ -367,6 +371,84 @@ static void test_identity(void **state)
 	assert_null(assignments_next(f->table, &cursor));
 }
 
+static struct core_assignment make_at(const char *target, const char *port, const char *path, const char *id)
+{
+	struct core_assignment assignment = make(target, port, id, CORE_ASSIGN_AUTO);
+
+	(void)snprintf(assignment.path, sizeof(assignment.path), "%s", path);
+	return assignment;
+}
+
+/* The path decides where both have one, else the name. */
+static void test_paths(void **state)
+{
+	static const struct {
+		const char *of_assignment, *of_device, *expected;
+	} cases[] = {{"A", "A", "=work"}, {"A", "B", ""}, {"", "A", "=work"}, {"A", "", "=work"}, {"", "", "=work"}};
+	struct fixture *f = *state;
+	struct core_assignment one = make_at("work", "1-2", "A", ""), another = make_at("personal", "3-1", "A", "");
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct core_assignment assignment = make_at("work", "1-2", cases[i].of_assignment, "");
+
+		assert_int_equal(assignments_add(f->table, &assignment), 0);
+		(void)strcpy(f->source.devices[0].path, cases[i].of_device);
+		assert_match(f, 0, cases[i].expected);
+		assert_match(f, 1, "");
+		assert_int_equal(assignments_remove(f->table, &assignment), 0);
+	}
+	/* the former name of another one is nothing; two names of one place are one place */
+	(void)strcpy(f->source.devices[0].path, "A");
+	(void)strcpy(f->source.devices[1].path, "B");
+	(void)strcpy(one.port, "1-3");
+	assert_int_equal(assignments_add(f->table, &one), 0);
+	assert_match(f, 0, "=work");
+	assert_match(f, 1, "");
+	assert_int_equal(assignments_add(f->table, &another), 0);
+	assert_match(f, 0, "?personal work");
+	/* one target is offered once: as the one who knows the path says */
+	assert_int_equal(assignments_remove(f->table, &another), 0);
+	another = make("work", "1-2", "", CORE_ASSIGN_ASK);
+	assert_int_equal(assignments_add(f->table, &another), 0);
+	assert_match(f, 0, "=work");
+}
+
+/* What is the same, what a user means who names a port, and what takes the place of another. */
+static void test_places(void **state)
+{
+	struct fixture *f = *state;
+	const struct core_assignment a = make_at("work", "1-2", "A", ""), b = make_at("work", "1-2", "B", ""),
+				     renamed = make_at("work", "2-2", "A", ""),
+				     nameless = make_at("work", "1-2", "", ""), absent = make_at("work", "5-5", "", ""),
+				     with_id = make_at("work", "1-2", "A", ID);
+	const struct core_assignment *found;
+
+	assert_int_equal(assignment_compare(&a, &renamed), 0);
+	assert_true(assignment_compare(&a, &b) < 0 && assignment_compare(&b, &a) > 0);
+	assert_true(assignment_compare(&nameless, &a) < 0 && assignment_compare(&a, &nameless) > 0);
+	assert_null(assignments_find_named(f->table, &a));
+	assert_int_equal(assignments_add(f->table, &a), 0);
+	assert_int_equal(assignments_add(f->table, &renamed), CORE_ASSIGN_DUPLICATE);
+	assert_int_equal(assignments_add(f->table, &with_id), 0);
+	assert_ptr_equal(assignments_find_named(f->table, &renamed), assignments_find(f->table, &a));
+	assert_ptr_equal(assignments_find_named(f->table, &nameless), assignments_find(f->table, &a));
+	assert_null(assignments_find_named(f->table, &b));
+	assert_null(assignments_find_named(f->table, &absent));
+	assert_int_equal(assignments_add(f->table, &b), 0);
+	assert_int_equal(assignments_add(f->table, &nameless), 0);
+
+	assert_int_equal(assignments_replace(f->table, &absent, &a), CORE_ASSIGN_UNKNOWN);
+	assert_int_equal(assignments_replace(f->table, &a, &renamed), 0);
+	found = assignments_find(f->table, &a);
+	assert_non_null(found);
+	assert_string_equal(found->port, "2-2");
+	assert_int_equal(assignments_replace(f->table, &nameless, &a), 0); /* there is one: it stays as it is */
+	assert_null(assignments_find(f->table, &nameless));
+	assert_string_equal(assignments_find(f->table, &a)->port, "2-2");
+	assert_int_equal(assignments_replace(f->table, found, found), 0); /* its own memory */
+	assert_int_equal(assignments_of_source(f->table, "sys-usb"), 3);
+}
+
 static void test_full(void **state)
 {
 	struct fixture *f = *state;
@@ -405,6 +487,8 @@ int main(void)
 		TEST(test_many_targets),
 		TEST(test_unfit),
 		TEST(test_identity),
+		TEST(test_paths),
+		TEST(test_places),
 		TEST(test_full),
 	};
 

@@ -37,6 +37,9 @@ struct fixture {
 	unsigned int n_decided;
 	struct core_question question; /* the last one that was shown or closed */
 	enum core_question_end question_end;
+	/* what was relocated: "1-2>2-2 " a name, "1-2=PATH " a path; and whether that can be kept */
+	char relocated[4096];
+	bool cannot_keep;
 	/* adopting */
 	uint8_t approved[WIRE_DIGEST];
 };
@@ -90,6 +93,24 @@ static _unused_ void decide(void *userdata, const struct core_device *device, co
 	ret_decision->max_time_usec = f->max_time_usec;
 	(void)snprintf(ret_decision->rule, sizeof(ret_decision->rule), "30-user.policy:4");
 	(void)snprintf(ret_decision->default_target, sizeof(ret_decision->default_target), "work");
+}
+
+static _unused_ bool relocate(void *userdata, const struct core_assignment *stored,
+			      const struct core_assignment *changed)
+{
+	struct fixture *f = userdata;
+	size_t len = strlen(f->relocated);
+	bool learnt = strcmp(stored->path, changed->path) != 0;
+	struct core_assignment same = *stored;
+
+	assert_non_null(assignments_find(core_assignments(f->core), stored));
+	assert_true(learnt ? stored->path[0] == '\0' : strcmp(stored->port, changed->port) != 0);
+	memcpy(learnt ? same.path : same.port, learnt ? changed->path : changed->port,
+	       learnt ? sizeof(same.path) : sizeof(same.port));
+	assert_memory_equal(&same, changed, sizeof(same)); /* nothing else */
+	(void)snprintf(f->relocated + len, sizeof(f->relocated) - len, "%s%c%s%s ", stored->port, learnt ? '=' : '>',
+		       learnt ? changed->path : changed->port, f->cannot_keep ? "!" : "");
+	return !f->cannot_keep;
 }
 
 static _unused_ int handle(struct fixture *f, struct core_event event)
@@ -181,7 +202,7 @@ static _unused_ enum core_state state_of(const struct fixture *f)
 
 static _unused_ void new_core(struct fixture *f)
 {
-	static const struct core_hooks hooks = {.emit = on_action, .decide = decide};
+	static const struct core_hooks hooks = {.emit = on_action, .decide = decide, .relocate = relocate};
 
 	*f = (struct fixture){.now_usec = 1000 * SECOND,
 			      .verdict = CORE_VERDICT_ALLOW,

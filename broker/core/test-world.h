@@ -64,11 +64,13 @@ struct qube {
 	uint64_t life; /* unique */
 	struct core_qube_ref ref;
 	uint16_t domid;
-	bool agent;     /* the process */
-	bool connected; /* to the broker */
-	bool deaf;      /* swallows orders, never answers */
-	bool lies;      /* has reported what it does not run */
-	bool fresh;     /* its agent has not begun a list in this life, as far as the broker knows */
+	bool agent;                  /* the process */
+	bool connected;              /* to the broker */
+	bool deaf;                   /* swallows orders, never answers */
+	bool lies;                   /* has reported what it does not run */
+	bool pathless;               /* an agent of before there were paths, in a qube whose ports keep their names */
+	unsigned int buses[N_PORTS]; /* each port is a controller's: the number of its bus now */
+	bool fresh;                  /* its agent has not begun a list in this life, as far as the broker knows */
 	uint64_t incarnation;
 	struct port ports[N_PORTS];
 	struct stream streams[N_STREAMS];
@@ -119,6 +121,7 @@ static struct world {
 	uint64_t now_usec;
 	uint64_t random;
 	uint64_t n_plugs, n_lives, n_incarnations, n_exports, n_attached, n_adopted, n_not_adopted, n_shown, n_allowed;
+	uint64_t n_learnt, n_renumbered, n_not_kept, n_by_path;
 	uint64_t n_moved, n_moved_back, n_moved_free, n_resumed, n_replugged, n_auto, n_limits, n_restarts;
 	uint32_t epoch;
 	uint16_t next_domid;
@@ -222,10 +225,11 @@ static void order(const struct core_action *action)
 
 /* ---- what the checks remember ------------------------------------------------------------------------------------ */
 
+/* The agents below number their devices as their ports, whatever these are called. */
 static struct port *port_of(const struct core_device *device)
 {
 	struct qube *qube = qube_of(device->ref.qube);
-	unsigned int p = (unsigned int)(device->port[2] - '1');
+	unsigned int p = device->ref.slot;
 
 	assert_true(p < N_PORTS);
 	return qube ? &qube->ports[p] : NULL;
@@ -318,15 +322,23 @@ static void on_audit(const struct core_action *action)
 	} else {
 		assert_true(verdict != CORE_VERDICT_DENY);
 	}
-	if (terms->origin == CORE_ORIGIN_AUTO) {
+	if (terms->origin ==
+	    CORE_ORIGIN_AUTO) { /* what has a path goes by that alone, but where an agent does not say it */
 		const struct core_assignment *assignment;
 		unsigned int cursor = 0;
 		bool fits = false;
 
-		while ((assignment = assignments_next(w.assignments, &cursor)))
-			fits = fits || (assignment->source[1] == (char)('0' + number_of(source)) &&
-					assignment->target[1] == (char)('0' + number_of(target)) &&
-					(!assignment->port[0] || strcmp(assignment->port, device->port) == 0));
+		while ((assignment = assignments_next(w.assignments, &cursor))) {
+			bool by_path = assignment->path[0] && !source->pathless;
+
+			if (assignment->source[1] != (char)('0' + number_of(source)) ||
+			    assignment->target[1] != (char)('0' + number_of(target)) ||
+			    (assignment->port[0] && !by_path && strcmp(assignment->port, device->port) != 0) ||
+			    (by_path && assignment->path[0] != (char)('A' + device->ref.slot)))
+				continue;
+			fits = true;
+			w.n_by_path += by_path && strcmp(assignment->port, device->port) != 0;
+		}
 		assert_true(fits);
 		assert_true(port->held_plug == 0 || port->held_plug != port->plug);
 		w.n_auto++;
@@ -566,6 +578,34 @@ static void on_action(void *userdata _unused_, const struct core_action *action)
 	case CORE_DO_RESTORE_FAILED:
 		break;
 	}
+}
+
+/* The disk, which is full at times. A path is the one of the port that is called so, or the name is what it has now. */
+static bool relocate(void *userdata _unused_, const struct core_assignment *stored,
+		     const struct core_assignment *changed)
+{
+	const struct core_assignment *is = assignments_find(w.assignments, stored);
+	struct qube *source = &w.qubes[stored->source[1] - '0'];
+	const struct core_qube *qube = core_find_qube(w.core, source->ref);
+	unsigned int cursor = 0, p = (unsigned int)(changed->path[0] - 'A');
+	const struct core_device *device;
+	const char *name = "";
+
+	assert_true(is && strcmp(is->port, stored->port) == 0 && is->mode == stored->mode);
+	assert_true(p < N_PORTS && source->alive && !source->pathless);
+	while ((device = core_next_device(qube, &cursor))) /* as its agent said last */
+		name = device->ref.slot == p ? device->port : name;
+	assert_string_equal(changed->port, name);
+	assert_true(stored->path[0] ? strcmp(stored->path, changed->path) == 0 && strcmp(stored->port, name) != 0
+				    : strcmp(stored->port, name) == 0);
+	if (draw(8) == 0) {
+		w.n_not_kept++;
+		return false;
+	}
+	w.n_renumbered += stored->path[0] != '\0';
+	w.n_learnt += stored->path[0] == '\0';
+	assert_int_equal(assignments_replace(w.assignments, stored, changed), 0);
+	return true;
 }
 
 static void decide(void *userdata _unused_, const struct core_device *device, const struct core_qube *source,

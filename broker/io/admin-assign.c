@@ -93,8 +93,7 @@ static enum admin_verdict call_assigned(struct admin_job *job)
 	return ADMIN_REPLY;
 }
 
-/* What listeners are told of a change. */
-static void tell(struct admin_job *job, const char *event, const struct core_assignment *assignment)
+void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment)
 {
 	struct shown shown;
 	char time[24];
@@ -190,7 +189,7 @@ static enum admin_verdict call_assign(struct admin_job *job)
 				    "the mode of an assignment is auto-attach, ask-to-attach or required");
 	switch (admin_change(job, &event)) {
 	case 0:
-		tell(job, "device-assign", &assignment);
+		admin_assignment_told(job, "device-assign", &assignment);
 		admin_write_done(job->reply);
 		return ADMIN_REPLY;
 	case CORE_EVENT_EXISTS:
@@ -210,10 +209,20 @@ static enum admin_verdict call_assign(struct admin_job *job)
 	}
 }
 
+/* What its port's name means now is this assignment's: the others of that name are of a time before. */
+static bool is_here(const struct admin_job *job, const struct core_assignment *assignment)
+{
+	struct core_assignment here = *assignment;
+
+	here.path[0] = '\0';
+	core_locate(job->core, &here);
+	return strcmp(here.path, assignment->path) == 0;
+}
+
 /* The stored one that the argument names; NULL, and the refusal is written. */
 static const struct core_assignment *find_stored(struct admin_job *job)
 {
-	const struct core_assignment *assignment;
+	const struct core_assignment *assignment, *found = NULL;
 	struct admin_device wanted;
 	unsigned int cursor = 0;
 
@@ -227,9 +236,12 @@ static const struct core_assignment *find_stored(struct admin_job *job)
 		show(assignment, &shown);
 		if (admin_span_is(wanted.backend, assignment->source) &&
 		    admin_span_is(wanted.port, assignment->port[0] ? assignment->port : "_") &&
-		    (wanted.any_id ? !assignment->device_id[0] : admin_span_is(wanted.device_id, shown.encoded_id)))
-			return assignment;
+		    (wanted.any_id ? !assignment->device_id[0] : admin_span_is(wanted.device_id, shown.encoded_id)) &&
+		    (!found || is_here(job, assignment)))
+			found = assignment;
 	}
+	if (found)
+		return found;
 	admin_write_exception(job->reply, "DeviceNotAssigned", "%.*s:%.*s is not assigned to %s in this way",
 			      (int)wanted.backend.len, wanted.backend.at, (int)wanted.port.len, wanted.port.at,
 			      job->dest_name);
@@ -255,7 +267,7 @@ static enum admin_verdict change_stored(struct admin_job *job, enum core_event_t
 		return ADMIN_REPLY;
 	if (r > 0)
 		return admin_refuse(job, "DeviceNotAssigned", "this device is not assigned any more");
-	tell(job, told, &assignment);
+	admin_assignment_told(job, told, &assignment);
 	admin_write_done(job->reply);
 	return ADMIN_REPLY;
 }

@@ -59,6 +59,9 @@ const char *admin_shown_name(const struct core *core, const struct core_qube *qu
 /* The first seven members are set; the rest is for here. */
 enum admin_verdict admin_run(struct admin_job *job);
 
+/* Sets in job what listeners are told of a change of this assignment. */
+void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment);
+
 /* The reply to a request, from the core's answer (admin-answer.c). */
 void admin_write_answer(struct admin_writer *writer, const struct admin_subject *subject,
 			const struct core_action *action);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "broker/core/assignments.h"
 #include "broker/io/admin-calls.h"
 #include "broker/io/admin-device.h"
 #include "broker/io/admin-events.h"
@@ -380,6 +381,17 @@ static void tell_change(struct admin *admin, const struct admin_job *job)
 	(void)snprintf(event, sizeof(event), "%s:%s", job->told_event, admin_class_name(job->class_id));
 	tell_all(admin, job->dest_name, event,
 		 (const char *[]){"device", job->told_device, "options", job->told_options, NULL});
+}
+
+void admin_renumbered(struct admin *admin, const struct core_assignment *before, const struct core_assignment *now)
+{
+	struct admin_job job = {.class_id = before->class_id};
+
+	(void)snprintf(job.dest_name, sizeof(job.dest_name), "%s", before->target);
+	admin_assignment_told(&job, "device-unassign", before);
+	tell_change(admin, &job);
+	admin_assignment_told(&job, "device-assign", now);
+	tell_change(admin, &job);
 }
 
 static void run_request(struct connection *connection)

@@ -62,6 +62,9 @@ void admin_answer(struct admin *admin, const struct core_action *action);
  */
 void admin_event(struct admin *admin, const struct core_action *action);
 
+/* The port that an assignment names is called otherwise now: to its listeners it is one that went and one that came. */
+void admin_renumbered(struct admin *admin, const struct core_assignment *before, const struct core_assignment *now);
+
 /* The policy was read anew; `error` NULL: there is a set. */
 void admin_policy_changed(struct admin *admin, const char *error);
 

@@ -134,13 +134,16 @@ static int on_device_text(struct peer *peer, const struct wire_message *m, uint6
 	struct core_device *device = &peer->c.device.device;
 	char *const texts[] = {[WIRE_TEXT_SERIAL] = device->serial,
 			       [WIRE_TEXT_MANUFACTURER] = device->manufacturer,
-			       [WIRE_TEXT_PRODUCT] = device->product_name};
+			       [WIRE_TEXT_PRODUCT] = device->product_name,
+			       [WIRE_TEXT_PATH] = device->path};
 	uint8_t bit = (uint8_t)(1u << m->DEVICE_TEXT.which);
 
 	if (!is_of_device(peer, m->DEVICE_TEXT.slot, m->DEVICE_TEXT.generation) || peer->c.device_texts & bit)
 		return END_DEVICE;
 	peer->c.device_texts |= bit;
-	memcpy(texts[m->DEVICE_TEXT.which], m->DEVICE_TEXT.text, WIRE_TEXT);
+	if (m->DEVICE_TEXT.which == WIRE_TEXT_PATH && !text_is_path(m->DEVICE_TEXT.text))
+		return END_PATH;
+	memcpy(texts[m->DEVICE_TEXT.which], m->DEVICE_TEXT.text, strlen(m->DEVICE_TEXT.text));
 	return 0;
 }
 

@@ -168,6 +168,32 @@ static void on_decide(void *userdata, const struct core_device *device, const st
 	       ret_decision);
 }
 
+static const char *or_any(const char *text)
+{
+	return text[0] ? text : "*";
+}
+
+/* The core asks, and changes its table when this says true. */
+static bool on_relocate(void *userdata, const struct core_assignment *stored, const struct core_assignment *changed)
+{
+	struct broker *broker = userdata;
+	bool learnt = !stored->path[0];
+	char text[CORE_DEVICE_ID_MAX + LIMIT_PATH_TEXT + 160];
+	const char *why;
+
+	if (keep_relocate(broker->keep, broker->core, stored, changed, &why) != 0) {
+		log_warning("the assignment of %s:%s to %s cannot be stored with its port as it is now: %s",
+			    stored->source, stored->port, stored->target, why);
+		return false;
+	}
+	(void)snprintf(text, sizeof(text), "%s:%s:%s is %s", stored->source, stored->port, or_any(stored->device_id),
+		       learnt ? changed->path : changed->port);
+	write_plain(broker, learnt ? "assignment-located" : "assignment-renumbered", stored->target, text);
+	if (!learnt && broker->admin)
+		admin_renumbered(broker->admin, stored, changed);
+	return true;
+}
+
 /* The outcomes of records, and what follows from them, until nothing follows. */
 static void settle(struct broker *broker)
 {
@@ -235,9 +261,8 @@ static void record_change(struct broker *broker, const struct core_event *event)
 		write_plain(broker, "deny-list", event->denied.qube, text);
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "%s:%s:%s %s", assignment->source,
-		       assignment->port[0] ? assignment->port : "*",
-		       assignment->device_id[0] ? assignment->device_id : "*", records_mode_name(assignment->mode));
+	(void)snprintf(text, sizeof(text), "%s:%s:%s %s", assignment->source, or_any(assignment->port),
+		       or_any(assignment->device_id), records_mode_name(assignment->mode));
 	write_plain(broker, event->type == CORE_UNASSIGNED ? "unassigned" : "assigned", assignment->target, text);
 }
 
@@ -245,9 +270,16 @@ static int on_change(void *userdata, uid_t caller, const struct core_event *chan
 {
 	struct broker *broker = userdata;
 	struct core_event event = *change;
+	struct core_assignment located;
 	bool stored = event.type != CORE_ANSWERED && event.type != CORE_RESUMED;
-	int r = stored ? keep_change(broker->keep, broker->core, &event, ret_why) : 0;
+	int r;
 
+	if (event.type == CORE_ASSIGNED) {
+		located = *event.assignment;
+		core_locate(broker->core, &located);
+		event.assignment = &located;
+	}
+	r = stored ? keep_change(broker->keep, broker->core, &event, ret_why) : 0;
 	if (r != 0) {
 		settle(broker);
 		return r;
@@ -451,7 +483,7 @@ static int failed(const char *what, int r)
 int broker_new(sd_event *event, const struct broker_config *config, struct broker **ret_broker)
 {
 	static const struct agents_hooks agents_hooks = {.event = on_agent_event, .ended = on_agent_ended};
-	static const struct core_hooks core_hooks = {.emit = emit, .decide = on_decide};
+	static const struct core_hooks core_hooks = {.emit = emit, .decide = on_decide, .relocate = on_relocate};
 	_cleanup_(cleanup_broker) struct broker *broker = calloc(1, sizeof(*broker));
 	uint64_t random[2];
 	int r;

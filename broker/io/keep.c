@@ -16,6 +16,7 @@
 struct keep {
 	struct store *store;
 	char boot[SESSION_BOOT_TEXT];
+	struct core_assignment orphan; /* stored and in no table, because it could not be taken back; target "": none */
 };
 
 static bool check(enum store_kind kind, const char *key, const char *value)
@@ -72,14 +73,17 @@ int keep_recover(int state_dir, unsigned int *ret_n_kept, unsigned int *ret_n_lo
 
 /* ---- at start ----------------------------------------------------------------------------------------------------- */
 
-static void load_assignments(const struct assignments *assignments,
+/* Two that mean the same are what a crash left of one that learnt its path: the core has taken the first. */
+static void load_assignments(const struct keep *keep, const struct assignments *assignments,
 			     int (*handle)(void *userdata, const struct core_event *event), void *userdata)
 {
 	struct core_event event = {.type = CORE_ASSIGNED};
 	unsigned int cursor = 0;
 
 	while ((event.assignment = assignments_next(assignments, &cursor)))
-		(void)handle(userdata, &event);
+		if (handle(userdata, &event) == CORE_EVENT_EXISTS &&
+		    records_remove_assignment(keep->store, event.assignment) != 0)
+			log_warning("an assignment is stored twice and stays so");
 }
 
 static void load_denied(const struct denied *denied, int (*handle)(void *userdata, const struct core_event *event),
@@ -144,7 +148,7 @@ int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core
 	if (r == 0)
 		r = records_load(keep->store, assignments, denied);
 	if (r == 0) {
-		load_assignments(assignments, handle, userdata);
+		load_assignments(keep, assignments, handle, userdata);
 		load_denied(denied, handle, userdata);
 		while (!keep_fault(keep) && drop_useless(keep))
 			continue;
@@ -217,6 +221,16 @@ static int outcome_of(const struct keep *keep, int r, const char **ret_why)
 	return r == 0 ? 0 : CORE_EVENT_IGNORED;
 }
 
+/* 0, or a negative errno: it is still there, and would be an assignment again at the next start. */
+static int drop_orphan(struct keep *keep)
+{
+	int r = keep->orphan.target[0] ? records_remove_assignment(keep->store, &keep->orphan) : 0;
+
+	if (r >= 0)
+		keep->orphan.target[0] = '\0';
+	return r < 0 ? r : 0;
+}
+
 static int change_denied(struct keep *keep, const struct core_event *event)
 {
 	struct denied *denied = denied_new();
@@ -235,12 +249,14 @@ int keep_change(struct keep *keep, const struct core *core, const struct core_ev
 {
 	const struct core_assignment *stored =
 		event->type == CORE_DENIED ? NULL : assignments_find(core_assignments(core), event->assignment);
-	int r;
+	int r = drop_orphan(keep);
 
+	if (r < 0)
+		return outcome_of(keep, r, ret_why);
 	if (event->type == CORE_DENIED) {
 		r = change_denied(keep, event);
 	} else if (event->type == CORE_ASSIGNED) {
-		if (stored)
+		if (assignments_find_named(core_assignments(core), event->assignment))
 			return CORE_EVENT_EXISTS;
 		r = assignment_is_fit(event->assignment) ? records_put_assignment(keep->store, event->assignment)
 							 : STORE_UNFIT;
@@ -257,4 +273,32 @@ void keep_undo(struct keep *keep, const struct core_event *event)
 {
 	if (event->type == CORE_ASSIGNED && records_remove_assignment(keep->store, event->assignment) < 0)
 		log_warning("an assignment that was refused is stored, and will be there at the next start");
+}
+
+/*
+ * An assignment that learns its path gets another key: the new record is there before the old one goes. Killed in
+ * between, the next start finds both, see load_assignments().
+ */
+int keep_relocate(struct keep *keep, const struct core *core, const struct core_assignment *stored,
+		  const struct core_assignment *changed, const char **ret_why)
+{
+	bool other_key = assignment_compare(stored, changed) != 0;
+	bool is_there = other_key && assignments_find(core_assignments(core), changed);
+	int r = drop_orphan(keep);
+
+	if (r == 0 && !is_there)
+		r = records_put_assignment(keep->store, changed);
+	if (r == 0 && other_key) {
+		r = records_remove_assignment(keep->store, stored);
+		if (r != 0 && !is_there) {
+			keep->orphan = *changed;
+			(void)drop_orphan(keep);
+		}
+	}
+	if (r < 0)
+		*ret_why = keep_fault(keep) ? keep_fault(keep) : strerror(-r);
+	else if (r > 0)
+		*ret_why =
+			r == STORE_FULL ? "there are as many assignments as there may be" : "it is not an assignment";
+	return r;
 }

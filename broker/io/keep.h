@@ -35,5 +35,12 @@ void keep_forget(struct keep *keep, uint64_t session);
 int keep_change(struct keep *keep, const struct core *core, const struct core_event *event, const char **ret_why);
 void keep_undo(struct keep *keep, const struct core_event *event);
 
+/*
+ * core_hooks.relocate(): `changed` on disk in place of `stored`. 0, or nothing has changed (that the next start sees):
+ * STORE_FULL, STORE_UNFIT or a negative errno; then *ret_why is a sentence.
+ */
+int keep_relocate(struct keep *keep, const struct core *core, const struct core_assignment *stored,
+		  const struct core_assignment *changed, const char **ret_why);
+
 /* store_recover() with our checks. */
 int keep_recover(int state_dir, unsigned int *ret_n_kept, unsigned int *ret_n_lost);

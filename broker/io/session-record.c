@@ -19,10 +19,11 @@
 #define HEX_MAX (2u * 96u + 1u)
 
 enum kind {
-	NUMBER, /* an unsigned integer of `size` bytes, at most `max` */
-	LONG,   /* uint64_t, as 16 hexadecimal digits */
-	BYTES,  /* hexadecimal */
-	TEXT,   /* printable ASCII */
+	NUMBER,     /* an unsigned integer of `size` bytes, at most `max` */
+	LONG,       /* uint64_t, as 16 hexadecimal digits */
+	BYTES,      /* hexadecimal */
+	TEXT,       /* printable ASCII */
+	LATER_TEXT, /* the same; a record of a former version does not have it, then it is empty */
 	FLAG,
 };
 
@@ -55,6 +56,7 @@ static const struct field {
 	{"interfaces", BYTES, AT(device.interfaces), 0},
 	{"digest", BYTES, AT(device.digest), 0},
 	{"port", TEXT, AT(device.port), 0},
+	{"path", LATER_TEXT, AT(device.path), 0},
 	{"serial", TEXT, AT(device.serial), 0},
 	{"origin", NUMBER, AT(device.terms.origin), CORE_ORIGIN_COUNT - 1},
 	{"asked_by", NUMBER, AT(device.terms.asked_by), UINT32_MAX},
@@ -132,6 +134,7 @@ static json_object *make_value(const struct field *field, const void *at)
 	case BYTES:
 		return make_hex(at, field->size);
 	case TEXT:
+	case LATER_TEXT:
 		return json_object_new_string(at);
 	case FLAG:
 		return json_object_new_boolean(*(const bool *)at);
@@ -230,6 +233,7 @@ static bool read_value(const struct field *field, json_object *value, void *at)
 	case BYTES:
 		return text && read_hex(text, at, field->size);
 	case TEXT:
+	case LATER_TEXT:
 		if (!text || strlen(text) >= field->size)
 			return false;
 		memcpy(at, text, strlen(text));
@@ -250,7 +254,8 @@ static bool is_sound(const struct core_memory *memory, const char *key)
 
 	session_record_key(memory->session, right_key);
 	if (memory->session == 0 || strcmp(key, right_key) != 0 || !text_is_usb_port(memory->device.port) ||
-	    !text_is_qube_name(memory->source.name) || !text_is_qube_name(memory->target.name))
+	    (memory->device.path[0] && !text_is_path(memory->device.path)) || !text_is_qube_name(memory->source.name) ||
+	    !text_is_qube_name(memory->target.name))
 		return false;
 	for (unsigned int i = memory->device.n_interfaces; i < LIMIT_INTERFACES; i++)
 		if (memory->device.interfaces[i][0] | memory->device.interfaces[i][1] | memory->device.interfaces[i][2])
@@ -265,6 +270,7 @@ int session_record_read(const char *key, const char *untrusted_text, const char 
 	struct core_memory memory = {0};
 	json_object *value = NULL;
 	const char *of_boot;
+	int n_read = 1; /* the boot */
 	bool whole;
 
 	if (!tokener)
@@ -274,17 +280,22 @@ int session_record_read(const char *key, const char *untrusted_text, const char 
 	whole = json_tokener_get_error(tokener) == json_tokener_success &&
 		json_object_is_type(object, json_type_object);
 	json_tokener_free(tokener);
-	if (!whole || json_object_object_length(object) != (int)ARRAY_SIZE(fields) + 1 ||
-	    !json_object_object_get_ex(object, "boot", &value))
+	if (!whole || !json_object_object_get_ex(object, "boot", &value))
 		return SESSION_RECORD_BAD;
 	of_boot = text_of(value);
 	if (!of_boot)
 		return SESSION_RECORD_BAD;
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		if (!json_object_object_get_ex(object, fields[i].key, &value) ||
-		    !read_value(&fields[i], value, (uint8_t *)&memory + fields[i].offset))
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		if (json_object_object_get_ex(object, fields[i].key, &value))
+			n_read++;
+		else if (fields[i].kind == LATER_TEXT)
+			continue;
+		else
 			return SESSION_RECORD_BAD;
-	if (!is_sound(&memory, key))
+		if (!read_value(&fields[i], value, (uint8_t *)&memory + fields[i].offset))
+			return SESSION_RECORD_BAD;
+	}
+	if (json_object_object_length(object) != n_read || !is_sound(&memory, key))
 		return SESSION_RECORD_BAD;
 	if (boot && strcmp(of_boot, boot) != 0)
 		return SESSION_RECORD_OTHER_BOOT;

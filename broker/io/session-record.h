@@ -5,8 +5,8 @@
  * the machine's boot: after a reboot no stream
  * runs, domain ids and CLOCK_BOOTTIME mean something else, so what is of another boot is no memory.
  *
- * The store guards the text against damage; the reading is strict all the same: each key once, none unknown, every
- * value as it is written here.
+ * The store guards the text against damage; the reading is strict all the same: each key once, none unknown, none
+ * missing but "path" (of a device's port: brokers before it did not know it), every value as it is written here.
  */
 #pragma once
 

@@ -94,8 +94,9 @@ static int make_key(const struct core_assignment *assignment, char ret_key[LIMIT
 
 	if (!assignment_is_fit(assignment) || !class_name(assignment->class_id))
 		return STORE_UNFIT;
-	len = snprintf(ret_key, LIMIT_STORE_KEY + 1, "%s %s %s %s %s", assignment->target,
-		       class_name(assignment->class_id), assignment->source, or_any(assignment->port),
+	len = snprintf(ret_key, LIMIT_STORE_KEY + 1, "%s %s %s %s%s %s", assignment->target,
+		       class_name(assignment->class_id), assignment->source, assignment->path[0] ? "@" : "",
+		       assignment->path[0] ? assignment->path : or_any(assignment->port),
 		       or_any(assignment->device_id));
 	return len < 0 || len > (int)LIMIT_STORE_KEY ? STORE_UNFIT : 0;
 }
@@ -112,6 +113,7 @@ static int write_assignment(const struct core_assignment *assignment, char ret_k
 	    add(object, "class", json_object_new_string(class_name(assignment->class_id))) < 0 ||
 	    add(object, "source", json_object_new_string(assignment->source)) < 0 ||
 	    add(object, "port", json_object_new_string(assignment->port)) < 0 ||
+	    (assignment->path[0] && add(object, "path", json_object_new_string(assignment->path)) < 0) ||
 	    add(object, "device", json_object_new_string(assignment->device_id)) < 0 ||
 	    add(object, "mode", json_object_new_string(mode_names[assignment->mode])) < 0 ||
 	    add(object, "follow-port", json_object_new_boolean(assignment->follow_port)) < 0 ||
@@ -162,12 +164,14 @@ static bool parse_assignment(const char *untrusted_value, struct core_assignment
 	_cleanup_json_ json_object *object = parse(untrusted_value, json_type_object);
 	struct core_assignment assignment = {0};
 	json_object *follow_port, *max_time;
+	bool has_path = object && json_object_object_get_ex(object, "path", NULL);
 	char class[16], mode[16];
 
 	if (!object || !read_text(object, "target", assignment.target, sizeof(assignment.target)) ||
 	    !read_text(object, "class", class, sizeof(class)) ||
 	    !read_text(object, "source", assignment.source, sizeof(assignment.source)) ||
 	    !read_text(object, "port", assignment.port, sizeof(assignment.port)) ||
+	    (has_path && !read_text(object, "path", assignment.path, sizeof(assignment.path))) ||
 	    !read_text(object, "device", assignment.device_id, sizeof(assignment.device_id)) ||
 	    !read_text(object, "mode", mode, sizeof(mode)))
 		return false;

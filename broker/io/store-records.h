@@ -2,11 +2,16 @@
 /*
  * What the core's tables look like in the store.
  *
- *     assignment  key    TARGET CLASS SOURCE PORT DEVICE_ID           PORT, DEVICE_ID: "*" for any
- *                 value  {"target":"work","class":"usb","source":"sys-usb","port":"1-2","device":"","mode":"auto-attach",
- *                         "follow-port":false,"max-time-usec":0}
+ *     assignment  key    TARGET CLASS SOURCE PLACE DEVICE_ID          PLACE: @PATH, or PORT where no path is known;
+ *                                                                     PORT, DEVICE_ID: "*" for any
+ *                 value  {"target":"work","class":"usb","source":"sys-usb","port":"1-2",
+ *                         "path":"pci-0000:00:04.0-usb-0:2","device":"","mode":"auto-attach",
+ *                         "follow-port":false,"max-time-usec":0}      "path" only where it is known
  *     denied      key    QUBE
  *                 value  ["u03**01","u08****"]
+ *
+ * So a port that is called otherwise changes the value of its assignment in one step, whatever others are called; and what
+ * was stored before there were paths is an assignment whose path is not known.
  *
  * One encoding for each value: what is read is written again and must be the same text, so an unknown, missing, repeated
  * or over-long member is a fault, and so is a key that does not fit its value.

@@ -349,6 +349,55 @@ static size_t make_device(uint8_t *bytes)
 	return len + wire_encode(&m, bytes + len);
 }
 
+/* A path is bounded, and is a path; none is fine. */
+static void test_path(void **unused _unused_)
+{
+	static const struct {
+		const char *text; /* NULL: not sent */
+		int end;
+	} cases[] = {
+		{NULL, 0},
+		{"pci-0000:00:04.0-usb-0:1.2", 0},
+		{"1234567890123456789012345678901234567890123456789012345678901234567890123456789", 0},
+		{"12345678901234567890123456789012345678901234567890123456789012345678901234567890", END_PATH},
+		{"", END_PATH},
+		{"a b", END_PATH},
+		{"-x", END_PATH},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct heard heard;
+		struct peer *peer = make_peer(&heard);
+		struct wire_message m = {.type = WIRE_DEVICE_COMMIT};
+		uint8_t commit[LIMIT_FRAME];
+
+		m.DEVICE_COMMIT.slot = 3;
+		m.DEVICE_COMMIT.generation = 4;
+		greet(peer);
+		heard.n = 0;
+		peer->c.in_len = make_device(peer->c.in) - wire_encode(&m, commit);
+		m = (struct wire_message){.type = WIRE_DEVICE_TEXT};
+		m.DEVICE_TEXT.slot = 3;
+		m.DEVICE_TEXT.generation = 4;
+		m.DEVICE_TEXT.which = WIRE_TEXT_PATH;
+		(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s",
+			       cases[i].text ? cases[i].text : "");
+		if (cases[i].text)
+			put(peer, &m);
+		m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
+		m.DEVICE_COMMIT.slot = 3;
+		m.DEVICE_COMMIT.generation = 4;
+		if (cases[i].end == 0)
+			put(peer, &m);
+		dialogue_take_in(peer, 0);
+		assert_int_equal(peer->end, cases[i].end);
+		assert_int_equal(heard.n, cases[i].end == 0);
+		if (cases[i].end == 0)
+			assert_string_equal(heard.last.device.path, cases[i].text ? cases[i].text : "");
+		free(peer);
+	}
+}
+
 /* CF02: byte by byte, and at each split point, the same as at once. */
 static void test_split_points(void **unused _unused_)
 {
@@ -511,6 +560,7 @@ int main(void)
 		cmocka_unit_test(test_failed_stop),
 		cmocka_unit_test(test_split_points),
 		cmocka_unit_test(test_device_parts),
+		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_ends),
 	};

@@ -3,14 +3,17 @@
 #include "tests/unit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "broker/core/assignments.h"
 #include "broker/core/denied.h"
 #include "broker/io/keep.h"
 #include "broker/io/session-record.h"
+#include "broker/io/store-records.h"
 #include "lib/base/base.h"
 
 struct fixture {
@@ -142,6 +145,166 @@ static void test_assignments(void **state)
 	assert_int_equal(f->n_assigned, 0);
 }
 
+/* All that is stored: "target port path mode " each. */
+static void assert_kept(struct fixture *f, const char *expected)
+{
+	const struct core_assignment *assignment;
+	unsigned int cursor = 0;
+	char text[512] = "";
+	size_t len = 0;
+
+	while ((assignment = assignments_next(core_assignments(f->core), &cursor)))
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %s %u ", assignment->port,
+					assignment->path[0] ? assignment->path : "-", (unsigned int)assignment->mode);
+	assert_string_equal(text, expected);
+}
+
+static int relocate(struct fixture *f, struct core_assignment *stored, const char *port, const char *path)
+{
+	struct core_assignment changed = *stored;
+	const char *why = NULL;
+	int r;
+
+	(void)strcpy(changed.port, port);
+	(void)strcpy(changed.path, path);
+	r = keep_relocate(f->keep, f->core, stored, &changed, &why);
+	assert_int_equal(r != 0, why != NULL);
+	if (r == 0)
+		*stored = changed;
+	return r;
+}
+
+static unsigned int n_stored(struct fixture *f)
+{
+	struct store *store = NULL;
+	unsigned int cursor = 0, n = 0;
+	const char *key, *value;
+
+	assert_int_equal(store_new(f->fd, NULL, &store), 0);
+	while (store_next(store, STORE_ASSIGNMENT, &cursor, &key, &value))
+		n++;
+	(void)store_free(store);
+	return n;
+}
+
+static void test_relocate(void **state)
+{
+	struct fixture *f = *state;
+	struct core_assignment first = an_assignment(CORE_ASSIGN_AUTO), second = an_assignment(CORE_ASSIGN_ASK), third;
+	struct core_event event = {.type = CORE_ASSIGNED, .assignment = &first};
+	struct store *store = NULL;
+
+	assert_int_equal(change(f, &event), 0);
+	assert_int_equal(relocate(f, &first, "1-2", "A"), 0);
+	end(f);
+	start(f);
+	assert_kept(f, "1-2 A 0 ");
+
+	/* two that swap their names, in two steps with an end in between */
+	(void)strcpy(second.port, "2-2");
+	(void)strcpy(second.path, "B");
+	event.assignment = &second;
+	assert_int_equal(change(f, &event), 0);
+	assert_int_equal(relocate(f, &first, "2-2", "A"), 0);
+	end(f);
+	start(f);
+	assert_kept(f, "2-2 A 0 2-2 B 1 ");
+	assert_int_equal(relocate(f, &second, "1-2", "B"), 0);
+	end(f);
+	start(f);
+	assert_kept(f, "2-2 A 0 1-2 B 1 ");
+
+	/* killed after the new record of one that learns its path, before the old one went: one in the core, and again */
+	third = an_assignment(CORE_ASSIGN_REQUIRED);
+	(void)strcpy(third.port, "3-2");
+	event.assignment = &third;
+	assert_int_equal(change(f, &event), 0);
+	end(f);
+	assert_int_equal(store_new(f->fd, NULL, &store), 0);
+	(void)strcpy(third.path, "C");
+	assert_int_equal(records_put_assignment(store, &third), 0);
+	store = store_free(store);
+	start(f);
+	assert_null(keep_fault(f->keep));
+	assert_kept(f, "3-2 - 2 2-2 A 0 1-2 B 1 ");
+	end(f);
+	assert_int_equal(n_stored(f), 3); /* and nothing is left that could become one again */
+	start(f);
+	third.path[0] = '\0';
+	assert_int_equal(relocate(f, &third, "3-2", "C"), 0);
+	end(f);
+	start(f);
+	assert_kept(f, "2-2 A 0 1-2 B 1 3-2 C 2 ");
+
+	/* it learns a path that another one has: that one stays */
+	third = an_assignment(CORE_ASSIGN_REQUIRED);
+	(void)strcpy(third.port, "4-2");
+	assert_int_equal(change(f, &event), 0);
+	assert_int_equal(relocate(f, &third, "4-2", "B"), 0);
+	end(f);
+	start(f);
+	assert_kept(f, "2-2 A 0 1-2 B 1 3-2 C 2 ");
+}
+
+/* The disk is full at each of the writes: what is stored stays as it was. */
+static void test_relocate_not_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct core_assignment first = an_assignment(CORE_ASSIGN_AUTO), second = first;
+	struct core_event event = {.type = CORE_ASSIGNED, .assignment = &first};
+	struct core_event unassigned = {.type = CORE_UNASSIGNED, .assignment = &first};
+	struct rlimit limit, old;
+	bool done = false;
+
+	assert_int_equal(change(f, &event), 0);
+	(void)strcpy(second.port, "2-2");
+	(void)strcpy(second.path, "B");
+	event.assignment = &second;
+	assert_int_equal(change(f, &event), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	for (rlim_t more = 0; !done; more += 20) {
+		struct stat file;
+		int r;
+
+		end(f);
+		start(f);
+		assert_int_equal(fstatat(f->fd, "state.journal", &file, 0), 0);
+		limit = old;
+		limit.rlim_cur = (rlim_t)file.st_size + more;
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+		r = relocate(f, &first, "1-2", "A");
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+		done = r == 0;
+		if (!done && more / 20 % 2 == 0) { /* what was half stored does not outlive the assignment */
+			assert_int_equal(change(f, &unassigned), 0);
+			end(f);
+			assert_int_equal(n_stored(f), 1);
+			start(f);
+			event.assignment = &first;
+			assert_int_equal(change(f, &event), 0);
+		}
+		end(f);
+		start(f);
+		assert_null(keep_fault(f->keep));
+		assert_kept(f, done ? "1-2 A 0 2-2 B 0 " : "1-2 - 0 2-2 B 0 ");
+		assert_true(more < 4000);
+	}
+	for (rlim_t more = 0; more < 80; more += 40) {
+		struct stat file;
+
+		assert_int_equal(fstatat(f->fd, "state.journal", &file, 0), 0);
+		limit = old;
+		limit.rlim_cur = (rlim_t)file.st_size + more;
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+		assert_true(relocate(f, &second, "3-2", "B") < 0);
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+		end(f);
+		start(f);
+		assert_kept(f, "1-2 A 0 2-2 B 0 ");
+	}
+}
+
 static void test_deny_lists(void **state)
 {
 	struct fixture *f = *state;
@@ -261,8 +424,8 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_assignments), TEST(test_deny_lists), TEST(test_sessions),
-		TEST(test_other_boot),  TEST(test_nonsense),
+		TEST(test_assignments), TEST(test_relocate),   TEST(test_relocate_not_kept), TEST(test_deny_lists),
+		TEST(test_sessions),    TEST(test_other_boot), TEST(test_nonsense),
 	};
 
 	return cmocka_run_group_tests_name("keep", tests, NULL, NULL);

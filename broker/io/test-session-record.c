@@ -26,6 +26,7 @@ static struct core_memory sample(void)
 			   .n_interfaces = 2,
 			   .interfaces = {{8, 6, 0x50}, {3, 1, 1}},
 			   .port = "1-2.4",
+			   .path = "pci-0000:00:04.0-usb-0:2.4",
 			   .serial = "a\"b\\c/'%s",
 			   .terms = {.origin = CORE_ORIGIN_REPLUG,
 				     .asked_by = CORE_NOBODY,
@@ -60,6 +61,7 @@ static void test_there_and_back(void **unused _unused_)
 	assert_string_equal(after.source.start, before.source.start);
 	assert_string_equal(after.target.name, "work");
 	assert_string_equal(after.device.serial, before.device.serial);
+	assert_string_equal(after.device.path, before.device.path);
 	assert_memory_equal(after.device.interfaces, before.device.interfaces, sizeof(after.device.interfaces));
 	assert_memory_equal(after.approved, before.approved, sizeof(after.approved));
 	assert_int_equal(after.device.terms.origin, CORE_ORIGIN_REPLUG);
@@ -84,6 +86,7 @@ static void test_longest(void **unused _unused_)
 	memset(m.target.name, 'n', LIMIT_QUBE_NAME);
 	memset(m.source.start, '"', LIMIT_START_TEXT - 1);
 	memset(m.target.start, '"', LIMIT_START_TEXT - 1);
+	memset(m.device.path, 'p', LIMIT_PATH_TEXT - 1);
 	memset(m.device.serial, '"', LIMIT_TEXT);
 	memset(m.device.terms.rule, '"', LIMIT_RULE_TEXT - 1);
 	assert_int_equal(session_record_write(&m, BOOT, text, sizeof(text)), 0);
@@ -120,6 +123,11 @@ static void test_bad(void **unused _unused_)
 		{"\"approved\":\"a5", "\"approved\":\"a5a5"},
 		{"\"approved\":\"a5", "\"approved\":\"ax"},
 		{"\"port\":\"1-2.4", "\"port\":\"../x"},
+		{"\"path\":\"pci", "\"path\":\"/pci"},
+		{"\"path\":\"pci", "\"path\":\" pci"},
+		{"\"path\":\"", "\"path\":\"0123456789012345678901234567890123456789012345678901234567890123456789"},
+		{"\"path\":\"", "\"path\":1,\"paths\":\""},
+		{"\"path\"", "\"paths\""},
 		{"\"source\":\"sys-usb", "\"source\":\"sys usb"},
 		{"\"target\":\"work", "\"target\":\""},
 		{"\"target\":\"work", "\"target\":\"wo\\u0000rk"},
@@ -152,6 +160,19 @@ static void test_bad(void **unused _unused_)
 	}
 }
 
+/* A broker that did not know paths wrote this: its memory is one. */
+static void test_without_path(void **unused _unused_)
+{
+	struct core_memory memory = sample();
+	char text[SESSION_RECORD_TEXT], old[SESSION_RECORD_TEXT];
+
+	assert_int_equal(session_record_write(&memory, BOOT, text, sizeof(text)), 0);
+	change(text, "\"path\":\"pci-0000:00:04.0-usb-0:2.4\",", "", old);
+	assert_int_equal(session_record_read(KEY, old, BOOT, &memory), 0);
+	assert_string_equal(memory.device.path, "");
+	assert_string_equal(memory.device.port, "1-2.4");
+}
+
 static void test_boot(void **unused _unused_)
 {
 	char boot[SESSION_BOOT_TEXT], again[SESSION_BOOT_TEXT];
@@ -165,10 +186,8 @@ static void test_boot(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_there_and_back),
-		cmocka_unit_test(test_longest),
-		cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_boot),
+		cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_longest), cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_without_path),   cmocka_unit_test(test_boot),
 	};
 
 	return cmocka_run_group_tests_name("session-record", tests, NULL, NULL);

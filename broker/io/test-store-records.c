@@ -94,6 +94,7 @@ static void test_assignments(void **state)
 	memset(longest.device_id, '"', sizeof(longest.device_id) - 1);
 	longest.device_id[0] = '0';
 	longest.max_time_usec = INT64_MAX;
+	memset(longest.path, 'p', sizeof(longest.path) - 1);
 	longest.mode = CORE_ASSIGN_REQUIRED;
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		assert_int_equal(records_put_assignment(f->store, all[i]), 0);
@@ -104,6 +105,8 @@ static void test_assignments(void **state)
 
 		assert_non_null(is);
 		assert_int_equal(assignment_compare(is, all[i]), 0);
+		assert_string_equal(is->port, all[i]->port);
+		assert_string_equal(is->path, all[i]->path);
 		assert_int_equal(is->mode, all[i]->mode);
 		assert_int_equal(is->follow_port, all[i]->follow_port);
 		assert_true(is->max_time_usec == all[i]->max_time_usec);
@@ -123,6 +126,34 @@ static void test_assignments(void **state)
 	simple.target[0] = '\0';
 	assert_int_equal(records_put_assignment(f->store, &simple), STORE_UNFIT);
 	assert_int_equal(records_remove_assignment(f->store, &simple), STORE_UNFIT);
+}
+
+/* Beside one without, as it was stored before there were paths, which must be read for ever. */
+static void test_paths(void **unused _unused_)
+{
+#define RECORD(path)                                                                                              \
+	"{\"target\":\"work\",\"class\":\"usb\",\"source\":\"sys-usb\",\"port\":\"1-2\"," path "\"device\":\"\"," \
+	"\"mode\":\"auto-attach\",\"follow-port\":false,\"max-time-usec\":0}"
+	static const struct {
+		const char *key, *value;
+		bool good;
+	} rows[] = {
+		{"work usb sys-usb 1-2 *", RECORD(""), true},
+		{"work usb sys-usb @pci-0000:00:04.0-usb-0:2 *", RECORD("\"path\":\"pci-0000:00:04.0-usb-0:2\","),
+		 true},
+		{"work usb sys-usb 1-2 *", RECORD("\"path\":\"pci-0000:00:04.0-usb-0:2\","), false},
+		{"work usb sys-usb @1-2 *", RECORD(""), false},
+		{"work usb sys-usb @P *", RECORD("\"path\":\"Q\","), false},
+		{"work usb sys-usb 1-2 *", RECORD("\"path\":\"\","), false},
+		{"work usb sys-usb @ *", RECORD("\"path\":\"\","), false},
+		{"work usb sys-usb @P *", RECORD("\"path\":\"P\",\"path\":\"P\","), false},
+		{"work usb sys-usb 1-2 *", RECORD("\"path\":null,"), false},
+		{"work usb sys-usb @P Q *", RECORD("\"path\":\"P Q\","), false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (records_check(STORE_ASSIGNMENT, rows[i].key, rows[i].value) != rows[i].good)
+			fail_msg("row %zu", i);
 }
 
 static void test_modes(void **unused _unused_)
@@ -303,6 +334,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_assignments),
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_modes),
 		TEST(test_denied),
 		TEST(test_single_faults),

@@ -41,13 +41,13 @@ static void add(UMockdevTestbed *bed, const char *port, unsigned int devnum, con
 
 	(void)snprintf(
 		text, sizeof(text),
-		"P: /devices/pci0000:00/usb1/%s\nN: bus/usb/001/%03u\n"
+		"P: /devices/pci0000:00/0000:00:04.0/usb1/%s\nN: bus/usb/001/%03u\n"
 		"E: SUBSYSTEM=usb\nE: DEVTYPE=usb_device\nE: DEVNAME=/dev/bus/usb/001/%03u\nE: MAJOR=189\nE: MINOR=%u\n"
 		"A: idVendor=0781\\n\nA: idProduct=5581\\n\nA: bDeviceClass=%s\\n\nA: speed=480\\n\n"
 		"A: manufacturer=Mock\\n\nA: serial=%s\\n\n\n"
-		"P: /devices/pci0000:00/usb1/%s/%s:1.0\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_interface\n"
+		"P: /devices/pci0000:00/0000:00:04.0/usb1/%s/%s:1.0\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_interface\n"
 		"A: bInterfaceClass=08\\n\nA: bInterfaceSubClass=06\\n\nA: bInterfaceProtocol=50\\n\n\n"
-		"P: /devices/pci0000:00/usb1/%s/%s:1.1\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_interface\n"
+		"P: /devices/pci0000:00/0000:00:04.0/usb1/%s/%s:1.1\nE: SUBSYSTEM=usb\nE: DEVTYPE=usb_interface\n"
 		"A: bInterfaceClass=08\\n\nA: bInterfaceSubClass=06\\n\nA: bInterfaceProtocol=50\\n\n\n",
 		port, devnum, devnum, devnum - 1, class_code, serial, port, port, port, port);
 	if (!umockdev_testbed_add_from_string(bed, text, &error))
@@ -58,13 +58,14 @@ static void remove_device(UMockdevTestbed *bed, const char *port)
 {
 	char path[128];
 
-	(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/usb1/%s", port);
+	(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/0000:00:04.0/usb1/%s", port);
 	umockdev_testbed_uevent(bed, path, "remove");
 	for (int i = 1; i >= -1; i--) { /* its interfaces first */
 		if (i >= 0)
-			(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/usb1/%s/%s:1.%d", port, port, i);
+			(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/0000:00:04.0/usb1/%s/%s:1.%d", port,
+				       port, i);
 		else
-			(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/usb1/%s", port);
+			(void)snprintf(path, sizeof(path), "/sys/devices/pci0000:00/0000:00:04.0/usb1/%s", port);
 		umockdev_testbed_remove_device(bed, path);
 	}
 }
@@ -101,6 +102,7 @@ static void test_listing(void **unused _unused_)
 	assert_int_equal(stick.n_interfaces, 1); /* two that are the same */
 	assert_memory_equal(stick.interfaces[0], "\x08\x06\x50", 3);
 	assert_string_equal(stick.serial, "AB12");
+	assert_string_equal(stick.path, "pci-0000:00:04.0-usb-0:1");
 	assert_non_null(find(&told, "1-1.4"));
 	for (const char *c = find(&told, "1-1.4")->serial; *c; c++)
 		assert_true(*c >= 0x20 && *c < 0x7f);
@@ -112,7 +114,7 @@ static void test_listing(void **unused _unused_)
 	assert_int_equal(find(&told, "1-1")->ref.generation, stick.ref.generation);
 	remove_device(bed, "1-1");
 	add(bed, "1-1", 8, "00", "AB12");
-	umockdev_testbed_uevent(bed, "/sys/devices/pci0000:00/usb1/1-1", "add");
+	umockdev_testbed_uevent(bed, "/sys/devices/pci0000:00/0000:00:04.0/usb1/1-1", "add");
 	run_until_list(event, &told, 3);
 	assert_int_equal(told.n, 1);
 	assert_int_not_equal(find(&told, "1-1")->ref.generation, stick.ref.generation);

@@ -142,16 +142,17 @@ static void read_interfaces(struct udev *udev, struct udev_device *parent, struc
 /* False: a hub, or not a device that one can name. */
 static bool read_device(struct udev *udev, struct udev_device *from, struct core_device *ret_device)
 {
-	const char *port = udev_device_get_sysname(from);
+	const char *port = udev_device_get_sysname(from), *syspath = udev_device_get_syspath(from);
 	uint16_t class_id;
 
 	*ret_device = (struct core_device){.class_id = WIRE_CLASS_USB};
-	if (!port || !text_is_usb_port(port) || !read_hex(from, "idVendor", 4, &ret_device->vendor) ||
+	if (!port || !syspath || !text_is_usb_port(port) || !read_hex(from, "idVendor", 4, &ret_device->vendor) ||
 	    !read_hex(from, "idProduct", 4, &ret_device->product) || !read_hex(from, "bDeviceClass", 2, &class_id) ||
 	    class_id == CLASS_HUB)
 		return false;
 	memcpy(ret_device->port, port, strlen(port));
 	ret_device->speed = read_speed(from);
+	text_usb_path(syspath, ret_device->speed >= WIRE_SPEED_SUPER, ret_device->path);
 	read_text(from, "serial", ret_device->serial);
 	read_text(from, "manufacturer", ret_device->manufacturer);
 	read_text(from, "product", ret_device->product_name);
@@ -167,8 +168,9 @@ static bool is_same(const struct listed *listed, uint64_t devnum, const struct c
 	return listed->used && listed->devnum == devnum && a.vendor == device->vendor && a.product == device->product &&
 	       a.speed == device->speed && a.n_interfaces == device->n_interfaces &&
 	       memcmp(a.interfaces, device->interfaces, sizeof(a.interfaces)) == 0 &&
-	       strcmp(a.port, device->port) == 0 && strcmp(a.serial, device->serial) == 0 &&
-	       strcmp(a.manufacturer, device->manufacturer) == 0 && strcmp(a.product_name, device->product_name) == 0;
+	       strcmp(a.port, device->port) == 0 && strcmp(a.path, device->path) == 0 &&
+	       strcmp(a.serial, device->serial) == 0 && strcmp(a.manufacturer, device->manufacturer) == 0 &&
+	       strcmp(a.product_name, device->product_name) == 0;
 }
 
 static void list_device(struct udev_devices *devices, uint64_t devnum, const struct core_device *device)

@@ -12,6 +12,7 @@
 #define LIMIT_CONFIGS 8u     /* per device */
 #define LIMIT_TEXT 126u      /* characters of a shown string: the longest USB string descriptor */
 #define LIMIT_PORT_TEXT 32u  /* "1-2.4.1" with its NUL */
+#define LIMIT_PATH_TEXT 80u  /* "pci-0000:00:04.0-usb-0:1.2" with its NUL */
 #define LIMIT_QUBE_NAME 31u  /* as Qubes OS allows */
 #define LIMIT_SESSIONS 64u   /* at once in one agent, both sides together */
 #define LIMIT_START_TEXT 48u /* what tells two starts of one qube apart */
@@ -31,6 +32,7 @@
 /* Assignments, deny lists, and what the broker keeps on disk */
 #define LIMIT_ASSIGNMENTS 1024u
 #define LIMIT_DENIED_QUBES 256u /* qubes that have a deny list */
+#define LIMIT_RELOCATIONS 16u   /* assignments whose port is stored anew at once */
 #define LIMIT_LABELS 1024u
 #define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
 #define LIMIT_STORE_KEY 511u                    /* bytes */
@@ -77,6 +79,7 @@
 #define TIMEOUT_REPLUG_USEC (5 * USEC_PER_SEC)      /* a re-enumerating device must be back */
 #define TIMEOUT_RESUME_USEC (60 * USEC_PER_SEC)     /* after a sleep everything must be back */
 #define TIMEOUT_ADOPT_USEC (20 * USEC_PER_SEC)      /* after the broker's start a stream must be proven */
+#define RELOCATE_INTERVAL_USEC (1 * USEC_PER_SEC)   /* between two rounds of storing ports anew */
 #define LIMIT_NEAR_USEC (60 * USEC_PER_SEC) /* before the end of an attachment's time; a fifth of it if shorter */
 #define BACKOFF_AUTO_FIRST_USEC (1 * USEC_PER_SEC) /* between tries of an assignment or a restore; doubled each time */
 #define BACKOFF_AUTO_LAST_USEC (30 * USEC_PER_SEC)

@@ -184,6 +184,58 @@ static void test_names(void **state)
 	}
 }
 
+/* What udev's path_id builtin says of the same folders, but for SuperSpeed. */
+static void test_paths(void **state)
+{
+	static const struct {
+		const char *syspath;
+		bool super_speed;
+		const char *path;
+	} cases[] = {
+#define PCI "/sys/devices/pci0000:00/0000:00:04.0"
+		{PCI "/usb1/1-1/1-1.2", false, "pci-0000:00:04.0-usb-0:1.2"},
+		{PCI "/usb12/12-1/12-1.2", false,
+		 "pci-0000:00:04.0-usb-0:1.2"}, /* the number of the bus is not in it */
+		{PCI "/usb2/2-1", false, "pci-0000:00:04.0-usb-0:1"},
+		{PCI "/usb2/2-1", true, "pci-0000:00:04.0-usbv3-0:1"},
+		{"/sys/devices/pci0000:00/0000:00:1c.0/0000:3c:00.0/usb4/4-3/4-3.1/4-3.1.4", true,
+		 "pci-0000:3c:00.0-usbv3-0:3.1.4"},
+		{"/sys/devices/platform/dummy_hcd.0/usb5/5-1", false, "platform-dummy_hcd.0-usb-0:1"},
+		{"/sys/devices/platform/soc/a600000.usb/xhci-hcd.1.auto/usb1/1-1", false,
+		 "platform-xhci-hcd.1.auto-usb-0:1"},
+		{"/sys/devices/pci0000:00/usb1/1-1", false, "platform-pci0000:00-usb-0:1"},
+		{PCI "/usb2/1-1", false, ""}, /* not the bus of that port */
+		{PCI "/usb1/1-1:1.0", false, ""},
+		{PCI "/usb1", false, ""},
+		{"/sys/bus/usb/devices/1-1", false, ""}, /* not a folder but a link to one */
+		{"/usb1/1-1", false, ""},
+		{"usb1/1-1", false, ""},
+		{"1-1", false, ""},
+		{"", false, ""},
+		{"/sys/devices/a b/usb1/1-1", false, ""},
+		{"/sys/devices/-x/usb1/1-1", false, "platform--x-usb-0:1"},
+		{"/sys/devices/x\x1b[2J/usb1/1-1", false, ""},
+		{"/sys/devices/01234567890123456789012345678901234567890123456789012345678901/usb1/1-1", false,
+		 "platform-01234567890123456789012345678901234567890123456789012345678901-usb-0:1"},
+		{"/sys/devices/012345678901234567890123456789012345678901234567890123456789012/usb1/1-1", false, ""},
+#undef PCI
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *syspath = exact_copy(cases[i].syspath, strlen(cases[i].syspath) + 1);
+		_cleanup_free_ char *path = malloc(LIMIT_PATH_TEXT);
+
+		text_usb_path(syspath, cases[i].super_speed, path);
+		assert_string_equal(path, cases[i].path);
+		assert_int_equal(text_is_path(path), path[0] != '\0');
+	}
+	assert_false(text_is_path(".x"));
+	assert_false(text_is_path("x y"));
+	assert_false(text_is_path("x/y"));
+	assert_false(text_is_path("x\n"));
+}
+
 static void test_numbers(void **state)
 {
 	static const struct {
@@ -264,7 +316,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_corpus), cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
 		cmocka_unit_test(test_names),  cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
-		cmocka_unit_test(test_log),
+		cmocka_unit_test(test_log),    cmocka_unit_test(test_paths),
 	};
 
 	(void)unsetenv("QDB_DEBUG");

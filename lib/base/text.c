@@ -9,6 +9,7 @@
 #include "lib/base/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/base/base.h"
@@ -117,6 +118,53 @@ bool text_is_usb_port(const char *text)
 		separator = '.';
 	}
 	return n_digits > 0 && n_numbers >= 2;
+}
+
+bool text_is_path(const char *text)
+{
+	size_t len = strnlen(text, LIMIT_PATH_TEXT);
+
+	if (len == 0 || len >= LIMIT_PATH_TEXT || (!is_letter(text[0]) && !is_digit(text[0])))
+		return false;
+	for (size_t i = 1; i < len; i++)
+		if (!is_letter(text[i]) && !is_digit(text[i]) && !strchr(".:@,+_-", text[i]))
+			return false;
+	return true;
+}
+
+/* "0000:00:04.0" */
+static bool is_pci_address(const char *text, size_t len)
+{
+	static const char form[] = "xxxx:xx:xx.x";
+
+	if (len != sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (form[i] == 'x' ? !is_digit(text[i]) && (text[i] < 'a' || text[i] > 'f') : text[i] != form[i])
+			return false;
+	return true;
+}
+
+void text_usb_path(const char *syspath, bool super_speed, char ret_path[LIMIT_PATH_TEXT])
+{
+	const char *port = strrchr(syspath, '/'), *end, *controller;
+	char root_hub[LIMIT_PORT_TEXT + sizeof("/usb/")];
+	int len;
+
+	ret_path[0] = '\0';
+	if (!port || !text_is_usb_port(port + 1))
+		return;
+	(void)snprintf(root_hub, sizeof(root_hub), "/usb%.*s/", (int)strcspn(port + 1, "-"), port + 1);
+	end = strstr(syspath, root_hub);
+	for (controller = end; end && controller > syspath && controller[-1] != '/';)
+		controller--;
+	if (!end || controller == end)
+		return;
+	len = snprintf(ret_path, LIMIT_PATH_TEXT, "%s-%.*s-usb%s-0:%s",
+		       is_pci_address(controller, (size_t)(end - controller)) ? "pci" : "platform",
+		       (int)(end - controller), controller, super_speed ? "v3" : "", strchr(port, '-') + 1);
+	if (len >= (int)LIMIT_PATH_TEXT || !text_is_path(ret_path))
+		ret_path[0] = '\0';
 }
 
 int text_to_u64(const char *text, uint64_t max, uint64_t *ret_value)

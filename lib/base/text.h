@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/base/limits.h"
+
 /*
  * Copies to `safe` (size bytes with its NUL) with each character that is not printable ASCII shown as '_': one '_' per
  * UTF-8 sequence, one per stray byte. Leading and trailing spaces go. Returns the length.
@@ -25,6 +27,20 @@ bool text_is_qube_name(const char *text);
 
 /* A USB port: "1-2", "3-1.4.2": digits, '-', digits and '.', shorter than LIMIT_PORT_TEXT. */
 bool text_is_usb_port(const char *text);
+
+/*
+ * A port as it is built, whatever the kernel calls it: "pci-0000:00:04.0-usb-0:1.2". A letter or digit, then those and
+ * ".:@,+_-"; shorter than LIMIT_PATH_TEXT.
+ */
+bool text_is_path(const char *text);
+
+/*
+ * The path of a USB device from its folder in sysfs (/sys/devices/.../0000:00:04.0/usb1/1-1/1-1.2) and whether it runs at
+ * SuperSpeed; "" when there is none. As udev's ID_PATH has it, with two differences: it needs no udev rule to have
+ * run (Debian 12 has the property for some classes of devices only), and the SuperSpeed ports of a controller, which have
+ * numbers of their own, are told apart from its others ("-usbv3-0:1"), so no two ports have one path.
+ */
+void text_usb_path(const char *syspath, bool super_speed, char ret_path[LIMIT_PATH_TEXT]);
 
 /* Strict decimal: no sign, no space, no leading zero, at most `max`. 0 or -EINVAL. */
 int text_to_u64(const char *text, uint64_t max, uint64_t *ret_value);

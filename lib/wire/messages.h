@@ -56,11 +56,11 @@
 	U8(n_interfaces)                                                     \
 	BYTES(interfaces, WIRE_INTERFACES) /* class, subclass, protocol each; zero after n_interfaces */ \
 	BYTES(digest, WIRE_DIGEST)         /* of the snapshot, see lib/usbip/snapshot.h */ \
-	TEXT(port, LIMIT_PORT_TEXT)        /* physical path: "1-2.4" */
+	TEXT(port, LIMIT_PORT_TEXT)        /* as the kernel names it: "1-2.4" */
 #define WIRE_FIELDS_DEVICE_TEXT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U16(slot)                                                      \
 	U32(generation)                                                \
-	ENUM8(which, WIRE_TEXT_SERIAL, WIRE_TEXT_PRODUCT)              \
+	ENUM8(which, WIRE_TEXT_SERIAL, WIRE_TEXT_PATH)                 \
 	TEXT(text, WIRE_TEXT)
 #define WIRE_FIELDS_DEVICE_COMMIT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U16(slot)                                                        \
@@ -180,7 +180,8 @@ enum wire_speed {
 	WIRE_SPEED_SUPER = 5,
 	WIRE_SPEED_SUPER_PLUS = 6,
 };
-enum wire_text { WIRE_TEXT_SERIAL = 1, WIRE_TEXT_MANUFACTURER = 2, WIRE_TEXT_PRODUCT = 3 };
+/* A text that is not sent is empty. PATH, text_usb_path(): the port, whatever the number of its bus is in this boot. */
+enum wire_text { WIRE_TEXT_SERIAL = 1, WIRE_TEXT_MANUFACTURER = 2, WIRE_TEXT_PRODUCT = 3, WIRE_TEXT_PATH = 4 };
 
 #define WIRE_OUTCOME_ENUM(name, sentence) OUTCOME_##name,
 enum outcome {

@@ -324,7 +324,7 @@ static void test_enums(void **state)
 		{WIRE_SESSION, 16, 1, 2},
 		{WIRE_DEVICE, 14, 1, 1},
 		{WIRE_DEVICE, 15, 1, 6},
-		{WIRE_DEVICE_TEXT, 14, 1, 3},
+		{WIRE_DEVICE_TEXT, 14, 1, 4},
 		{WIRE_FAILED, 16, 1, OUTCOME_LAST},
 		{WIRE_ENDED, 16, 1, 2},
 		{WIRE_ENDED, 17, 0, OUTCOME_LAST},
@@ -380,7 +380,7 @@ static void test_texts(void **state)
 	size_t used;
 
 	(void)state;
-	frame[14] = WIRE_TEXT_PRODUCT;
+	frame[14] = WIRE_TEXT_PATH;
 	for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {
 		memset(frame + TEXT_OFFSET, 0, WIRE_TEXT);
 		memcpy(frame + TEXT_OFFSET, cases[c].text, cases[c].len);

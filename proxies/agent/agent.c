@@ -26,7 +26,7 @@
 #define MODPROBE_USEC (10 * USEC_PER_SEC)
 #define LIST_INTERVAL_USEC (1 * USEC_PER_SEC) /* between two full lists on one connection, at least */
 #define LIST_FRAME_USEC (2 * USEC_PER_SEC / LIMIT_PEER_EVENTS_PER_SEC) /* and for each frame of it: half of our share */
-#define DEVICE_FRAMES 5u                         /* DEVICE, up to three DEVICE_TEXT, DEVICE_COMMIT */
+#define DEVICE_FRAMES 6u                         /* DEVICE, up to four DEVICE_TEXT, DEVICE_COMMIT */
 #define SCAN_INTERVAL_USEC (100 * USEC_PER_MSEC) /* between two full looks */
 #define EVENTS_QUEUE (LIMIT_PEER_QUEUE / 8)      /* above this, changes wait for a full list */
 #define STOP_USEC (2500 * USEC_PER_MSEC)         /* of the 3 s that a stop may take */
@@ -84,6 +84,7 @@ static void send_device(struct agent *agent, const struct track_device *device)
 		{WIRE_TEXT_SERIAL, identity->serial},
 		{WIRE_TEXT_MANUFACTURER, identity->manufacturer},
 		{WIRE_TEXT_PRODUCT, identity->product_name},
+		{WIRE_TEXT_PATH, identity->path},
 	};
 	struct wire_message message = {
 		.type = WIRE_DEVICE,

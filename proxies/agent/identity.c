@@ -155,6 +155,7 @@ int identity_read(const char *syspath, const char *port, struct identity *ret_id
 		return IDENTITY_BAD;
 	}
 	(void)snprintf(identity.port, sizeof(identity.port), "%s", port);
+	text_usb_path(syspath, identity.speed >= WIRE_SPEED_SUPER, identity.path);
 	r = describe(untrusted_raw, (size_t)raw_len, &identity, ret_snapshot, ret_reason);
 	if (r == 0)
 		*ret_identity = identity;

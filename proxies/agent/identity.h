@@ -9,8 +9,9 @@
 
 struct identity {
 	char port[LIMIT_PORT_TEXT];
-	uint16_t bus, dev; /* a new dev number at each enumeration: two equal devices in a row differ here */
-	uint8_t speed;     /* enum wire_speed */
+	char path[LIMIT_PATH_TEXT]; /* text_usb_path(); "": not known */
+	uint16_t bus, dev;          /* a new dev number at each enumeration: two equal devices in a row differ here */
+	uint8_t speed;              /* enum wire_speed */
 	uint16_t vendor, product;
 	uint8_t n_interfaces;
 	uint8_t interfaces[LIMIT_INTERFACES][3];
@@ -34,7 +35,8 @@ enum identity_outcome {
 };
 
 /*
- * Reads the device in the sysfs folder `syspath`, whose name in /sys/bus/usb/devices is `port`. 0 with *ret_identity
+ * Reads the device in the sysfs folder `syspath` (a link to it will do, but has no path), whose name in
+ * /sys/bus/usb/devices is `port`. 0 with *ret_identity
  * and *ret_snapshot set, or an identity_outcome; *ret_dev is the device number even for IDENTITY_BAD (else 0), and
  * *ret_reason then a constant sentence.
  */

@@ -146,7 +146,7 @@ static void test_equality(_unused_ void **state)
 
 	track_init(&track);
 	assert_true(track_put(&track, &base, &change));
-	for (unsigned int i = 0; i < 6; i++) {
+	for (unsigned int i = 0; i < 7; i++) {
 		struct identity other = base;
 
 		switch (i) {
@@ -168,13 +168,16 @@ static void test_equality(_unused_ void **state)
 		case 5:
 			other.product_name[0] = 'x';
 			break;
+		case 6:
+			other.path[0] = 'x';
+			break;
 		}
 		assert_true(track_put(&track, &other, &change));
 		assert_true(change.gone && change.added != NULL);
 		assert_true(track_put(&track, &base, &change));
 		assert_true(change.gone && change.added != NULL);
 	}
-	assert_int_equal(track.last_generation, 13);
+	assert_int_equal(track.last_generation, 15);
 }
 
 static void test_rate(_unused_ void **state)

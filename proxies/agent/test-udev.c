@@ -12,7 +12,7 @@
 #include "proxies/agent/node.h"
 #include "proxies/agent/udev.h"
 
-#define PCI "pci0000:00/usb1"
+#define PCI "pci0000:00/0000:00:04.0/usb1"
 
 static const struct mock_device stick = {
 	.bus_path = PCI,
@@ -56,7 +56,12 @@ static void test_scan(_unused_ void **state)
 		{.bus_path = "platform/vhci_hcd.0/usb3", .port = "3-1", .bus = 3, .dev = 2, .speed = "480"},
 		{.bus_path = PCI, .port = "1-3", .bus = 1, .dev = 8, .speed = "480", .property = "QDB_EXPORT=0"},
 		{.bus_path = PCI, .port = "1-4", .bus = 1, .dev = 9, .speed = "480", .property = "QDB_EXPORT=1"},
-		{.bus_path = "pci0000:00", .port = "usb1", .bus = 1, .dev = 1, .class_code = 9, .speed = "480"},
+		{.bus_path = "pci0000:00/0000:00:04.0",
+		 .port = "usb1",
+		 .bus = 1,
+		 .dev = 1,
+		 .class_code = 9,
+		 .speed = "480"},
 	};
 	UMockdevTestbed *bed = umockdev_testbed_new();
 	struct udev_watch *watch = NULL;
@@ -139,6 +144,7 @@ static void test_identity(_unused_ void **state)
 	mock_add(bed, &stick);
 	assert_int_equal(read_device(&stick, &identity, &snapshot, &dev), 0);
 	assert_string_equal(identity.port, "1-1");
+	assert_string_equal(identity.path, "pci-0000:00:04.0-usb-0:1");
 	assert_int_equal(identity.bus, 1);
 	assert_int_equal(identity.dev, 5);
 	assert_int_equal(dev, 5);
@@ -208,6 +214,9 @@ static void test_hostile(_unused_ void **state)
 		device.serial = rows[i].serial;
 		mock_add(bed, &device);
 		r = read_device(&device, &identity, &snapshot, &dev);
+		if (r == 0 && strcmp(identity.path, strlen(rows[i].speed) > 3 ? "pci-0000:00:04.0-usbv3-0:1"
+									      : "pci-0000:00:04.0-usb-0:1") != 0)
+			fail_msg("%s: %s", rows[i].name, identity.path);
 		if (r != rows[i].r || (r == 0 && strcmp(identity.serial, rows[i].shown_serial) != 0))
 			fail_msg("%s: %d", rows[i].name, r);
 		g_object_unref(bed);

@@ -46,9 +46,10 @@ static void forget_device(struct track_device *device, struct track_change *chan
 
 static bool identity_equal(const struct identity *a, const struct identity *b)
 {
-	return strcmp(a->port, b->port) == 0 && a->bus == b->bus && a->dev == b->dev && a->speed == b->speed &&
-	       memcmp(a->digest, b->digest, sizeof(a->digest)) == 0 && strcmp(a->serial, b->serial) == 0 &&
-	       strcmp(a->manufacturer, b->manufacturer) == 0 && strcmp(a->product_name, b->product_name) == 0;
+	return strcmp(a->port, b->port) == 0 && strcmp(a->path, b->path) == 0 && a->bus == b->bus && a->dev == b->dev &&
+	       a->speed == b->speed && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0 &&
+	       strcmp(a->serial, b->serial) == 0 && strcmp(a->manufacturer, b->manufacturer) == 0 &&
+	       strcmp(a->product_name, b->product_name) == 0;
 }
 
 /* True if it was not known so before. */

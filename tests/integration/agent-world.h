@@ -44,7 +44,7 @@ static const struct mock_device stick = {
 /* A device as the broker put it together. */
 struct seen {
 	struct wire_DEVICE device;
-	char serial[WIRE_TEXT], manufacturer[WIRE_TEXT], product[WIRE_TEXT];
+	char serial[WIRE_TEXT], manufacturer[WIRE_TEXT], product[WIRE_TEXT], path[WIRE_TEXT];
 	bool committed;
 };
 
@@ -326,6 +326,7 @@ static void note_text(struct world *world, const struct wire_message *message)
 		[WIRE_TEXT_SERIAL] = last->serial,
 		[WIRE_TEXT_MANUFACTURER] = last->manufacturer,
 		[WIRE_TEXT_PRODUCT] = last->product,
+		[WIRE_TEXT_PATH] = last->path,
 	};
 
 	assert_true(!last->committed && last->device.slot == message->DEVICE_TEXT.slot);

@@ -83,6 +83,7 @@ struct agent {
 		uint32_t generation;
 		bool broken;              /* every export of it fails */
 	} more[MAX_MORE];                 /* devices beside the first, in the slots from 1 */
+	unsigned int controllers[10];     /* of each bus; 0: the one of the same number */
 	uint64_t to_report[MAX_SESSIONS]; /* exports said to run, beside those */
 	uint64_t last_session;
 	unsigned int n_exports, n_imports, n_stops, n_pings;
@@ -159,6 +160,16 @@ static void say_text(struct agent *agent, uint16_t slot, uint32_t generation, en
 	say(agent, &m);
 }
 
+static void say_path(struct agent *agent, uint16_t slot, uint32_t generation, const char *port)
+{
+	unsigned int bus = (unsigned int)(port[0] - '0');
+	char path[LIMIT_PATH_TEXT];
+
+	(void)snprintf(path, sizeof(path), "pci-0000:00:0%u.0-usb-0:%s",
+		       agent->controllers[bus] ? agent->controllers[bus] : bus, port + 2);
+	say_text(agent, slot, generation, WIRE_TEXT_PATH, path);
+}
+
 static void say_device_of(struct agent *agent, const char *port, uint16_t slot, uint32_t generation, uint16_t product,
 			  const char *serial)
 {
@@ -179,6 +190,7 @@ static void say_device_of(struct agent *agent, const char *port, uint16_t slot, 
 	say_text(agent, slot, generation, WIRE_TEXT_SERIAL, serial);
 	say_text(agent, slot, generation, WIRE_TEXT_MANUFACTURER, "SanDisk");
 	say_text(agent, slot, generation, WIRE_TEXT_PRODUCT, "Ultra");
+	say_path(agent, slot, generation, port);
 	m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
 	m.DEVICE_COMMIT.slot = slot;
 	m.DEVICE_COMMIT.generation = generation;
@@ -486,6 +498,19 @@ static void end_qube(uint16_t domid)
 
 	(void)snprintf(file, sizeof(file), "qubes/%u", domid);
 	assert_int_equal(unlink(path_of(file)), 0);
+}
+
+/* It starts again as another domain, its devices under these names: the first one, and the one in slot 1. */
+static void restart_qube(struct agent *agent, uint16_t domid, const char *name, const char *first, const char *second)
+{
+	end_qube(agent->domid);
+	kill_agent(agent);
+	agent->domid = domid;
+	agent->generation++;
+	(void)snprintf(agent->device_port, sizeof(agent->device_port), "%s", first);
+	(void)snprintf(agent->more[1].port, sizeof(agent->more[1].port), "%s", second);
+	start_qube(domid, name);
+	listen_at_new_port(agent);
 }
 
 /* A qube with an agent, which lists a device at `device_port` (NULL: none); returns when the broker has come. */

@@ -37,6 +37,7 @@ static void test_list(void **state)
 	assert_string_equal(seen->serial, "S1");
 	assert_string_equal(seen->manufacturer, "Mock");
 	assert_string_equal(seen->product, "Thing 1-1");
+	assert_string_equal(seen->path, "platform-pci0000:00-usb-0:1");
 	seen = find_seen(world, "1-2.4");
 	assert_non_null(seen);
 	assert_string_equal(seen->serial, "x_[31m");
@@ -94,7 +95,7 @@ static void test_hotplug(void **state)
 	message = expect_noted(world, WIRE_DEVICE);
 	slot = message.DEVICE.slot;
 	generation = message.DEVICE.generation;
-	for (unsigned int i = 0; i < 3; i++)
+	for (unsigned int i = 0; i < 4; i++)
 		(void)expect_noted(world, WIRE_DEVICE_TEXT);
 	(void)expect_noted(world, WIRE_DEVICE_COMMIT);
 	mock_event(world->bed, &stick, "change"); /* HP06: nothing is different */

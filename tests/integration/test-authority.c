@@ -205,6 +205,81 @@ static void test_assign(void **unused _unused_)
 }
 
 /* RF01: one of three fails each time; the other two do not wait for it. */
+static const char *assigned(const char *qube)
+{
+	return call("admin.vm.device.usb.Assigned", "", qube);
+}
+
+static const char *unassign(const char *argument, const char *qube)
+{
+	return call("admin.vm.device.usb.Unassign", argument, qube);
+}
+
+/* A port is where it is, not what the kernel calls it: another device has the old number after a restart. */
+static void test_renumbered(void **unused _unused_)
+{
+	struct trio t = add_trio();
+	struct stream events;
+
+	open_stream(&events, "admin.Events");
+	SERVE_UNTIL(has_come(&events, "connection-established"));
+	plug(t.usb, 1, "2-2", false);
+	SERVE_UNTIL(strstr(available("sys-usb"), "2-2:"));
+	assert_done(assign("sys-usb+1-2+_", "work", "mode='auto-attach'"));
+	SERVE_UNTIL(is_attached("work"));
+
+	t.usb->controllers[1] = 2;
+	t.usb->controllers[2] = 1;
+	restart_qube(t.usb, 13, "sys-usb", "2-2", "1-2");
+	SERVE_UNTIL(strstr(attached("work"), "sys-usb+2-2:0781:5581:AB12:"));
+	SERVE_UNTIL(has_come(&events, "work device-unassign:usb device sys-usb:1-2:* "));
+	SERVE_UNTIL(has_come(&events, "work device-assign:usb device sys-usb:2-2:* "));
+	assert_int_equal(n_sessions(t.usb), 1);
+	assert_text_has(assigned("work"), "0sys-usb+2-2:* ");
+	assert_null(strstr(assigned("work"), "1-2"));
+	assert_int_equal(
+		count_audit("\"assignment-renumbered\",\"target\":\"work\",\"outcome\":\"sys-usb:1-2:* is 2-2\""), 1);
+	assert_done(attached("personal"));
+	assert_text_has(unassign("sys-usb+1-2+_", "work"), "2DeviceNotAssigned: ");
+	assert_done(unassign("sys-usb+2-2+_", "work"));
+	assert_done(assigned("work"));
+	close_stream(&events);
+}
+
+/* Two that swap their names, over the end of the broker, and one that was assigned before its port was ever seen. */
+static void test_swapped(void **unused _unused_)
+{
+	struct trio t = add_trio();
+
+	plug(t.usb, 1, "2-2", false);
+	SERVE_UNTIL(strstr(available("sys-usb"), "2-2:"));
+	assert_done(assign("sys-usb+1-2+_", "work", "mode='auto-attach'"));
+	assert_done(assign("sys-usb+2-2+_", "work", "mode='auto-attach'"));
+	assert_done(assign("sys-usb+3-2+_", "personal", "mode='auto-attach'"));
+	for (unsigned int round = 0; round < 4; round++) {
+		bool swap = round % 2 == 0;
+
+		t.usb->controllers[1] = swap ? 2 : 1;
+		t.usb->controllers[2] = swap ? 1 : 2;
+		restart_qube(t.usb, (uint16_t)(20 + round), "sys-usb", swap ? "2-2" : "1-2", swap ? "1-2" : "2-2");
+		SERVE_UNTIL(strstr(attached("work"), swap ? "2-2:0781:5581:AB12:" : "1-2:0781:5581:AB12:"));
+		SERVE_UNTIL(strstr(attached("work"), swap ? "1-2:0781:5581:S2-2:" : "2-2:0781:5581:S2-2:"));
+		SERVE_UNTIL(count_audit("\"assignment-renumbered\"") == 2 * (round + 1));
+		assert_text_has(assigned("work"), "1-2:*");
+		assert_text_has(assigned("work"), "2-2:*");
+		if (round == 1)
+			restart_broker(SIGKILL);
+	}
+	assert_int_equal(count_audit("\"assignment-located\""), 0);
+	plug(t.usb, 2, "3-2", false);
+	SERVE_UNTIL(strstr(attached("personal"), "3-2:"));
+	SERVE_UNTIL(count_audit("sys-usb:3-2:* is pci-0000:00:03.0-usb-0:2\"") == 1);
+	assert_text_has(assign("sys-usb+3-2+_", "personal", "mode='ask-to-attach'"), "2DeviceAlreadyAssigned: ");
+	assert_done(unassign("sys-usb+1-2+_", "work"));
+	assert_null(strstr(assigned("work"), "1-2:*"));
+	assert_text_has(assigned("work"), "2-2:*");
+}
+
 static void test_one_failure_stays_one(void **unused _unused_)
 {
 	struct trio t = add_trio();
@@ -429,6 +504,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE(test_policy),        SCENE(test_ask),
 		SCENE(test_assign),        SCENE(test_one_failure_stays_one),
+		SCENE(test_renumbered),    SCENE(test_swapped),
 		SCENE(test_deny_list),     SCENE(test_move),
 		SCENE(test_sleep),         SCENE(test_replug),
 		SCENE(test_max_time),      SCENE(test_adoption),
