@@ -5,7 +5,7 @@
  * others at once, because much of a schedule is waiting: each world plays its own schedules, one after another, and
  * goes on from what the last one left. The broker's end by SIGKILL and the machine's sleep hit all of them.
  *
- * Nothing sleeps: a world goes on when something came for it, or after PACE_USEC at most. After each schedule all agents
+ * Nothing sleeps: a world goes on when something came for it, or after a short time. After each schedule all agents
  * answer, and within SETTLE_USEC the API, the log and the agents must say the same.
  *
  *   QDB_TEST_SEED=n      the first schedule's seed. It chooses the steps; their timing is the machine's
@@ -15,7 +15,9 @@
 
 #define N_SCHEDULES (SANITIZED ? 300u : 600u)
 #define N_CALLS 5 /* of a world at once; the broker lets one user have 64 */
-#define PACE_USEC (30 * USEC_PER_MSEC)
+#define PACE_USEC (4 * USEC_PER_MSEC)
+#define LONG_PACE_USEC (60 * USEC_PER_MSEC) /* the broker looks for qubes within 50 ms */
+#define SILENCE_USEC (TIMEOUT_STOP_USEC + 300 * USEC_PER_MSEC)
 #define SETTLE_USEC (90 * USEC_PER_SEC)
 #define FIRST_DOMID 10
 #define N_DOMIDS (N_QUBES + 1)
@@ -38,6 +40,7 @@ struct world {
 	unsigned int n_steps;
 	uint64_t wait_until; /* or, if so many things came before */
 	unsigned int wait_for;
+	uint64_t silent_until; /* what is held stays so, for longer than the broker waits */
 	uint64_t settle_until; /* 0: not yet */
 	uint64_t asked_seq;    /* where the log ended when it asked for the lists */
 	bool changed;          /* an agent's streams changed since */
@@ -502,22 +505,34 @@ static void read_call(struct call *call, unsigned int w)
 	play.worlds[w].wait_for -= play.worlds[w].wait_for > 0;
 }
 
+/* Mostly one that runs. */
 static struct qube *any_source(unsigned int w)
 {
-	return &qubes[w][draw(&play.worlds[w], N_SOURCES)];
+	struct qube *source = NULL;
+
+	for (unsigned int i = 0; i < 2 && (!source || !source->runs); i++)
+		source = &qubes[w][draw(&play.worlds[w], N_SOURCES)];
+	return source;
 }
 
+/* Mostly one that runs. */
 static struct qube *any_target(unsigned int w)
 {
-	return &qubes[w][N_SOURCES + draw(&play.worlds[w], N_QUBES - N_SOURCES)];
+	struct qube *target = NULL;
+
+	for (unsigned int i = 0; i < 3 && (!target || !target->runs); i++)
+		target = &qubes[w][N_SOURCES + draw(&play.worlds[w], N_QUBES - N_SOURCES)];
+	return target;
 }
 
 /* A device as users name it: by what it is at its port now, or was; or by its port. */
 static void name_device(unsigned int w, char ret_text[96])
 {
 	const struct qube *source = any_source(w);
-	unsigned int slot = 1 + (unsigned int)draw(&play.worlds[w], N_SLOTS - 1);
+	unsigned int slot = 0;
 
+	for (unsigned int i = 0; i < 3 && (slot == 0 || !source->agent->more[slot].port[0]); i++)
+		slot = 1 + (unsigned int)draw(&play.worlds[w], N_SLOTS - 1);
 	if (one_in(&play.worlds[w], 4) || !source->agent->more[slot].serial[0])
 		(void)snprintf(ret_text, 96, "%s+1-%u+_", source->name, slot);
 	else
@@ -535,19 +550,33 @@ static void step_attach(unsigned int w)
 	ask(&play.worlds[w], CALL_ATTACH, any_target(w), USB "Attach", device, "");
 }
 
-/* Mostly one that is attached. */
+/* A stream of this world, at its target, as users name its device; NULL: none runs. */
+static struct qube *find_attached(unsigned int w, char ret_device[96])
+{
+	unsigned int first = (unsigned int)draw(&play.worlds[w], N_QUBES);
+
+	for (unsigned int q = 0; q < N_QUBES * N_STREAMS; q++) {
+		struct qube *target = &qubes[w][(first + q) % N_QUBES];
+		const struct running *stream = &target->streams[q / N_QUBES];
+		const struct record *record =
+			stream->session && stream->side == WIRE_SIDE_IMPORT ? find_record(stream->session) : NULL;
+
+		if (!record)
+			continue;
+		(void)snprintf(ret_device, 96, "%s+%s+_", record->source, record->port);
+		return target;
+	}
+	return NULL;
+}
+
 static void step_detach(unsigned int w)
 {
-	struct qube *target = any_target(w);
 	char device[96];
+	struct qube *target = one_in(&play.worlds[w], 8) ? NULL : find_attached(w, device);
 
-	name_device(w, device);
-	for (unsigned int i = 0; i < N_STREAMS; i++) {
-		const struct record *record =
-			target->streams[i].session ? find_record(target->streams[i].session) : NULL;
-
-		if (record)
-			(void)snprintf(device, sizeof(device), "%s+%s+_", record->source, record->port);
+	if (!target) {
+		name_device(w, device);
+		target = any_target(w);
 	}
 	ask(&play.worlds[w], CALL_ANY, target, USB "Detach", device, "");
 }
@@ -555,14 +584,11 @@ static void step_detach(unsigned int w)
 static void step_move(unsigned int w)
 {
 	char device[96], payload[64];
-	const struct qube *from = any_target(w);
+	const struct qube *from = one_in(&play.worlds[w], 8) ? NULL : find_attached(w, device);
 
-	name_device(w, device);
-	for (unsigned int i = 0; i < N_STREAMS; i++) {
-		const struct record *record = from->streams[i].session ? find_record(from->streams[i].session) : NULL;
-
-		if (record)
-			(void)snprintf(device, sizeof(device), "%s+%s+_", record->source, record->port);
+	if (!from) {
+		name_device(w, device);
+		from = any_target(w);
 	}
 	(void)snprintf(payload, sizeof(payload), "from='%s'", from->name);
 	ask(&play.worlds[w], CALL_ANY, any_target(w), "device.Move", device, payload);
@@ -703,7 +729,7 @@ static void step_stream_ends(unsigned int w)
 
 static void step_sleep(unsigned int w)
 {
-	if (play.sleep.kind || (!play.suspended && !one_in(&play.worlds[w], 20)))
+	if (play.sleep.kind || (!play.suspended && !one_in(&play.worlds[w], 30)))
 		return;
 	play.n_sleeps += !play.suspended;
 	start_call(&play.sleep, w, play.suspended ? CALL_RESUME : CALL_SUSPEND, NULL,
@@ -759,9 +785,9 @@ static const struct {
 	void (*take)(unsigned int world);
 	unsigned int weight;
 } steps[] = {
-	{step_attach, 30},     {step_detach, 14},  {step_move, 10},        {step_assign, 4},    {step_unassign, 6},
-	{step_deny, 2},        {step_allow, 4},    {step_plug, 12},        {step_unplug, 5},    {step_replug, 5},
-	{step_agent_ends, 2},  {step_release, 12}, {step_agent_starts, 8}, {step_qube_ends, 4}, {step_qube_starts, 8},
+	{step_attach, 40},     {step_detach, 10},  {step_move, 10},        {step_assign, 4},    {step_unassign, 5},
+	{step_deny, 2},        {step_allow, 6},    {step_plug, 20},        {step_unplug, 5},    {step_replug, 5},
+	{step_agent_ends, 3},  {step_release, 10}, {step_agent_starts, 8}, {step_qube_ends, 5}, {step_qube_starts, 14},
 	{step_stream_ends, 3}, {step_sleep, 2},    {step_kill, 1},
 };
 
@@ -772,6 +798,8 @@ static void step(unsigned int w)
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
 		all += steps[i].weight;
+	if (play.suspended && one_in(world, 20))
+		step_sleep(w);
 	at = (unsigned int)draw(world, all);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		if (at < steps[i].weight) {
@@ -783,7 +811,7 @@ static void step(unsigned int w)
 	judge_streams(w);
 	world->n_steps--;
 	world->wait_for = (unsigned int)draw(world, 4);
-	world->wait_until = now_usec() + PACE_USEC;
+	world->wait_until = now_usec() + (one_in(world, 10) ? LONG_PACE_USEC : PACE_USEC);
 }
 
 /* ---- schedules --------------------------------------------------------------------------------------------------- */
@@ -803,6 +831,15 @@ static void begin_to_settle(unsigned int w)
 		for (unsigned int i = 0; i < N_STREAMS; i++)
 			release(qube);
 	}
+}
+
+static bool holds_stop(unsigned int w)
+{
+	for (unsigned int q = 0; q < N_QUBES; q++)
+		for (unsigned int i = 0; i < N_STREAMS; i++)
+			if (qubes[w][q].held[i].type == WIRE_STOP)
+				return true;
+	return false;
 }
 
 static bool all_greeted(unsigned int w)
@@ -858,7 +895,7 @@ static void begin_schedule(unsigned int w)
 	judge.schedule[w] = play.seed + play.n_begun++;
 	world->random = judge.schedule[w] * 0x9E3779B97F4A7C15ull | 1;
 	world->plays = true;
-	world->settle_until = 0;
+	world->silent_until = world->settle_until = 0;
 	world->n_lists = 0;
 	world->n_steps = 12 + (unsigned int)draw(world, 9);
 	world->since_usec = now_usec();
@@ -873,6 +910,10 @@ static void go_on(unsigned int w)
 	while (world->plays && world->n_steps > 0 && (world->wait_for == 0 || now_usec() >= world->wait_until))
 		step(w);
 	if (!world->plays || world->n_steps > 0)
+		return;
+	if (world->silent_until == 0)
+		world->silent_until = one_in(world, 16) && holds_stop(w) ? now_usec() + SILENCE_USEC : 1;
+	if (now_usec() < world->silent_until)
 		return;
 	if (!world->settle_until)
 		begin_to_settle(w);
@@ -1013,6 +1054,12 @@ static void test_random(void **unused _unused_)
 		(void)close(judge.fd);
 }
 
+/* In memory, where there is room: what a disk adds is waiting. */
+static int begin_scene(void **unused _unused_)
+{
+	return scene_begin_in(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+}
+
 static int end_of_scene(void **state)
 {
 	return judge.violated ? stop_broker(SIGKILL) & 0 : scene_end(state);
@@ -1020,7 +1067,7 @@ static int end_of_scene(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_random, scene_begin, end_of_scene)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_random, begin_scene, end_of_scene)};
 
 	return cmocka_run_group_tests_name("random", tests, NULL, NULL);
 }
