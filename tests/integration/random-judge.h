@@ -77,7 +77,8 @@ static struct judge {
 	unsigned int n_traces[N_WORLDS];
 	uint64_t schedule[N_WORLDS];
 	bool violated;
-	uint64_t n_lines, n_attached, n_ended, n_exports, n_imports, n_not_adopted, n_locked, n_denied, n_reused;
+	uint64_t n_lines, n_attached, n_ended, n_exports, n_imports, n_adopted, n_not_adopted, n_locked, n_denied,
+		n_reused;
 } judge;
 
 static struct qube qubes[N_WORLDS][N_QUBES];
@@ -200,6 +201,7 @@ static void on_line(const char *line, size_t len)
 		violation(record->world, "attached, but its export was never told to run: %s", line);
 	record->attached = record->attached || attached;
 	judge.n_attached += attached;
+	judge.n_adopted += attached && record->life != judge.life;
 	judge.n_locked += strcmp(event, "locked") == 0;
 	judge.n_not_adopted += strcmp(event, "not-adopted") == 0;
 	if (strcmp(event, "detached") == 0 || strcmp(event, "attach-failed") == 0 ||

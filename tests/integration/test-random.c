@@ -15,7 +15,7 @@
 
 #define N_SCHEDULES (SANITIZED ? 300u : 600u)
 #define N_CALLS 5 /* of a world at once; the broker lets one user have 64 */
-#define PACE_USEC (4 * USEC_PER_MSEC)
+#define PACE_USEC (2 * USEC_PER_MSEC)
 #define LONG_PACE_USEC (60 * USEC_PER_MSEC) /* the broker looks for qubes within 50 ms */
 #define SILENCE_USEC (TIMEOUT_STOP_USEC + 300 * USEC_PER_MSEC)
 #define SETTLE_USEC (90 * USEC_PER_SEC)
@@ -42,7 +42,7 @@ struct world {
 	unsigned int wait_for;
 	uint64_t silent_until; /* what is held stays so, for longer than the broker waits */
 	uint64_t settle_until; /* 0: not yet */
-	uint64_t asked_seq;    /* where the log ended when it asked for the lists */
+	const char *fault;     /* why it has not settled yet */
 	bool changed;          /* an agent's streams changed since */
 	unsigned int n_calls, n_lists;
 	char lists[N_QUBES][4096];
@@ -787,7 +787,7 @@ static const struct {
 } steps[] = {
 	{step_attach, 40},     {step_detach, 10},  {step_move, 10},        {step_assign, 4},    {step_unassign, 5},
 	{step_deny, 2},        {step_allow, 6},    {step_plug, 20},        {step_unplug, 5},    {step_replug, 5},
-	{step_agent_ends, 3},  {step_release, 10}, {step_agent_starts, 8}, {step_qube_ends, 5}, {step_qube_starts, 14},
+	{step_agent_ends, 1},  {step_release, 10}, {step_agent_starts, 8}, {step_qube_ends, 5}, {step_qube_starts, 14},
 	{step_stream_ends, 3}, {step_sleep, 2},    {step_kill, 1},
 };
 
@@ -811,7 +811,7 @@ static void step(unsigned int w)
 	judge_streams(w);
 	world->n_steps--;
 	world->wait_for = (unsigned int)draw(world, 4);
-	world->wait_until = now_usec() + (one_in(world, 10) ? LONG_PACE_USEC : PACE_USEC);
+	world->wait_until = now_usec() + (one_in(world, 12) ? LONG_PACE_USEC : PACE_USEC);
 }
 
 /* ---- schedules --------------------------------------------------------------------------------------------------- */
@@ -822,6 +822,7 @@ static void begin_to_settle(unsigned int w)
 	struct world *world = &play.worlds[w];
 
 	world->settle_until = now_usec() + SETTLE_USEC;
+	world->fault = "the broker does not come to every agent";
 	world->changed = true;
 	for (unsigned int q = 0; q < N_QUBES; q++) {
 		struct qube *qube = &qubes[w][q];
@@ -856,7 +857,6 @@ static void ask_for_lists(unsigned int w)
 
 	world->n_lists = 0;
 	world->changed = false;
-	world->asked_seq = judge.seq;
 	for (unsigned int q = 0; q < N_QUBES; q++)
 		ask(world, CALL_LIST, &qubes[w][q], q < N_SOURCES ? USB "Available" : USB "Attached", "", "");
 }
@@ -867,7 +867,7 @@ static bool settle(unsigned int w)
 	struct world *world = &play.worlds[w];
 	const char *const lists[N_QUBES] = {world->lists[0], world->lists[1], world->lists[2], world->lists[3],
 					    world->lists[4]};
-	const char *fault = "requests are not answered, or the broker does not come";
+	const char *fault;
 
 	if (world->n_calls == 0 && all_greeted(w) && world->n_lists == 0) {
 		ask_for_lists(w);
@@ -879,12 +879,13 @@ static bool settle(unsigned int w)
 		fault = fault ? fault : compare_ends(w);
 		if (!fault)
 			return true;
+		world->fault = fault;
 		world->n_lists = 0;
 		world->wait_for = 1;
 		world->wait_until = now_usec() + PACE_USEC;
 	}
 	if (now_usec() > world->settle_until)
-		violation(w, "%s", fault);
+		violation(w, "%u requests are open; %s", world->n_calls, world->fault);
 	return false;
 }
 
@@ -928,6 +929,20 @@ static void go_on(unsigned int w)
 		begin_schedule(w);
 }
 
+/* Until the first world may go on that waits for time only. */
+static int msec_to_next(void)
+{
+	uint64_t now = now_usec(), next = now + LONG_PACE_USEC;
+
+	for (unsigned int w = 0; w < N_WORLDS; w++) {
+		const struct world *world = &play.worlds[w];
+
+		if (world->plays && world->wait_for > 0 && world->wait_until < next)
+			next = world->wait_until;
+	}
+	return next > now ? (int)((next - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC) : 0;
+}
+
 /* Waits until something comes for anybody, or the first world that waits for time may go on. */
 static void wait_for_all(void)
 {
@@ -961,7 +976,7 @@ static void wait_for_all(void)
 		of_world[n] = 0;
 		fds[n++] = (struct pollfd){.fd = play.sleep.fd, .events = POLLIN};
 	}
-	if (poll(fds, n, (int)(PACE_USEC / USEC_PER_MSEC)) <= 0)
+	if (poll(fds, n, msec_to_next()) <= 0)
 		return;
 	for (nfds_t i = 0; i < n && life == judge.life; i++) {
 		if (!fds[i].revents)
@@ -1011,6 +1026,7 @@ static void report(uint64_t usec)
 		{"sessions attached", judge.n_attached},
 		{"sessions ended", judge.n_ended},
 		{"devices locked", judge.n_locked},
+		{"sessions adopted", judge.n_adopted},
 		{"sessions not adopted", judge.n_not_adopted},
 		{"deny lists put in force", judge.n_denied},
 		{"lives of qubes", play.n_lives},
