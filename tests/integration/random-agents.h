@@ -14,13 +14,23 @@
 #define FIRST_DOMID 10
 #define N_DOMIDS (N_QUBES + 1)
 
-enum call_kind { CALL_NONE, CALL_ANY, CALL_ATTACH, CALL_DENY, CALL_ALLOW, CALL_LIST, CALL_SUSPEND, CALL_RESUME };
+enum call_kind {
+	CALL_NONE,
+	CALL_ANY,
+	CALL_ATTACH,
+	CALL_DETACH,
+	CALL_DENY,
+	CALL_ALLOW,
+	CALL_LIST,
+	CALL_SUSPEND,
+	CALL_RESUME
+};
 
 struct call {
 	enum call_kind kind;
 	int fd;
-	struct qube *qube; /* DENY, ALLOW, LIST: whose */
-	uint64_t since_usec;
+	struct qube *qube;  /* the destination */
+	uint64_t asked_seq; /* the log's end before */
 	size_t len;
 	char bytes[4096];
 	char what[128];
@@ -244,7 +254,7 @@ static void hear_stop(struct qube *qube, const struct wire_message *m)
 	trace(qube->world, "%s hears STOP %016llx", qube->name, (unsigned long long)m->STOP.session);
 	if (take_held(qube, m->STOP.session, false, &begun))
 		refuse(qube, &begun);
-	if (!world->settle_until && one_in(world, 7))
+	if (!world->settle_until && one_in(world, 4))
 		hold(qube, &request);
 	else
 		answer(qube, &request);

@@ -59,9 +59,9 @@ struct record {
 	unsigned int world;
 	char source[LIMIT_QUBE_NAME + 1], target[LIMIT_QUBE_NAME + 1], device[64], port[LIMIT_PORT_TEXT];
 	unsigned int domid;
-	uint64_t requested_seq;
-	unsigned int life; /* of the broker */
-	bool exported, told, attached, ended;
+	uint64_t requested_seq, attached_seq, ended_seq; /* 0: not yet */
+	unsigned int life;                               /* of the broker */
+	bool exported, told;
 };
 
 static struct judge {
@@ -103,6 +103,27 @@ static __attribute__((format(printf, 2, 3))) void trace(unsigned int world, cons
 			      (unsigned long long)judge.schedule[world], scene.directory);                      \
 		fail_msg(__VA_ARGS__);                                                                          \
 	} while (0)
+
+static struct running *find_running(struct qube *qube, uint64_t session)
+{
+	for (unsigned int i = 0; i < N_STREAMS; i++)
+		if (qube->streams[i].session == session)
+			return &qube->streams[i];
+	return NULL;
+}
+
+/* The export of this session that runs, or NULL. */
+static struct running *exporter_of(unsigned int world, uint64_t session, struct qube **ret_source)
+{
+	for (unsigned int i = 0; i < N_SOURCES; i++) {
+		struct running *stream = session ? find_running(&qubes[world][i], session) : NULL;
+
+		*ret_source = &qubes[world][i];
+		if (stream && stream->side == WIRE_SIDE_EXPORT)
+			return stream;
+	}
+	return NULL;
+}
 
 /* ---- what the log says ------------------------------------------------------------------------------------------- */
 
@@ -165,12 +186,18 @@ static void on_request(const char *line, uint64_t session)
 	judge.n_records++;
 }
 
+static void end_record(struct record *record)
+{
+	judge.n_ended += !record->ended_seq;
+	record->ended_seq = judge.seq;
+}
+
 static void on_line(const char *line, size_t len)
 {
 	char number[24], event[64], hex[2 * DIGEST_SIZE + 1], chain[2 * DIGEST_SIZE + 1];
 	uint64_t session, seq = strtoull(text_of(line, "\"seq\":", number, sizeof(number)), NULL, 10);
 	struct record *record;
-	bool attached;
+	struct qube *source;
 
 	digest_to_hex(judge.digest, chain);
 	if (seq != judge.seq + 1)
@@ -194,21 +221,23 @@ static void on_line(const char *line, size_t len)
 		return;
 	trace(record->world, "log %llu: %s %s session %016llx", (unsigned long long)seq, event, record->target,
 	      (unsigned long long)session);
-	attached = strcmp(event, "attached") == 0;
-	if (record->ended && attached)
-		violation(record->world, "what had ended is attached again: %s", line);
-	if (attached && !record->told)
-		violation(record->world, "attached, but its export was never told to run: %s", line);
-	record->attached = record->attached || attached;
-	judge.n_attached += attached;
-	judge.n_adopted += attached && record->life != judge.life;
 	judge.n_locked += strcmp(event, "locked") == 0;
 	judge.n_not_adopted += strcmp(event, "not-adopted") == 0;
-	if (strcmp(event, "detached") == 0 || strcmp(event, "attach-failed") == 0 ||
-	    strcmp(event, "not-adopted") == 0) {
-		judge.n_ended += !record->ended;
-		record->ended = true;
+	if (strcmp(event, "attached") == 0) {
+		if (record->ended_seq || !record->told)
+			violation(record->world, "attached is what %s: %s",
+				  record->told ? "had ended" : "no agent said to export", line);
+		record->attached_seq = seq;
+		judge.n_attached++;
+		judge.n_adopted += record->life != judge.life;
 	}
+	if (strcmp(event, "detached") == 0 || strcmp(event, "attach-failed") == 0) {
+		if (exporter_of(record->world, session, &source))
+			violation(record->world, "called over while %s exports it: %s", source->name, line);
+		end_record(record);
+	}
+	if (strcmp(event, "not-adopted") == 0) /* it is being stopped */
+		end_record(record);
 }
 
 /* The file that was read is closed and renamed: on to the next one. */
@@ -259,15 +288,21 @@ static void read_log(void)
 	}
 }
 
-/* ---- what the agents do ------------------------------------------------------------------------------------------ */
-
-static struct running *find_running(struct qube *qube, uint64_t session)
+/* What a user was told is done, is in the log since the user asked. */
+static void judge_done(const struct qube *target, bool attach, uint64_t asked_seq)
 {
-	for (unsigned int i = 0; i < N_STREAMS; i++)
-		if (qube->streams[i].session == session)
-			return &qube->streams[i];
-	return NULL;
+	for (unsigned int i = 0; i < judge.n_records; i++) {
+		const struct record *record = &judge.records[i];
+
+		if (strcmp(record->target, target->name) == 0 &&
+		    (attach ? record->attached_seq : record->ended_seq) > asked_seq)
+			return;
+	}
+	violation(target->world, "%s is told to be done to %s, and is not", attach ? "an attach" : "a detach",
+		  target->name);
 }
+
+/* ---- what the agents do ------------------------------------------------------------------------------------------ */
 
 static void device_id(const struct qube *source, unsigned int slot, char ret_id[64])
 {
@@ -336,19 +371,6 @@ static void judge_import(const struct qube *qube, const struct wire_message *m)
 	if (!record->told || record->domid != m->IMPORT.source)
 		violation(qube->world, "%s: IMPORT of what nobody exports, from domain %u", qube->name,
 			  m->IMPORT.source);
-}
-
-/* The one that runs the export of this import, or NULL. */
-static struct running *exporter_of(unsigned int world, uint64_t session, struct qube **ret_source)
-{
-	for (unsigned int i = 0; i < N_SOURCES; i++) {
-		struct running *stream = session ? find_running(&qubes[world][i], session) : NULL;
-
-		*ret_source = &qubes[world][i];
-		if (stream && stream->side == WIRE_SIDE_EXPORT)
-			return stream;
-	}
-	return NULL;
 }
 
 /* After every step: data can flow only between whom the log names, and from one device to one qube. */
@@ -438,7 +460,7 @@ static const char *compare(unsigned int world, const char *const lists[N_QUBES])
 			(void)snprintf(entry, sizeof(entry), "%s+%s:%s ", source->name, record->port, id);
 			if (!strstr(lists[q], entry))
 				return "a stream runs that the list does not have";
-			if (!record->attached || record->ended)
+			if (!record->attached_seq || record->ended_seq)
 				return "a stream runs that the log does not call attached";
 		}
 	}
@@ -466,7 +488,7 @@ static const char *compare_ends(unsigned int world)
 	for (unsigned int i = 0; i < judge.n_records; i++) {
 		const struct record *record = &judge.records[i];
 
-		if (record->world == world && !record->ended && !runs_anywhere(record) &&
+		if (record->world == world && !record->ended_seq && !runs_anywhere(record) &&
 		    (record->exported || record->life == judge.life))
 			return "a session is over, and the log has no end of it";
 	}

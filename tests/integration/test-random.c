@@ -24,7 +24,8 @@
 static void start_call(struct call *call, unsigned int world, enum call_kind kind, struct qube *qube,
 		       const char *method, const char *argument, const char *destination, const char *payload)
 {
-	*call = (struct call){.kind = kind, .qube = qube, .since_usec = now_usec()};
+	read_log();
+	*call = (struct call){.kind = kind, .qube = qube, .asked_seq = judge.seq};
 	(void)snprintf(call->what, sizeof(call->what), "%s %s %s %s", method + strlen("device"), argument, destination,
 		       payload);
 	call->fd = call_begin_with(method, argument, destination, payload);
@@ -90,6 +91,8 @@ static void on_reply(struct call *call, unsigned int w, bool cut)
 		play.suspended = good;
 	if (kind == CALL_RESUME)
 		play.suspended = false;
+	if (good && (kind == CALL_ATTACH || kind == CALL_DETACH))
+		judge_done(call->qube, kind == CALL_ATTACH, call->asked_seq);
 	play.n_good += kind == CALL_ATTACH && good;
 	call->kind = CALL_NONE;
 }
@@ -182,7 +185,7 @@ static void step_detach(unsigned int w)
 		name_device(w, device);
 		target = any_target(w);
 	}
-	ask(&play.worlds[w], CALL_ANY, target, USB "Detach", device, "");
+	ask(&play.worlds[w], CALL_DETACH, target, USB "Detach", device, "");
 }
 
 static void step_move(unsigned int w)
@@ -195,7 +198,7 @@ static void step_move(unsigned int w)
 		from = any_target(w);
 	}
 	(void)snprintf(payload, sizeof(payload), "from='%s'", from->name);
-	ask(&play.worlds[w], CALL_ANY, any_target(w), "device.Move", device, payload);
+	ask(&play.worlds[w], CALL_ATTACH, any_target(w), "device.Move", device, payload);
 }
 
 static void step_assign(unsigned int w)
@@ -640,7 +643,7 @@ static void report(uint64_t usec)
 		{"restarts of agents", play.n_restarts, 100},
 		{"plugs", play.n_plugs, 4},
 		{"replies", play.n_replies, 1},
-		{"attaches done for users", play.n_good, 20},
+		{"attaches and moves done for users", play.n_good, 20},
 		{"calls cut off with the broker", play.n_cut, 300},
 		{"kill -9 of the broker", play.n_kills, 600},
 		{"sleeps", play.n_sleeps, 0},
