@@ -254,7 +254,7 @@ static void hear_stop(struct qube *qube, const struct wire_message *m)
 	trace(qube->world, "%s hears STOP %016llx", qube->name, (unsigned long long)m->STOP.session);
 	if (take_held(qube, m->STOP.session, false, &begun))
 		refuse(qube, &begun);
-	if (!world->settle_until && one_in(world, 4))
+	if (!world->settle_until && one_in(world, play.sleep.kind ? 40 : 4))
 		hold(qube, &request);
 	else
 		answer(qube, &request);

@@ -13,7 +13,7 @@
  */
 #include "tests/integration/random-agents.h"
 
-#define N_SCHEDULES 1000u
+#define N_SCHEDULES 500u /* some 10 s, and up to TIMEOUT_ADOPT_USEC at the end */
 #define PACE_USEC (2 * USEC_PER_MSEC)
 #define LONG_PACE_USEC (60 * USEC_PER_MSEC) /* the broker looks for qubes within 50 ms */
 #define SILENCE_USEC (TIMEOUT_STOP_USEC + 300 * USEC_PER_MSEC)
@@ -336,7 +336,7 @@ static void step_stream_ends(unsigned int w)
 
 static void step_sleep(unsigned int w)
 {
-	if (play.sleep.kind || (!play.suspended && !one_in(&play.worlds[w], 10)))
+	if (play.sleep.kind || (!play.suspended && !one_in(&play.worlds[w], 25)))
 		return;
 	play.n_sleeps += !play.suspended;
 	start_call(&play.sleep, w, play.suspended ? CALL_RESUME : CALL_SUSPEND, NULL,
@@ -520,7 +520,7 @@ static void go_on(unsigned int w)
 	if (!world->plays || world->n_steps > 0)
 		return;
 	if (world->silent_until == 0)
-		world->silent_until = holds_stop(w) && one_in(world, 4) ? now_usec() + SILENCE_USEC : 1;
+		world->silent_until = holds_stop(w) && one_in(world, 8) ? now_usec() + SILENCE_USEC : 1;
 	if (now_usec() < world->silent_until)
 		return;
 	if (!world->settle_until)
@@ -644,8 +644,8 @@ static void report(uint64_t usec)
 		{"plugs", play.n_plugs, 4},
 		{"replies", play.n_replies, 1},
 		{"attaches and moves done for users", play.n_good, 20},
-		{"calls cut off with the broker", play.n_cut, 300},
-		{"kill -9 of the broker", play.n_kills, 600},
+		{"calls cut off with the broker", play.n_cut, 500},
+		{"kill -9 of the broker", play.n_kills, 500},
 		{"sleeps", play.n_sleeps, 0},
 	};
 	bool reached_all = true;
