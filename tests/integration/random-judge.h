@@ -414,59 +414,76 @@ static unsigned int count_lines(const char *text)
 	return n;
 }
 
-/*
- * Whether the API's lists (Available of the sources, Attached of the others), the log and the agents say the same.
- * NULL, or what does not agree (yet).
- */
+/* What is listed of a source is what is plugged in there. NULL, or what does not agree (yet). */
+static const char *compare_plugs(const struct qube *source, const char *list)
+{
+	char id[64], entry[160];
+	unsigned int n = 0;
+
+	if (strstr(list, "_state="))
+		return "a device is neither attached nor free";
+	for (unsigned int s = 1; s < N_SLOTS; s++) {
+		if (!source->runs || !source->agent->more[s].port[0])
+			continue;
+		n++;
+		device_id(source, s, id);
+		(void)snprintf(entry, sizeof(entry), "%s:%s ", source->agent->more[s].port, id);
+		if (!strstr(list, entry))
+			return "a device that is plugged in is not listed";
+	}
+	return count_lines(list) != n ? "a device is listed that is not there" : NULL;
+}
+
+/* The same of what is attached to a qube, what runs there, and the log. */
+static const char *compare_imports(const struct qube *target, const char *list)
+{
+	char id[64], entry[160];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < N_STREAMS; i++) {
+		uint64_t session = target->streams[i].session;
+		const struct record *record = session ? find_record(session) : NULL;
+		const struct running *export;
+		struct qube *source;
+
+		if (!session)
+			continue;
+		n++;
+		export = exporter_of(target->world, session, &source);
+		if (!export || !record)
+			return "an import runs without its export";
+		device_id(source, export->slot, id);
+		(void)snprintf(entry, sizeof(entry), "%s+%s:%s ", source->name, record->port, id);
+		if (!strstr(list, entry))
+			return "a stream runs that the list does not have";
+		if (!record->attached_seq || record->ended_seq)
+			return "a stream runs that the log does not call attached";
+	}
+	return count_lines(list) != n ? "the list has an attachment that does not run" : NULL;
+}
+
+static unsigned int n_streams(const struct qube *qube)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < N_STREAMS; i++)
+		n += qube->streams[i].session != 0;
+	return n;
+}
+
+/* Whether the API's lists (Available of the sources, Attached of the others), the log and the agents say the same. */
 static const char *compare(unsigned int world, const char *const lists[N_QUBES])
 {
-	unsigned int n_imports = 0, n_exports = 0, n_listed = 0;
-	char id[64], entry[160];
+	unsigned int n_exports = 0, n_imports = 0;
+	const char *fault = NULL;
 
-	for (unsigned int q = 0; q < N_SOURCES; q++) {
-		unsigned int n = 0;
+	for (unsigned int q = 0; q < N_QUBES && !fault; q++) {
+		const struct qube *qube = &qubes[world][q];
 
-		if (strstr(lists[q], "_state="))
-			return "a device is neither attached nor free";
-		for (unsigned int s = 1; s < N_SLOTS; s++) {
-			if (!qubes[world][q].runs || !qubes[world][q].agent->more[s].port[0])
-				continue;
-			n++;
-			device_id(&qubes[world][q], s, id);
-			(void)snprintf(entry, sizeof(entry), "%s:%s ", qubes[world][q].agent->more[s].port, id);
-			if (!strstr(lists[q], entry))
-				return "a device that is plugged in is not listed";
-		}
-		if (count_lines(lists[q]) != n)
-			return "a device is listed that is not there";
-		for (unsigned int i = 0; i < N_STREAMS; i++)
-			n_exports += qubes[world][q].streams[i].session != 0;
+		fault = q < N_SOURCES ? compare_plugs(qube, lists[q]) : compare_imports(qube, lists[q]);
+		*(q < N_SOURCES ? &n_exports : &n_imports) += n_streams(qube);
 	}
-	for (unsigned int q = N_SOURCES; q < N_QUBES; q++) {
-		n_listed += count_lines(lists[q]);
-		for (unsigned int i = 0; i < N_STREAMS; i++) {
-			uint64_t session = qubes[world][q].streams[i].session;
-			const struct record *record = session ? find_record(session) : NULL;
-			struct qube *source;
-			const struct running *export;
-
-			if (!session)
-				continue;
-			n_imports++;
-			export = exporter_of(world, session, &source);
-			if (!export || !record)
-				return "an import runs without its export";
-			device_id(source, export->slot, id);
-			(void)snprintf(entry, sizeof(entry), "%s+%s:%s ", source->name, record->port, id);
-			if (!strstr(lists[q], entry))
-				return "a stream runs that the list does not have";
-			if (!record->attached_seq || record->ended_seq)
-				return "a stream runs that the log does not call attached";
-		}
-	}
-	if (n_exports != n_imports)
-		return "an export runs without its import";
-	return n_imports != n_listed ? "the list has an attachment that does not run" : NULL;
+	return !fault && n_exports != n_imports ? "an export runs without its import" : fault;
 }
 
 static bool runs_anywhere(const struct record *record)
