@@ -11,6 +11,7 @@
 #include "tests/integration/random-judge.h"
 
 #define N_CALLS 5 /* of a world at once; the broker lets one user have 64 */
+#define N_ASSIGNED 3
 #define FIRST_DOMID 10
 #define N_DOMIDS (N_QUBES + 1)
 
@@ -36,8 +37,15 @@ struct call {
 	char what[128];
 };
 
+/* What a user assigned, and has not taken back. */
+struct assigned {
+	struct qube *qube; /* NULL: none */
+	char device[96];
+};
+
 struct world {
 	uint64_t random;
+	struct assigned assigned[N_ASSIGNED];
 	bool plays;
 	unsigned int n_steps;
 	uint64_t wait_until; /* or, if so many things came before */

@@ -202,21 +202,37 @@ static void step_move(unsigned int w)
 	ask(&play.worlds[w], CALL_ATTACH, any_target(w), "device.Move", device, payload);
 }
 
+static void take_back(unsigned int w, struct assigned *assigned)
+{
+	ask(&play.worlds[w], CALL_ANY, assigned->qube, USB "Unassign", assigned->device, "");
+	assigned->qube = NULL;
+}
+
+/* Not too many at once, else nothing is ever free. */
 static void step_assign(unsigned int w)
 {
-	char device[96];
+	struct world *world = &play.worlds[w];
+	struct assigned *assigned = &world->assigned[draw(world, N_ASSIGNED)];
 
-	name_device(w, device);
-	ask(&play.worlds[w], CALL_ANY, any_target(w), USB "Assign", device,
-	    one_in(&play.worlds[w], 4) ? "mode='required'" : "mode='auto-attach'");
+	if (world->n_calls == N_CALLS)
+		return;
+	if (assigned->qube) {
+		take_back(w, assigned);
+		return;
+	}
+	name_device(w, assigned->device);
+	assigned->qube = any_target(w);
+	ask(world, CALL_ANY, assigned->qube, USB "Assign", assigned->device,
+	    one_in(world, 4) ? "mode='required'" : "mode='auto-attach'");
 }
 
 static void step_unassign(unsigned int w)
 {
-	char device[96];
+	struct world *world = &play.worlds[w];
+	struct assigned *assigned = &world->assigned[draw(world, N_ASSIGNED)];
 
-	name_device(w, device);
-	ask(&play.worlds[w], CALL_ANY, any_target(w), USB "Unassign", device, "");
+	if (assigned->qube && world->n_calls < N_CALLS)
+		take_back(w, assigned);
 }
 
 /* While a change of a list is on its way nobody can say what is in force. */
