@@ -781,12 +781,12 @@ static unsigned int count_audit(const char *part)
 
 /* ---- scenes ------------------------------------------------------------------------------------------------------ */
 
-static int scene_begin(void **unused _unused_)
+static int scene_begin_in(const char *parent)
 {
 	char backend[96];
 
 	memset(&scene, 0, sizeof(scene));
-	(void)snprintf(scene.directory, sizeof(scene.directory), "/tmp/test-broker-XXXXXX");
+	(void)snprintf(scene.directory, sizeof(scene.directory), "%s/test-broker-XXXXXX", parent);
 	assert_non_null(mkdtemp(scene.directory));
 	assert_int_equal(mkdir(path_of("state"), 0700), 0);
 	assert_int_equal(mkdir(path_of("qubes"), 0700), 0);
@@ -796,6 +796,11 @@ static int scene_begin(void **unused _unused_)
 	assert_int_equal(channel_backend_new_from_text(backend, &scene.backend), 0);
 	start_broker();
 	return 0;
+}
+
+static int scene_begin(void **unused _unused_)
+{
+	return scene_begin_in("/tmp");
 }
 
 static void remove_tree(const char *path)
