@@ -34,6 +34,8 @@ static uint64_t step_usec = 4 * USEC_PER_SEC; /* a step's effect is seen within 
 enum thing { ASSIGNED_PLACE, ASSIGNED_STICK, DENIED, N_THINGS };
 enum presence { ABSENT, PRESENT, EITHER };
 static enum presence things[N_THINGS];
+static bool killed;  /* strace kills the broker, else it fails a call of it */
+static bool untaken; /* what failed could not be taken back either */
 
 /* ---- a broker that may end at any time ---------------------------------------------------------------------------- */
 
@@ -80,8 +82,10 @@ static const char *ask(const char *method, const char *argument, const char *des
 		snprintf(request, sizeof(request), "%s+%s dom0 name %s%c%s", method, argument, destination, 0, payload);
 
 	reply[0] = '\0';
-	if (fd < 0)
+	if (fd < 0) {
+		WAIT_FOR(!killed, STARTED_USEC);
 		return reply;
+	}
 	(void)send(fd, request, (size_t)n_request, MSG_NOSIGNAL);
 	(void)shutdown(fd, SHUT_WR);
 	for (;;) {
@@ -100,8 +104,10 @@ static const char *ask(const char *method, const char *argument, const char *des
 	}
 	(void)close(fd);
 	raw[len] = '\0';
-	if (len < 2 || raw[1] != '\0')
+	if (len < 2 || raw[1] != '\0') {
+		WAIT_FOR(!killed, STARTED_USEC); /* that was its end, which takes a moment */
 		return reply;
+	}
 	if (raw[0] == '0') {
 		(void)snprintf(reply, sizeof(reply), "0%s", raw + 2);
 	} else {
@@ -187,18 +193,29 @@ static bool is_recorded(uint64_t session)
 	return found;
 }
 
-/* strace has made an fdatasync fail: no durable record is possible any more. */
-static bool sync_failed(void)
+/* From the trace: what was written about this session was synced, and no sync had failed before. */
+static bool is_synced(uint64_t session)
 {
 	FILE *file = fopen(path_of("trace"), "re");
-	char line[4096];
-	bool found = false;
+	char line[8192], number[24];
+	bool failed = false, pending = false, good = true;
 
-	while (file && !found && fgets(line, sizeof(line), file))
-		found = strstr(line, "fdatasync(") && strstr(line, "(INJECTED)");
+	(void)snprintf(number, sizeof(number), "%016" PRIx64, session);
+	while (file && good && fgets(line, sizeof(line), file)) {
+		bool injected = strstr(line, "(INJECTED)") != NULL;
+
+		if (strstr(line, "fdatasync(")) {
+			good = !(injected && pending);
+			failed = failed || injected;
+			pending = false;
+		} else if (strstr(line, "write(") && !injected && strstr(line, number)) {
+			good = !failed;
+			pending = true;
+		}
+	}
 	if (file)
 		(void)fclose(file);
-	return found;
+	return good && !pending;
 }
 
 static bool check_order(struct agent *agent, const struct wire_message *order)
@@ -209,8 +226,8 @@ static bool check_order(struct agent *agent, const struct wire_message *order)
 		return true;
 	if (!is_recorded(order->EXPORT.session))
 		fail_msg("EXPORT of session %" PRIx64 " came without a record", order->EXPORT.session);
-	if (scene.tracer && sync_failed())
-		fail_msg("EXPORT of session %" PRIx64 " came after a failed sync", order->EXPORT.session);
+	if (scene.tracer && !is_synced(order->EXPORT.session))
+		fail_msg("EXPORT of session %" PRIx64 " came, and its record was not synced", order->EXPORT.session);
 	return true;
 }
 
@@ -225,7 +242,7 @@ static void change(enum thing thing, enum presence to, const char *method, const
 	reply = ask(method, argument, "work", payload);
 	if (reply[0] == '0')
 		things[thing] = to;
-	else if (reply[0] == '2')
+	else if (reply[0] == '2' && !untaken)
 		things[thing] = before;
 }
 
@@ -420,20 +437,19 @@ static void add_agents(void)
 /* A broker that was told to end, or to die. */
 static void end_broker(void)
 {
-	int fd;
+	int fd = -1;
 
-	if (lives()) {
+	if (lives())
 		broker_status = stop_broker(SIGTERM);
-		return;
-	}
-	fd = connect_api();
+	else
+		fd = connect_api();
 	if (fd >= 0)
 		fail_msg("a broker answers that has ended");
 }
 
 /* ---- runs --------------------------------------------------------------------------------------------------------- */
 
-/* Starts the traced broker; true when it answers. */
+/* Starts the traced broker; true when it answers: what connects may still wait in a queue. */
 static bool start_traced(void)
 {
 	int fd = -1;
@@ -442,13 +458,13 @@ static bool start_traced(void)
 	WAIT_FOR((fd = connect_api()) >= 0, STARTED_USEC);
 	if (fd >= 0)
 		(void)close(fd);
-	return fd >= 0;
+	return ask("admin.vm.List", "", "dom0", "")[0] == '0';
 }
 
 /* How it ended: killed by strace; by itself, because it could not start; or because it was told to. */
 static void check_end(bool answered, bool told)
 {
-	if (WIFSIGNALED(broker_status) && WTERMSIG(broker_status) == SIGKILL && !told)
+	if (killed && WIFSIGNALED(broker_status) && WTERMSIG(broker_status) == SIGKILL)
 		return;
 	if (!WIFEXITED(broker_status) || WEXITSTATUS(broker_status) > 1)
 		fail_msg("the broker crashed: %x", (unsigned int)broker_status);
@@ -456,7 +472,7 @@ static void check_end(bool answered, bool told)
 		fail_msg("the broker ended by itself");
 }
 
-static void run_traced(bool recovery, bool killed)
+static void run_traced(bool recovery)
 {
 	bool answered = start_traced(), told;
 
@@ -555,12 +571,12 @@ static void fail_step(struct agent *agent, enum wire_type order, enum how how)
 	if (attaching && how != CUT_AFTER && reply[0] != '2')
 		fail_msg("it failed, and the user was told: %s", reply);
 	check_untouched("for another's failure");
-	if (!attaching && how == SILENT && agent == usb) { /* locked until its qube's word is there, or its end */
-		if (!shows("admin.vm.device.usb.Available", "sys-usb", "_state='locked'"))
+	if (!attaching && how == SILENT) { /* locked until its qube's word is there, or its end */
+		if (agent == usb && !shows("admin.vm.device.usb.Available", "sys-usb", "_state='locked'"))
 			fail_msg("nobody confirmed the end, and the device is not locked: %s", reply);
-		cut.agent = usb;
+		cut.agent = agent;
 		cut.dies = true;
-		untouched[1] = 0;
+		untouched[1] = agent == usb ? 0 : untouched[1];
 	}
 	WAIT_FOR(usb->state == WIRE_IN_READY && work->state == WIRE_IN_READY && is_settled(), SETTLED_USEC);
 	if (!is_settled())
@@ -598,11 +614,11 @@ static void run_failing(const char *name)
 
 int main(int argc, char **argv)
 {
-	const char *tracer[40] = {"strace", "-D", "-qq", "-f", "--seccomp-bpf", "-o"};
+	const char *tracer[40] = {"strace", "-D", "-q", "-f", "-s", "4096", "-o"};
 	const char *mode = argc > 2 ? argv[2] : "";
-	bool recovery = strcmp(mode, "recovery") == 0, killed = false;
+	bool recovery = strcmp(mode, "recovery") == 0;
 	char backend[96];
-	size_t n = 6;
+	size_t n = 7;
 
 	if (argc < 3 || argc > 30 || (!recovery && strcmp(mode, "life") != 0 && strncmp(mode, "failing:", 8) != 0)) {
 		(void)fprintf(stderr, "usage: crash-driver DIRECTORY life|recovery|failing:HOW [STRACE-OPTION...]\n");
@@ -621,6 +637,7 @@ int main(int argc, char **argv)
 	for (int i = 3; i < argc; i++) {
 		tracer[n++] = argv[i];
 		killed = killed || strstr(argv[i], "SIGKILL");
+		untaken = untaken || strstr(argv[i], "inject=ftruncate");
 	}
 	scene.tracer = argc > 3 ? tracer : NULL;
 	if (!killed)
@@ -631,7 +648,7 @@ int main(int argc, char **argv)
 	if (strncmp(mode, "failing:", 8) == 0)
 		run_failing(mode + 8);
 	else
-		run_traced(recovery, killed);
+		run_traced(recovery);
 	judge();
 	assert_int_equal(stop_broker(SIGTERM), 0);
 	while (wait(NULL) > 0)
