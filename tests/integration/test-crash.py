@@ -104,8 +104,8 @@ def faults(scenario, steps):
                    f"-einject={name}:error={error}:when={number}{more}")
         if name in ("write", "fdatasync"):  # and what was written cannot be taken back
             for more in ("", "+"):
-                yield (scenario, FAST, "-etrace=write,fdatasync,ftruncate", f"-einject={name}:error=EIO:when={number}{more}",
-                       "-einject=ftruncate:error=EIO:when=1+")
+                yield (scenario, FAST, "-etrace=write,fdatasync,ftruncate",
+                       f"-einject={name}:error=EIO:when={number}{more}", "-einject=ftruncate:error=EIO:when=1+")
 
 
 def main():
