@@ -87,6 +87,12 @@ def steps_of(text):
     return steps
 
 
+def number_of(text, name, part):
+    """Which call of that name has this in its line."""
+    calls = [line for line in text.splitlines() if re.match(rf"\d+ +{name}\(", line)]
+    return next(number for number, line in enumerate(calls, 1) if part in line)
+
+
 def spread(jobs, n):
     jobs = list(jobs)
     return jobs if FULL or len(jobs) <= n else [jobs[i * len(jobs) // n] for i in range(n)]
@@ -121,11 +127,15 @@ def main():
             cases["each step of an attach and of a detach fails"].start([(f"failing:{how}",) for how in HOWS])
             for scenario in ("life", "recovery"):
                 traced = Case(base, pool)
-                steps = steps_of(traced.run(scenario, "-etrace=all"))
+                text = traced.run(scenario, "-etrace=all")
+                steps, machine_id = steps_of(text), number_of(text, "openat", '"/etc/machine-id"')
                 cases[f"{scenario}: without a fault"] = traced
                 for what, make, n in (("kill -9", kills, KILLS), ("failures, once and for ever,", faults, FAULTS)):
                     case = cases[f"{scenario}: {what} at each of {len(steps)} system calls"] = Case(base, pool)
                     case.start(spread(make(scenario, steps), n[scenario]))
+                # a journal must not become another machine's
+                case.start([(scenario, FAST, "-etrace=write,fdatasync,openat",
+                             f"-einject=openat:error=EIO:when={machine_id}")])
             for number, (what, case) in enumerate(cases.items(), 1):
                 case.wait()
                 good = not case.wrong and (case.hits or "without" in what)
