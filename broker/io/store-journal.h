@@ -9,7 +9,7 @@
  * Printable ASCII, one space between fields. LENGTH: five digits, of the whole line with its newline. SEQ: 1, 2, 3...
  * SUM: the first 16 hexadecimal digits of the SHA-256 of the line up to the space before it; BEFORE: the SUM of the line
  * before. So each line proves itself, and that none was lost or changed places before it. In KEY and VALUE every byte
- * outside 0x21..0x7e, and '%', is %XX. MACHINE: /etc/machine-id, or "none".
+ * outside 0x21..0x7e, and '%', is %XX. MACHINE: /etc/machine-id, or "none" if there is none.
  *
  * A line whose newline is missing was never acknowledged, if it is shorter than its LENGTH says. When it is not, its
  * newline is there and became another byte: that is damage.

@@ -540,15 +540,26 @@ static int load(struct store *store, unsigned int *ret_n_line)
 
 /* ---- starting -------------------------------------------------------------------------------------------------- */
 
-static void read_machine(char ret_machine[JOURNAL_MACHINE + 1])
+/*
+ * 0, or a negative errno: it is there and cannot be read. That is not "none": what is written as of no machine would be
+ * another machine's at the next start.
+ */
+static int read_machine(char ret_machine[JOURNAL_MACHINE + 1])
 {
 	_cleanup_close_ int fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	char text[JOURNAL_MACHINE + 1] = "";
-	ssize_t n = fd < 0 ? -1 : read(fd, text, JOURNAL_MACHINE);
+	ssize_t n = 0;
 
+	if (fd < 0 && errno != ENOENT)
+		return -errno;
+	if (fd >= 0)
+		n = read(fd, text, JOURNAL_MACHINE);
+	if (n < 0)
+		return -errno;
 	if (n != (ssize_t)JOURNAL_MACHINE || strspn(text, "0123456789abcdef") != JOURNAL_MACHINE)
 		(void)snprintf(text, sizeof(text), "none");
 	memcpy(ret_machine, text, sizeof(text));
+	return 0;
 }
 
 static struct store *make_store(int state_dir, store_check check)
@@ -561,7 +572,6 @@ static struct store *make_store(int state_dir, store_check check)
 	store->check = check;
 	store->journal.fd = -1;
 	store->compact_size = LIMIT_STORE_COMPACT;
-	read_machine(store->machine);
 	for (size_t kind = 0; kind < STORE_KIND_COUNT; kind++) {
 		struct table *table = &store->tables[kind];
 
@@ -601,8 +611,12 @@ static int open_journal(struct store *store)
 	static const int flags = O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
 	unsigned int n_line = 0;
 	bool read_only = false;
-	int r;
+	int r = read_machine(store->machine);
 
+	if (r < 0)
+		return set_fault(store, -EBADMSG,
+				 "/etc/machine-id cannot be read: %s; put that right and start the broker again",
+				 strerror(-r));
 	store->journal.fd = openat(store->state_dir, FILE_NAME, O_RDWR | flags);
 	if (store->journal.fd < 0 && errno == EROFS) {
 		read_only = true;
@@ -730,6 +744,9 @@ int store_recover(int state_dir, store_check check, unsigned int *ret_n_kept, un
 
 	if (!store)
 		return -ENOMEM;
+	r = read_machine(store->machine);
+	if (r < 0)
+		return r;
 	store->journal.fd = openat(state_dir, FILE_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (store->journal.fd < 0 || fstat(store->journal.fd, &st) < 0)
 		return -errno;

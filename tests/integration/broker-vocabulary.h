@@ -96,7 +96,10 @@ static struct scene {
 	struct agent agents[MAX_AGENTS];
 	unsigned int n_agents;
 	uint32_t n_ports;
-	bool log_spoiled; /* on purpose: the audit log need not verify at the end */
+	bool log_spoiled;          /* on purpose: the audit log need not verify at the end */
+	const char *const *tracer; /* words before the broker's own, NULL at the end; NULL: none */
+	/* Sees each order before its agent does; false: the agent does not see it. NULL: nobody looks. */
+	bool (*on_order)(struct agent *agent, const struct wire_message *order);
 } scene;
 
 static uint64_t now_usec(void)
@@ -396,7 +399,8 @@ static void hear(struct agent *agent, const struct wire_message *m)
 		[WIRE_IMPORT] = on_import,   [WIRE_STOP] = on_stop,      [WIRE_PING] = on_ping,
 	};
 
-	handlers[m->type](agent, m);
+	if (!scene.on_order || scene.on_order(agent, m))
+		handlers[m->type](agent, m);
 }
 
 static void read_channel(struct agent *agent)
@@ -541,7 +545,11 @@ static const char *own_group(void)
 static pid_t spawn_with(const char *option)
 {
 	char channel[96], state[96], policy[96], socket_path[96], program[512];
-	const char *bin = getenv("BIN");
+	const char *bin = getenv("BIN"), *words[48];
+	const char *const own[] = {program,        "--channel",   channel,    "--state-dir", state,
+				   "--policy-dir", policy,        "--socket", socket_path,   "--group",
+				   own_group(),    "--user=root", option,     NULL};
+	size_t n = 0;
 	pid_t pid;
 
 	(void)snprintf(program, sizeof(program), "%s/device-broker", bin ? bin : "build/gcc/bin");
@@ -549,6 +557,10 @@ static pid_t spawn_with(const char *option)
 	(void)snprintf(state, sizeof(state), "%s/state", scene.directory);
 	(void)snprintf(policy, sizeof(policy), "%s/policy.d", scene.directory);
 	(void)snprintf(socket_path, sizeof(socket_path), "%s/run/admin.sock", scene.directory);
+	for (size_t i = 0; scene.tracer && scene.tracer[i]; i++)
+		words[n++] = scene.tracer[i];
+	assert_true(n + ARRAY_SIZE(own) <= ARRAY_SIZE(words));
+	memcpy(&words[n], own, sizeof(own));
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
@@ -559,8 +571,7 @@ static pid_t spawn_with(const char *option)
 			(void)dup2(null, 1);
 			(void)dup2(null, 2);
 		}
-		(void)execl(program, program, "--channel", channel, "--state-dir", state, "--policy-dir", policy,
-			    "--socket", socket_path, "--group", own_group(), "--user=root", option, NULL);
+		(void)execvp(words[0], (char **)(uintptr_t)words);
 		_exit(127);
 	}
 	return pid;

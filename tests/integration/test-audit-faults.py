@@ -8,9 +8,7 @@ Hostile cases: ST01, ST02, ST07, ST09, ST16, ST22.
 """
 import collections
 import concurrent.futures
-import hashlib
 import itertools
-import json
 import os
 import pathlib
 import re
@@ -21,22 +19,14 @@ import sys
 import tempfile
 import threading
 
+from audit_log import Wrong, read_log, require
+
 DRIVER = pathlib.Path(os.environ.get("BIN", "build/gcc/bin")).resolve() / "audit-driver"
 N = 20  # records of a run; every second one is durable
 FILE_BYTES = 2000  # five records
 NOT_RECOVERABLE = -131
-NAME = re.compile(r"audit-(\d{20})\.log")
 ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}  # a leak check cannot run under strace
 numbers = itertools.count()
-
-
-class Wrong(Exception):
-    pass
-
-
-def require(fact, text):
-    if not fact:
-        raise Wrong(text)
 
 
 def drive(directory, n, first, prefix=(), kind="mixed"):
@@ -47,29 +37,6 @@ def drive(directory, n, first, prefix=(), kind="mixed"):
     words = struct.unpack(f"{n}i", results.read_bytes()) if results.exists() else ()
     results.unlink(missing_ok=True)
     return [2 - word if word > 1 else 2 - word for word in words], done
-
-
-def read_log(directory):
-    """The records in order; every rule of the format is checked here once more, independently."""
-    files = sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
-    if (directory / "audit.log").exists():
-        files.append(directory / "audit.log")
-    records, digest = [], "0" * 64
-    for path in files:
-        text = path.read_bytes()
-        require(text.endswith(b"\n") or not text, f"{path.name} ends in half a line")
-        for number, line in enumerate(text.split(b"\n")[:-1]):
-            where = f"{path.name}:{number + 1}"
-            require(re.fullmatch(rb"[\x20-\x7e]{1,4094}", line), f"{where} is not a line of printable ASCII")
-            record = json.loads(line)
-            require(record["seq"] == len(records) + 1, f"{where} has number {record['seq']}, due is {len(records) + 1}")
-            require(record["prev"] == digest, f"{where} does not chain")
-            require(list(record)[-1] == "prev", f"{where}: prev is not last")
-            name = NAME.fullmatch(path.name)
-            require(number or not name or int(name[1]) == record["seq"], f"{where} is not what the file's name says")
-            digest = hashlib.sha256(line).hexdigest()
-            records.append(record)
-    return records
 
 
 def judge(directory, written, absent=()):
