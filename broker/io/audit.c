@@ -20,6 +20,7 @@
 #include "broker/io/audit-line.h"
 #include "broker/io/journal.h"
 #include "lib/base/base.h"
+#include "lib/base/file.h"
 #include "lib/base/limits.h"
 #include "lib/base/log.h"
 
@@ -33,6 +34,7 @@ struct audit {
 	struct audit_end end;
 	uint64_t n_left_out;
 	bool untrusted, sync_failed; /* for good */
+	bool half_line;              /* see lib/base/file.h */
 	bool write_failing;
 	int cause; /* errno of the last failure */
 	bool told_rename, told_many;
@@ -86,21 +88,6 @@ const char *audit_state_text(enum audit_state state)
 struct audit_end audit_end(const struct audit *audit)
 {
 	return audit->end;
-}
-
-static int write_all(int fd, const char *bytes, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, bytes, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return 0;
 }
 
 /* For good: after a sync that failed the kernel may have dropped what it could not store, and say 0 the next time. */
@@ -251,10 +238,10 @@ static int copy(int from, off_t at, off_t end, int to)
 
 		r = read_at(from, buffer, len, at);
 		if (r == 0)
-			r = write_all(to, buffer, len);
+			r = file_write_all(to, buffer, len);
 		at += (off_t)len;
 	}
-	return r == 0 ? write_all(to, "\n", 1) : r;
+	return r == 0 ? file_write_all(to, "\n", 1) : r;
 }
 
 /* What stands after the last whole line goes to audit.torn, on disk, before it is cut off here. */
@@ -314,6 +301,7 @@ static int find_end(struct audit *audit, int fd, off_t size)
 			return r;
 	}
 	audit->size = whole;
+	audit->half_line = false;
 	audit->first_seq = first_seq;
 	audit->end = end;
 	return 0;
@@ -401,18 +389,13 @@ int audit_new(int state_dir, const struct audit_options *options, struct audit *
 /* ST13: is the open file still the one that is found by its name? */
 static int check_file(struct audit *audit)
 {
-	struct stat by_name, by_fd;
+	int r = file_check(audit->state_dir, AUDIT_LOG_NAME, audit->fd, audit->size, &audit->half_line);
 
-	if (fstat(audit->fd, &by_fd) < 0)
-		return -errno;
-	if (fstatat(audit->state_dir, AUDIT_LOG_NAME, &by_name, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    by_name.st_ino != by_fd.st_ino || by_name.st_dev != by_fd.st_dev || by_fd.st_nlink != 1 ||
-	    by_fd.st_size < audit->size) {
+	if (r == FILE_OTHER) {
 		audit->untrusted = true;
 		return -ESTALE;
 	}
-	/* half a line of an earlier failure, which could not be taken back then */
-	return by_fd.st_size > audit->size && ftruncate(audit->fd, audit->size) < 0 ? -errno : 0;
+	return r;
 }
 
 /* Closes a file that has no room for `len` more bytes, and begins the next. See audit.h for the steps. */
@@ -472,14 +455,13 @@ static int append(struct audit *audit, const struct audit_record *record, uint64
 		return r;
 	if (durable && audit->sync_failed)
 		return -ENOTRECOVERABLE;
-	r = write_all(audit->fd, line, len);
-	if (r == 0 && durable && fdatasync(audit->fd) < 0)
+	r = file_append(audit->fd, audit->size, line, len, durable, &audit->half_line);
+	if (r == FILE_NOT_SYNCED)
 		r = sync_failed(audit);
-	if (r < 0) {
-		if (ftruncate(audit->fd, audit->size) < 0)
-			log_warning("the audit log: half a line could not be taken back");
+	if (audit->half_line)
+		log_warning("the audit log: half a line could not be taken back");
+	if (r < 0)
 		return r;
-	}
 	audit->size += (off_t)len;
 	audit->end.seq = link.seq;
 	digest_sha256(line, len - 1, audit->end.digest);

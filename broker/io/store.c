@@ -18,6 +18,7 @@
 
 #include "broker/io/store-journal.h"
 #include "lib/base/base.h"
+#include "lib/base/file.h"
 #include "lib/base/log.h"
 
 #define FILE_NAME "state.journal"
@@ -198,21 +199,6 @@ bool store_next(const struct store *store, enum store_kind kind, unsigned int *c
 
 /* ---- writing --------------------------------------------------------------------------------------------------- */
 
-static int write_all(int fd, const char *bytes, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, bytes, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Everything that is live to state.new, on disk. */
 static int write_new(struct store *store, struct journal *ret_journal)
 {
@@ -236,7 +222,7 @@ static int write_new(struct store *store, struct journal *ret_journal)
 			memcpy(record->key, from->key, strlen(from->key) + 1);
 			memcpy(record->value, from->value, strlen(from->value) + 1);
 			if (sizeof(store->buffer) - len < JOURNAL_LINE_MAX) {
-				r = write_all(fd, store->buffer, len);
+				r = file_write_all(fd, store->buffer, len);
 				if (r < 0)
 					return r;
 				journal.size += (off_t)len;
@@ -245,7 +231,7 @@ static int write_new(struct store *store, struct journal *ret_journal)
 			len += journal_write_record(record, &journal.sum, store->buffer + len, &journal.sum);
 		}
 	}
-	r = write_all(fd, store->buffer, len);
+	r = file_write_all(fd, store->buffer, len);
 	if (r < 0)
 		return r;
 	journal.size += (off_t)len;
@@ -305,26 +291,13 @@ static void compact(struct store *store)
 /* Is the open file still the one that is found by its name, and does it end where we left it? */
 static int check_file(struct store *store)
 {
-	off_t size = store->journal.size;
-	struct stat by_name, by_fd;
+	int r = file_check(store->state_dir, FILE_NAME, store->journal.fd, store->journal.size, &store->half_line);
 
-	if (fstat(store->journal.fd, &by_fd) < 0)
-		return -errno;
-	if (fstatat(store->state_dir, FILE_NAME, &by_name, AT_SYMLINK_NOFOLLOW) < 0) {
-		if (errno != ENOENT)
-			return -errno;
-		by_name = (struct stat){0};
-	}
-	if (by_name.st_ino != by_fd.st_ino || by_name.st_dev != by_fd.st_dev || by_fd.st_nlink != 1 ||
-	    by_fd.st_size < size || (by_fd.st_size > size && !store->half_line))
-		return set_fault(store, -ESTALE,
-				 FILE_NAME
-				 ": removed, replaced or changed while it was open; put it right and start the "
-				 "broker again");
-	if (by_fd.st_size > size && ftruncate(store->journal.fd, size) < 0)
-		return -errno;
-	store->half_line = false;
-	return 0;
+	if (r == FILE_OTHER)
+		r = set_fault(store, -ESTALE,
+			      FILE_NAME ": removed, replaced or changed while it was open; put it right and start the "
+					"broker again");
+	return r;
 }
 
 static int append(struct store *store, bool remove, enum store_kind kind, const char *key, const char *value)
@@ -341,13 +314,11 @@ static int append(struct store *store, bool remove, enum store_kind kind, const 
 	memcpy(record->key, key, strlen(key) + 1);
 	memcpy(record->value, value, strlen(value) + 1);
 	len = journal_write_record(record, &journal->sum, store->buffer, &sum);
-	r = write_all(journal->fd, store->buffer, len);
-	if (r == 0 && fdatasync(journal->fd) < 0)
+	r = file_append(journal->fd, journal->size, store->buffer, len, true, &store->half_line);
+	if (r == FILE_NOT_SYNCED)
 		r = set_fault(store, -EIO, FILE_NAME KEEPS_NOT, strerror(errno));
-	if (r < 0) {
-		store->half_line = ftruncate(journal->fd, journal->size) < 0;
+	if (r < 0)
 		return r;
-	}
 	journal->size += (off_t)len;
 	journal->seq++;
 	journal->sum = sum;
@@ -482,7 +453,7 @@ static void keep_torn(const struct store *store, const char *torn, size_t len)
 	_cleanup_close_ int fd = openat(store->state_dir, TORN_NAME,
 					O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
 
-	if (fd < 0 || write_all(fd, torn, len) < 0 || write_all(fd, "\n", 1) < 0)
+	if (fd < 0 || file_write_all(fd, torn, len) < 0 || file_write_all(fd, "\n", 1) < 0)
 		log_warning(FILE_NAME " ended in half a line, which could not be moved to " TORN_NAME
 				      " and was dropped");
 	else

@@ -738,11 +738,16 @@ static void shortened(void)
 	assert_int_equal(ftruncate(fd, size_of(AUDIT_LOG_NAME) - 1), 0);
 }
 
+static void longer(void)
+{
+	append_file(AUDIT_LOG_NAME, "{}\n", 3);
+}
+
 /* ST13, before and after a rotation. */
 static void test_taken_away(void **state _unused_)
 {
-	static void (*const attacks[])(void) = {removed,       replaced, shortened, second_link,
-						symbolic_link, fifo,     directory};
+	static void (*const attacks[])(void) = {removed,     replaced,      shortened, longer,
+						second_link, symbolic_link, fifo,      directory};
 
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(attacks); i++) {
 		struct audit *audit;
