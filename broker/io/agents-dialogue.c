@@ -298,6 +298,38 @@ void dialogue_take_in(struct peer *peer, uint64_t now)
 	memmove(c->in, c->in + used, c->in_len);
 }
 
+/* ---- time ---------------------------------------------------------------------------------------------------------- */
+
+/*
+ * An EXPORT, IMPORT or STOP that stays unanswered is no time-out here: one device or port that hangs is no reason to end
+ * the qube's other sessions. What it means for its own session the core decides.
+ */
+int dialogue_overdue(const struct peer *peer, uint64_t now)
+{
+	const struct connection *c = &peer->c;
+
+	if (c->state & (WIRE_IN_NEW | WIRE_IN_GREETED) && now - peer->connected_usec >= TIMEOUT_CONNECT_USEC)
+		return END_NO_LIST;
+	if (c->throttled_until_usec == 0 && c->in_len > 0 && now - c->in_since_usec >= TIMEOUT_HEADER_USEC)
+		return END_HALF_MESSAGE;
+	if (now - c->heard_usec >= HEARTBEAT_LOST_USEC)
+		return END_SILENT;
+	if (c->ping_id != 0 && now - c->ping_usec >= HEARTBEAT_PONG_USEC)
+		return END_NO_PONG;
+	return 0;
+}
+
+void dialogue_woke(struct peer *peer, uint64_t now)
+{
+	struct connection *c = &peer->c;
+
+	c->heard_usec = c->in_since_usec = c->ping_usec = now;
+	if (c->state & (WIRE_IN_NEW | WIRE_IN_GREETED))
+		peer->connected_usec = now;
+	for (unsigned int i = 0; i < ARRAY_SIZE(c->requests); i++)
+		c->requests[i].since_usec = now;
+}
+
 /* ---- what goes out ----------------------------------------------------------------------------------------------- */
 
 static uint64_t session_of(const struct wire_message *m)

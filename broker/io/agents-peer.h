@@ -102,6 +102,12 @@ struct peer {
 /* Handles the whole messages in c.in as far as the peer's share lasts; on a fault peer->end is set. */
 void dialogue_take_in(struct peer *peer, uint64_t now_usec);
 
+/* Which time-out has passed; 0: none. */
+int dialogue_overdue(const struct peer *peer, uint64_t now_usec);
+
+/* The machine slept, and nobody could speak: every wait begins anew. */
+void dialogue_woke(struct peer *peer, uint64_t now_usec);
+
 /* Moves what may be sent now into c.out. */
 void dialogue_send(struct peer *peer, uint64_t now_usec);
 

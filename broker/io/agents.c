@@ -153,25 +153,6 @@ static void receive(struct peer *peer, uint64_t now)
 	}
 }
 
-/*
- * Which time-out has passed; 0: none. An EXPORT, IMPORT or STOP that stays unanswered is none of them: one device or port
- * that hangs is no reason to end the qube's other sessions. What it means for its own session the core decides.
- */
-static int overdue(const struct peer *peer, uint64_t now)
-{
-	const struct connection *c = &peer->c;
-
-	if (c->state & (WIRE_IN_NEW | WIRE_IN_GREETED) && now - peer->connected_usec >= TIMEOUT_CONNECT_USEC)
-		return END_NO_LIST;
-	if (c->throttled_until_usec == 0 && c->in_len > 0 && now - c->in_since_usec >= TIMEOUT_HEADER_USEC)
-		return END_HALF_MESSAGE;
-	if (now - c->heard_usec >= HEARTBEAT_LOST_USEC)
-		return END_SILENT;
-	if (c->ping_id != 0 && now - c->ping_usec >= HEARTBEAT_PONG_USEC)
-		return END_NO_PONG;
-	return 0;
-}
-
 /* All that a connection can do now. The only caller of peer_end() for a connection that lives. */
 static void run(struct peer *peer)
 {
@@ -182,7 +163,7 @@ static void run(struct peer *peer)
 		receive(peer, now);
 	}
 	if (peer->channel && !peer->end)
-		peer->end = overdue(peer, now);
+		peer->end = dialogue_overdue(peer, now);
 	if (peer->channel && !peer->end) {
 		dialogue_send(peer, now);
 		flush(peer);
@@ -365,15 +346,10 @@ void agents_woke(struct agents *agents)
 
 	for (unsigned int i = 0; i < LIMIT_QUBES; i++) {
 		struct peer *peer = &agents->peers[i];
-		struct connection *c = &peer->c;
 
 		if (!peer->channel)
 			continue;
-		c->heard_usec = c->in_since_usec = now;
-		if (c->state & (WIRE_IN_NEW | WIRE_IN_GREETED))
-			peer->connected_usec = now;
-		for (unsigned int k = 0; k < ARRAY_SIZE(c->requests); k++)
-			c->requests[k].since_usec = now;
+		dialogue_woke(peer, now);
 		arm_timer(peer);
 	}
 }

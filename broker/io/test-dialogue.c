@@ -508,6 +508,37 @@ static void test_share(void **unused _unused_)
 	free(peer);
 }
 
+/* After a sleep no wait is over that was not over before it: whatever the agent was in the middle of. */
+static void test_woke(void **unused _unused_)
+{
+	static const uint64_t slept = 3600 * USEC_PER_SEC;
+	static const int ends[] = {END_NO_LIST, END_HALF_MESSAGE, END_NO_PONG, END_NO_PONG};
+	struct heard heard;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(ends); i++) {
+		struct peer *peer = make_peer(&heard);
+
+		if (i > 0)
+			greet(peer);
+		if (i == 1)
+			peer->c.in[peer->c.in_len++] = 1; /* half a message */
+		if (i >= 2)
+			dialogue_send(peer, HEARTBEAT_USEC); /* a PING is under way */
+		if (i == 3)
+			ask(peer, CORE_DO_STOP_STRAY, 7);
+		assert_int_equal(peer->c.ping_id != 0, i >= 2);
+		peer->c.heard_usec = HEARTBEAT_USEC;
+		assert_int_equal(dialogue_overdue(peer, HEARTBEAT_USEC), 0);
+		assert_int_not_equal(dialogue_overdue(peer, slept), 0);
+		dialogue_woke(peer, slept);
+		assert_int_equal(dialogue_overdue(peer, slept), 0);
+		assert_int_equal(dialogue_overdue(peer, slept + TIMEOUT_HEADER_USEC - 1), 0);
+		peer->c.heard_usec = slept + HEARTBEAT_PONG_USEC; /* it says something, but never PONG */
+		assert_int_equal(dialogue_overdue(peer, slept + HEARTBEAT_PONG_USEC), ends[i]);
+		free(peer);
+	}
+}
+
 /* CF08, and what the core calls a contradiction. */
 static void test_ends(void **unused _unused_)
 {
@@ -562,6 +593,7 @@ int main(void)
 		cmocka_unit_test(test_device_parts),
 		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_share),
+		cmocka_unit_test(test_woke),
 		cmocka_unit_test(test_ends),
 	};
 
