@@ -75,8 +75,7 @@ int run_assign(struct state *state)
 		r = make_payload(state, &device, mode_of(&state->options), qube, payload);
 	if (r >= 0)
 		return r;
-	make_argument(place.backend, strcmp(device.port, "*") == 0 ? "_" : device.port,
-		      strcmp(device.id, "*") == 0 ? "_" : device.id, argument);
+	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Assigning %s to %s", place.shown, qube);
 	r = change(state, "Assign", argument, qube, payload, progress);
 	if (r == EXIT_DONE && !inventory_has_qube(&state->inventory, qube) && state->options.verbosity >= 0)
@@ -98,8 +97,7 @@ static int unassign_all(struct state *state, const char *qube)
 		const struct assignment *assignment = &inventory->assignments[i];
 		char argument[ARGUMENT_MAX], progress[ARGUMENT_MAX + 64];
 
-		make_argument(assignment->backend, strcmp(assignment->port, "*") == 0 ? "_" : assignment->port,
-			      strcmp(assignment->id, "*") == 0 ? "_" : assignment->id, argument);
+		make_argument(assignment->backend, assignment->port, assignment->id, argument);
 		(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s:%s to %s", assignment->backend,
 			       assignment->port, qube);
 		r = change(state, "Unassign", argument, qube, "", progress);
@@ -127,8 +125,7 @@ int run_unassign(struct state *state)
 	r = find_meant(state, &place, &device);
 	if (r >= 0)
 		return r;
-	make_argument(place.backend, strcmp(device.port, "*") == 0 ? "_" : device.port,
-		      strcmp(device.id, "*") == 0 ? "_" : device.id, argument);
+	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s to %s", place.shown, qube);
 	r = change(state, "Unassign", argument, qube, "", progress);
 	if (r == EXIT_DONE)

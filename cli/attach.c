@@ -6,23 +6,34 @@
 #include "cli/command.h"
 #include "lib/base/text.h"
 
+/* What "QUBE BACKEND:PORT[:ID]" asks for: the device as it is listed now, the call's argument and payload. -1 or an exit code. */
+static int prepare(struct state *state, struct place *place, const struct device **ret_device,
+		   char argument[ARGUMENT_MAX], char payload[PAYLOAD_MAX])
+{
+	const char *qube = state->options.args[0];
+	int r = parse_place(state, state->options.args[1], place);
+
+	if (r < 0)
+		r = check_qube(state, qube);
+	if (r < 0)
+		r = find_device(state, place, ret_device);
+	if (r < 0)
+		r = make_payload(state, *ret_device, "manual", qube, payload);
+	if (r < 0)
+		make_argument(place->backend, place->port, (*ret_device)->id, argument);
+	return r;
+}
+
 int run_attach(struct state *state)
 {
 	const char *qube = state->options.args[0];
 	const struct device *device;
 	struct place place;
 	char argument[ARGUMENT_MAX], progress[128], payload[PAYLOAD_MAX];
-	int r = parse_place(state, state->options.args[1], &place);
+	int r = prepare(state, &place, &device, argument, payload);
 
-	if (r < 0)
-		r = check_qube(state, qube);
-	if (r < 0)
-		r = find_device(state, &place, &device);
-	if (r < 0)
-		r = make_payload(state, device, "manual", qube, payload);
 	if (r >= 0)
 		return r;
-	make_argument(place.backend, place.port, device->id, argument);
 	(void)snprintf(progress, sizeof(progress), "Attaching %s to %s", place.shown, qube);
 	return change(state, "Attach", argument, qube, payload, progress);
 }
@@ -34,14 +45,8 @@ int run_move(struct state *state)
 	const struct device *device;
 	struct place place;
 	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX];
-	int r = parse_place(state, state->options.args[1], &place);
+	int r = prepare(state, &place, &device, argument, payload);
 
-	if (r < 0)
-		r = check_qube(state, qube);
-	if (r < 0)
-		r = find_device(state, &place, &device);
-	if (r < 0)
-		r = make_payload(state, device, "manual", qube, payload);
 	if (r >= 0)
 		return r;
 	if (!device->used_by[0])
@@ -50,7 +55,6 @@ int run_move(struct state *state)
 	if (strlen(payload) + sizeof(" from=''") + strlen(device->used_by) > sizeof(payload))
 		return options_error(&state->options, "too many options");
 	(void)sprintf(payload + strlen(payload), " from='%s'", device->used_by);
-	make_argument(place.backend, place.port, device->id, argument);
 	(void)snprintf(progress, sizeof(progress), "Moving %s from %s to %s", place.shown, device->used_by, qube);
 	return change(state, "device.Move", argument, qube, payload, progress);
 }

@@ -110,7 +110,9 @@ void make_argument(const char *backend, const char *port, const char *id, char a
 
 	(void)snprintf(encoded, sizeof(encoded), "%s", id && id[0] ? id : "_");
 	admin_device_id_encode(encoded);
-	(void)snprintf(argument, ARGUMENT_MAX, "%s+%s+%s", backend, port && port[0] ? port : "_", encoded);
+	if (!port || !port[0] || strcmp(port, "*") == 0)
+		port = "_";
+	(void)snprintf(argument, ARGUMENT_MAX, "%s+%s+%s", backend, port, encoded);
 }
 
 int change(const struct state *state, const char *action, const char *argument, const char *dest, const char *payload,

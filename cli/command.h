@@ -62,7 +62,7 @@ int find_device(struct state *state, const struct place *place, const struct dev
  */
 int make_payload(const struct state *state, const struct device *device, const char *mode, const char *qube,
 		 char *payload);
-/* BACKEND+PORT+ID, encoded; NULL or "" means any. */
+/* BACKEND+PORT+ID, encoded; NULL, "" or "*" means any. */
 void make_argument(const char *backend, const char *port, const char *id, char argument[ARGUMENT_MAX]);
 
 /*
