@@ -35,9 +35,9 @@ static void show(const struct core_assignment *assignment, struct shown *ret_sho
 
 static void write_options(const struct core_assignment *assignment, struct admin_writer *writer)
 {
-	char time[24];
+	char time[TEXT_SECONDS];
 
-	admin_time_text(assignment->max_time_usec, time);
+	text_of_seconds(assignment->max_time_usec / USEC_PER_SEC, time);
 	if (assignment->follow_port)
 		admin_write_property(writer, "_follow-port", "yes");
 	if (time[0])
@@ -96,10 +96,10 @@ static enum admin_verdict call_assigned(struct admin_job *job)
 void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment)
 {
 	struct shown shown;
-	char time[24];
+	char time[TEXT_SECONDS];
 
 	show(assignment, &shown);
-	admin_time_text(assignment->max_time_usec, time);
+	text_of_seconds(assignment->max_time_usec / USEC_PER_SEC, time);
 	job->told_event = event;
 	(void)snprintf(job->told_device, sizeof(job->told_device), "%s:%s:%s", assignment->source, shown.port,
 		       shown.id);

@@ -73,8 +73,3 @@ enum admin_payload_may { ADMIN_MAY_FROM = 1, ADMIN_MAY_FOLLOW = 2 };
  */
 int admin_read_payload(struct admin_job *job, const char *const *expected, unsigned int may,
 		       struct admin_payload *ret_payload);
-
-/* "30m": a number of seconds (s), minutes (m) or hours (h), above 0 and at most LIMIT_POLICY_TIME_SEC. */
-bool admin_read_time(const char *untrusted_text, uint64_t *ret_usec);
-/* The other way, "1800s" as "30m"; "" for 0. */
-void admin_time_text(uint64_t usec, char ret_text[24]);

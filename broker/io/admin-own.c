@@ -52,7 +52,7 @@ static void write_rule(struct admin_writer *writer, const char *text)
 
 static void write_verdict(struct admin_writer *writer, const struct policy_verdict *verdict, const char *error)
 {
-	char rule[LIMIT_RULE_TEXT], time[24];
+	char rule[LIMIT_RULE_TEXT], time[TEXT_SECONDS];
 
 	decide_rule(verdict, NULL, rule);
 	admin_write_format(writer, "%s by %s\n", policy_action_name(verdict->action), rule);
@@ -62,7 +62,7 @@ static void write_verdict(struct admin_writer *writer, const struct policy_verdi
 		admin_write_format(writer, "  ");
 		write_rule(writer, verdict->text);
 	}
-	admin_time_text(verdict->max_time_usec, time);
+	text_of_seconds(verdict->max_time_usec / USEC_PER_SEC, time);
 	if (time[0])
 		admin_write_format(writer, "  for at most %s\n", time);
 	if (verdict->default_target[0])

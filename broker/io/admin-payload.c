@@ -10,49 +10,15 @@
 #include "broker/io/admin-job.h"
 #include "lib/base/text.h"
 
-static const struct {
-	char letter;
-	uint64_t seconds;
-} time_units[] = {{'h', 3600}, {'m', 60}, {'s', 1}};
-
-bool admin_read_time(const char *untrusted_text, uint64_t *ret_usec)
-{
-	char number[8];
-	size_t len = strlen(untrusted_text);
-	uint64_t n;
-
-	if (len < 2 || len > sizeof(number))
-		return false;
-	memcpy(number, untrusted_text, len - 1);
-	number[len - 1] = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(time_units); i++) {
-		if (untrusted_text[len - 1] != time_units[i].letter)
-			continue;
-		if (text_to_u64(number, LIMIT_POLICY_TIME_SEC / time_units[i].seconds, &n) < 0 || n == 0)
-			return false;
-		*ret_usec = n * time_units[i].seconds * USEC_PER_SEC;
-		return true;
-	}
-	return false;
-}
-
-void admin_time_text(uint64_t usec, char ret_text[24])
-{
-	uint64_t seconds = usec / USEC_PER_SEC;
-
-	ret_text[0] = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(time_units) && usec && !ret_text[0]; i++)
-		if (seconds % time_units[i].seconds == 0)
-			(void)snprintf(ret_text, 24, "%llu%c", (unsigned long long)(seconds / time_units[i].seconds),
-				       time_units[i].letter);
-}
-
 /* The options; each returns what a value must be, or NULL: it is taken. */
 static const char *option_max_time(const char *untrusted_value, struct admin_payload *payload)
 {
-	return admin_read_time(untrusted_value, &payload->max_time_usec)
-		       ? NULL
-		       : "a number and s, m or h, as in 90s, 30m, 2h; from 1s to 168h";
+	uint32_t seconds;
+
+	if (text_to_seconds(untrusted_value, &seconds) < 0)
+		return TEXT_TIME_FORM;
+	payload->max_time_usec = seconds * USEC_PER_SEC;
+	return NULL;
 }
 
 static const char *option_follow_port(const char *untrusted_value, struct admin_payload *payload)

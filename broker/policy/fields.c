@@ -288,27 +288,7 @@ static const char *option_notify(struct policy *policy _unused_, const char *val
 
 static const char *option_max_time(struct policy *policy _unused_, const char *value, struct rule_place *place)
 {
-	static const char form[] = "a time is a number and s, m or h, as in 90s, 30m, 2h; from 1s to 168h";
-	static const struct {
-		char letter;
-		uint32_t seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}};
-	char number[8];
-	size_t len = strlen(value);
-	uint64_t n;
-
-	if (len < 2 || len > sizeof(number))
-		return form;
-	memcpy(number, value, len - 1);
-	number[len - 1] = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-		if (value[len - 1] == units[i].letter) {
-			if (text_to_u64(number, LIMIT_POLICY_TIME_SEC / units[i].seconds, &n) < 0 || n == 0)
-				return form;
-			place->max_time_sec = (uint32_t)n * units[i].seconds;
-			return NULL;
-		}
-	return form;
+	return text_to_seconds(value, &place->max_time_sec) < 0 ? "a time is " TEXT_TIME_FORM : NULL;
 }
 
 static const char *option_default_target(struct policy *policy, const char *value, struct rule_place *place)

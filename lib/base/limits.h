@@ -115,7 +115,7 @@
 #define LIMIT_POLICY_TAGS 1024u                         /* different ones in one set */
 #define LIMIT_POLICY_TAG 63u                            /* characters */
 #define LIMIT_POLICY_DEPTH 8u                           /* of !include */
-#define LIMIT_POLICY_TIME_SEC (7u * 24u * 3600u)        /* the longest max-time= */
+#define LIMIT_MAX_TIME_SEC (7u * 24u * 3600u)           /* the longest max-time= */
 #define LIMIT_POLICY_READS 3u                           /* of one reload, while the directory changes under it */
 #define TIMEOUT_POLICY_GATHER_USEC (50 * USEC_PER_MSEC) /* changes within this time are read together */
 #define TIMEOUT_POLICY_RETRY_USEC (1 * USEC_PER_SEC)    /* a set that could not be read is read again */

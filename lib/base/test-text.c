@@ -311,12 +311,63 @@ static void test_log(void **state)
 	(void)close(pair[1]);
 }
 
+/* Times as the policy and the options of an attach have them, and back. */
+static void test_seconds(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t seconds; /* 0: it is none */
+		const char *shown;
+	} cases[] = {
+		{"1s", 1, "1s"},
+		{"90s", 90, "90s"},
+		{"60s", 60, "1m"},
+		{"30m", 1800, "30m"},
+		{"2h", 7200, "2h"},
+		{"120m", 7200, "2h"},
+		{"168h", 604800, "168h"},
+		{"604800s", 604800, "168h"},
+		{"169h", 0, NULL},
+		{"604801s", 0, NULL},
+		{"0s", 0, NULL},
+		{"", 0, NULL},
+		{"s", 0, NULL},
+		{"5", 0, NULL},
+		{"5d", 0, NULL},
+		{"-5s", 0, NULL},
+		{" 5s", 0, NULL},
+		{"5 s", 0, NULL},
+		{"05s", 0, NULL},
+		{"5S", 0, NULL},
+		{"1h30m", 0, NULL},
+		{"00000001s", 0, NULL},
+		{"99999999999999999999s", 0, NULL},
+	};
+	char shown[TEXT_SECONDS];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint32_t seconds = 77;
+
+		assert_int_equal(text_to_seconds(cases[i].text, &seconds), cases[i].seconds ? 0 : -EINVAL);
+		assert_int_equal(seconds, cases[i].seconds ? cases[i].seconds : 77);
+		if (!cases[i].seconds)
+			continue;
+		text_of_seconds(seconds, shown);
+		assert_string_equal(shown, cases[i].shown);
+	}
+	text_of_seconds(0, shown);
+	assert_string_equal(shown, "");
+	text_of_seconds(UINT64_MAX, shown);
+	assert_string_equal(shown, "18446744073709551615s");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_corpus), cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
 		cmocka_unit_test(test_names),  cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
-		cmocka_unit_test(test_log),    cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_log),    cmocka_unit_test(test_paths),   cmocka_unit_test(test_seconds),
 	};
 
 	(void)unsetenv("QDB_DEBUG");

@@ -9,6 +9,7 @@
 #include "lib/base/text.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -182,6 +183,41 @@ int text_to_u64(const char *text, uint64_t max, uint64_t *ret_value)
 		return -EINVAL;
 	*ret_value = value;
 	return 0;
+}
+
+static const struct {
+	char letter;
+	uint32_t seconds;
+} time_units[] = {{'h', 3600}, {'m', 60}, {'s', 1}};
+
+int text_to_seconds(const char *untrusted_text, uint32_t *ret_seconds)
+{
+	char number[8];
+	size_t len = strlen(untrusted_text);
+	uint64_t n;
+
+	if (len < 2 || len > sizeof(number))
+		return -EINVAL;
+	memcpy(number, untrusted_text, len - 1);
+	number[len - 1] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(time_units); i++) {
+		if (untrusted_text[len - 1] != time_units[i].letter)
+			continue;
+		if (text_to_u64(number, LIMIT_MAX_TIME_SEC / time_units[i].seconds, &n) < 0 || n == 0)
+			return -EINVAL;
+		*ret_seconds = (uint32_t)n * time_units[i].seconds;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+void text_of_seconds(uint64_t seconds, char ret_text[TEXT_SECONDS])
+{
+	ret_text[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(time_units) && seconds && !ret_text[0]; i++)
+		if (seconds % time_units[i].seconds == 0)
+			(void)snprintf(ret_text, TEXT_SECONDS, "%" PRIu64 "%c", seconds / time_units[i].seconds,
+				       time_units[i].letter);
 }
 
 void text_interface_code(const uint8_t code[3], char ret_text[8])

@@ -45,5 +45,15 @@ void text_usb_path(const char *syspath, bool super_speed, char ret_path[LIMIT_PA
 /* Strict decimal: no sign, no space, no leading zero, at most `max`. 0 or -EINVAL. */
 int text_to_u64(const char *text, uint64_t max, uint64_t *ret_value);
 
+/* What a time must look like: for "KEY must be ...". */
+#define TEXT_TIME_FORM "a number and s, m or h, as in 90s, 30m, 2h; from 1s to 168h"
+
+/* A time in TEXT_TIME_FORM, at most LIMIT_MAX_TIME_SEC. 0 or -EINVAL. */
+int text_to_seconds(const char *untrusted_text, uint32_t *ret_seconds);
+
+/* The same written, in the largest unit that is exact; 0 is "". */
+#define TEXT_SECONDS 24u
+void text_of_seconds(uint64_t seconds, char ret_text[TEXT_SECONDS]);
+
 /* Seven characters and a NUL, e.g. "u080650": Qubes' code for a USB interface. */
 void text_interface_code(const uint8_t code[3], char ret_text[8]);
