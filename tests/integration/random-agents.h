@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <sys/epoll.h>
+
 #include "tests/integration/random-judge.h"
 
 #define N_CALLS 5 /* of a world at once; the broker lets one user have 64 */
@@ -29,6 +31,7 @@ enum call_kind {
 
 struct call {
 	enum call_kind kind;
+	unsigned int world;
 	int fd;
 	struct qube *qube;  /* the destination */
 	uint64_t asked_seq; /* the log's end before */
@@ -63,6 +66,7 @@ struct world {
 static struct play {
 	struct world worlds[N_WORLDS];
 	struct call sleep; /* suspend and resume */
+	int epoll;         /* of all agents and calls; the data is qube_number() or call_number() */
 	bool suspended;
 	uint64_t seed, n_begun, n_wanted, n_done;
 	uint64_t n_kills, n_cut, n_replies, n_good, n_sleeps, n_lives, n_restarts, n_plugs, slowest_usec;
@@ -84,6 +88,19 @@ static bool one_in(struct world *world, uint64_t n)
 static struct world *world_of(const struct qube *qube)
 {
 	return &play.worlds[qube->world];
+}
+
+/* Closing the fd ends it. */
+static void await(int fd, unsigned int number)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = number};
+
+	assert_int_equal(epoll_ctl(play.epoll, EPOLL_CTL_ADD, fd, &event), 0);
+}
+
+static unsigned int qube_number(const struct qube *qube)
+{
+	return qube->world * N_QUBES + qube->index;
 }
 
 /* ---- agents ------------------------------------------------------------------------------------------------------ */
@@ -328,13 +345,20 @@ static void end_agent(struct qube *qube)
 	world_of(qube)->changed = true;
 }
 
+/* Where the next broker, or the first one, will find it. */
+static void await_broker(struct qube *qube)
+{
+	listen_at_new_port(qube->agent);
+	await(channel_fd(qube->agent->channel), qube_number(qube));
+}
+
 /* A new one; it counts its devices anew. */
 static void start_agent(struct qube *qube)
 {
 	qube->agent->incarnation++;
 	for (unsigned int s = 1; s < N_SLOTS; s++)
 		qube->agent->more[s].generation = 1;
-	listen_at_new_port(qube->agent);
+	await_broker(qube);
 	qube->agent_runs = true;
 }
 

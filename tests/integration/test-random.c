@@ -22,14 +22,25 @@
 
 /* ---- users ------------------------------------------------------------------------------------------------------- */
 
+/* Behind the qubes' numbers; the last one is that of the sleep. */
+static unsigned int call_number(const struct call *call)
+{
+	const unsigned int first = N_WORLDS * N_QUBES;
+
+	if (call == &play.sleep)
+		return first + N_WORLDS * N_CALLS;
+	return first + call->world * N_CALLS + (unsigned int)(call - play.worlds[call->world].calls);
+}
+
 static void start_call(struct call *call, unsigned int world, enum call_kind kind, struct qube *qube,
 		       const char *method, const char *argument, const char *destination, const char *payload)
 {
 	read_log();
-	*call = (struct call){.kind = kind, .qube = qube, .asked_seq = judge.seq};
+	*call = (struct call){.kind = kind, .world = world, .qube = qube, .asked_seq = judge.seq};
 	(void)snprintf(call->what, sizeof(call->what), "%s %s %s %s", method + strlen("device"), argument, destination,
 		       payload);
 	call->fd = call_begin_with(method, argument, destination, payload);
+	await(call->fd, call_number(call));
 	trace(world, "user: %s", call->what);
 }
 
@@ -67,8 +78,9 @@ static void on_list(struct world *world, const struct call *call, bool good)
 }
 
 /* The reply, or with `cut` what came of it before the broker was killed. */
-static void on_reply(struct call *call, unsigned int w, bool cut)
+static void on_reply(struct call *call, bool cut)
 {
+	const unsigned int w = call->world;
 	bool good = call->len >= 2 && call->bytes[0] == '0';
 	enum call_kind kind = call->kind;
 
@@ -98,7 +110,7 @@ static void on_reply(struct call *call, unsigned int w, bool cut)
 	call->kind = CALL_NONE;
 }
 
-static void read_call(struct call *call, unsigned int w)
+static void read_call(struct call *call)
 {
 	ssize_t n = read(call->fd, call->bytes + call->len, sizeof(call->bytes) - 1 - call->len);
 
@@ -106,11 +118,11 @@ static void read_call(struct call *call, unsigned int w)
 		call->len += (size_t)n;
 		return;
 	}
-	on_reply(call, w, false);
+	on_reply(call, false);
 	if (call == &play.sleep)
 		return;
-	play.worlds[w].n_calls--;
-	play.worlds[w].wait_for -= play.worlds[w].wait_for > 0;
+	play.worlds[call->world].n_calls--;
+	play.worlds[call->world].wait_for -= play.worlds[call->world].wait_for > 0;
 }
 
 /* Mostly one that runs. */
@@ -361,7 +373,7 @@ static void step_sleep(unsigned int w)
 }
 
 /* kill -9; all calls end, all agents wait for the next one. */
-static void kill_broker(unsigned int w)
+static void kill_broker(void)
 {
 	play.n_kills++;
 	(void)stop_broker(SIGKILL);
@@ -380,7 +392,7 @@ static void kill_broker(unsigned int w)
 				world->calls[c].len += n > 0 ? (size_t)n : 0;
 			}
 			if (world->calls[c].kind)
-				on_reply(&world->calls[c], i, true);
+				on_reply(&world->calls[c], true);
 		}
 		world->n_calls = world->n_lists = 0;
 		world->changed = true;
@@ -394,19 +406,19 @@ static void kill_broker(unsigned int w)
 		}
 	}
 	if (play.sleep.kind)
-		on_reply(&play.sleep, w, true);
+		on_reply(&play.sleep, true);
 	play.suspended = false;
 	start_broker();
 	for (unsigned int i = 0; i < N_WORLDS; i++)
 		for (unsigned int q = 0; q < N_QUBES; q++)
 			if (qubes[i][q].agent_runs)
-				listen_at_new_port(qubes[i][q].agent);
+				await_broker(&qubes[i][q]);
 }
 
 static void step_kill(unsigned int w)
 {
 	if (one_in(&play.worlds[w], 12) || play.n_kills < play.n_begun / KILL_AT_LEAST)
-		kill_broker(w);
+		kill_broker();
 }
 
 static const struct {
@@ -557,62 +569,38 @@ static void go_on(unsigned int w)
 		begin_schedule(w);
 }
 
-/* Until the first world may go on that waits for time only. */
-static int msec_to_next(void)
+/* Until a time comes that a world waits for. What had come at `seen`, the worlds have seen. */
+static int msec_to_next(uint64_t seen)
 {
 	uint64_t now = now_usec(), next = now + LONG_PACE_USEC;
 
 	for (unsigned int w = 0; w < N_WORLDS; w++) {
 		const struct world *world = &play.worlds[w];
 
-		if (world->plays && world->wait_for > 0 && world->wait_until < next)
+		if (!world->plays)
+			continue;
+		if (world->wait_for > 0 && world->wait_until > seen && world->wait_until < next)
 			next = world->wait_until;
+		if (world->silent_until > seen && world->silent_until < next)
+			next = world->silent_until;
 	}
 	return next > now ? (int)((next - now + USEC_PER_MSEC - 1) / USEC_PER_MSEC) : 0;
 }
 
-/* Waits until something comes for anybody, or the first world that waits for time may go on. */
-static void wait_for_all(void)
+/* Waits until something comes for anybody, or a time does. */
+static void wait_for_all(uint64_t seen)
 {
-	struct pollfd fds[N_WORLDS * (N_QUBES + N_CALLS) + 1];
-	struct qube *of_qube[ARRAY_SIZE(fds)];
-	struct call *of_call[ARRAY_SIZE(fds)];
-	unsigned int of_world[ARRAY_SIZE(fds)];
-	const unsigned int life = judge.life;
-	nfds_t n = 0;
+	const unsigned int n_qubes = N_WORLDS * N_QUBES, n_calls = N_WORLDS * N_CALLS;
+	struct epoll_event events[64];
+	int n = epoll_wait(play.epoll, events, ARRAY_SIZE(events), msec_to_next(seen));
 
-	for (unsigned int w = 0; w < N_WORLDS; w++) {
-		for (unsigned int q = 0; q < N_QUBES; q++)
-			if (qubes[w][q].agent->channel) {
-				const struct channel *channel = qubes[w][q].agent->channel;
+	for (int i = 0; i < n; i++) {
+		unsigned int number = events[i].data.u32, call = number - n_qubes;
 
-				of_qube[n] = &qubes[w][q];
-				fds[n++] = (struct pollfd){.fd = channel_fd(channel),
-							   .events = channel_poll_events(channel, false)};
-			}
-		for (unsigned int c = 0; c < N_CALLS; c++)
-			if (play.worlds[w].calls[c].kind) {
-				of_qube[n] = NULL;
-				of_call[n] = &play.worlds[w].calls[c];
-				of_world[n] = w;
-				fds[n++] = (struct pollfd){.fd = play.worlds[w].calls[c].fd, .events = POLLIN};
-			}
-	}
-	if (play.sleep.kind) {
-		of_qube[n] = NULL;
-		of_call[n] = &play.sleep;
-		of_world[n] = 0;
-		fds[n++] = (struct pollfd){.fd = play.sleep.fd, .events = POLLIN};
-	}
-	if (poll(fds, n, msec_to_next()) <= 0)
-		return;
-	for (nfds_t i = 0; i < n && life == judge.life; i++) {
-		if (!fds[i].revents)
-			continue;
-		if (of_qube[i])
-			read_agent(of_qube[i]);
+		if (number < n_qubes)
+			read_agent(&qubes[number / N_QUBES][number % N_QUBES]);
 		else
-			read_call(of_call[i], of_world[i]);
+			read_call(call < n_calls ? &play.worlds[call / N_CALLS].calls[call % N_CALLS] : &play.sleep);
 	}
 }
 
@@ -687,17 +675,22 @@ static void test_random(void **unused _unused_)
 	play.seed = from_environment("QDB_TEST_SEED", 20261126);
 	play.n_wanted = from_environment("QDB_TEST_SCHEDULES", N_SCHEDULES);
 	judge.fd = -1;
+	play.epoll = epoll_create1(EPOLL_CLOEXEC);
+	assert_true(play.epoll >= 0);
 	print_message("seed %llu, %llu schedules\n", (unsigned long long)play.seed, (unsigned long long)play.n_wanted);
 	make_worlds();
 	since = now_usec();
 	for (unsigned int w = 0; w < N_WORLDS && play.n_begun < play.n_wanted; w++)
 		begin_schedule(w);
 	while (play.n_done < play.n_wanted) {
+		uint64_t seen = now_usec();
+
 		for (unsigned int w = 0; w < N_WORLDS; w++)
 			go_on(w);
-		wait_for_all();
+		wait_for_all(seen);
 	}
 	report(now_usec() - since);
+	(void)close(play.epoll);
 	if (judge.fd >= 0)
 		(void)close(judge.fd);
 }
