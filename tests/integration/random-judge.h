@@ -61,6 +61,7 @@ struct record {
 	unsigned int domid;
 	uint64_t requested_seq, attached_seq, ended_seq; /* 0: not yet */
 	unsigned int life;                               /* of the broker */
+	unsigned int given_up_in;                        /* the life that called it not-adopted; 0: none */
 	bool exported, told;
 };
 
@@ -186,6 +187,12 @@ static void on_request(const char *line, uint64_t session)
 	judge.n_records++;
 }
 
+/* For good: what a life of the broker gave up, and was killed before it had stopped it, the next one may prove. */
+static bool has_ended(const struct record *record)
+{
+	return record->ended_seq && (!record->given_up_in || record->given_up_in == judge.life);
+}
+
 static void end_record(struct record *record)
 {
 	judge.n_ended += !record->ended_seq;
@@ -224,10 +231,11 @@ static void on_line(const char *line, size_t len)
 	judge.n_locked += strcmp(event, "locked") == 0;
 	judge.n_not_adopted += strcmp(event, "not-adopted") == 0;
 	if (strcmp(event, "attached") == 0) {
-		if (record->ended_seq || !record->told)
+		if (has_ended(record) || !record->told)
 			violation(record->world, "attached is what %s: %s",
 				  record->told ? "had ended" : "no agent said to export", line);
 		record->attached_seq = seq;
+		record->ended_seq = record->given_up_in = 0;
 		judge.n_attached++;
 		judge.n_adopted += record->life != judge.life;
 	}
@@ -236,8 +244,10 @@ static void on_line(const char *line, size_t len)
 			violation(record->world, "called over while %s exports it: %s", source->name, line);
 		end_record(record);
 	}
-	if (strcmp(event, "not-adopted") == 0) /* it is being stopped */
+	if (strcmp(event, "not-adopted") == 0) { /* it is being stopped, if this life of the broker lasts */
 		end_record(record);
+		record->given_up_in = judge.life;
+	}
 }
 
 /* The file that was read is closed and renamed: on to the next one. */
@@ -256,6 +266,8 @@ static void next_file(void)
 /* Reads the log to its end; from file to file, and files that are read are removed, as they may be. */
 static void read_log(void)
 {
+	bool closed = false; /* the file that is read is complete */
+
 	for (;;) {
 		struct stat now, mine;
 		char *line = judge.bytes, *end;
@@ -272,7 +284,9 @@ static void read_log(void)
 			assert_int_equal(fstat(judge.fd, &mine), 0);
 			if (now.st_ino == mine.st_ino && now.st_dev == mine.st_dev)
 				return;
-			next_file();
+			if (closed)
+				next_file();
+			closed = !closed; /* what came between the last look and its end is still to be read */
 			continue;
 		}
 		judge.len += (size_t)n;
