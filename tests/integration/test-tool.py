@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -21,8 +22,8 @@ STICK = "0781:5581:AB12:u080650"
 
 def watch(server, *words, **more):
     return subprocess.Popen(["qvm-device", "watch", *words], executable=BIN / "qvm-device",
-                            env={"QDB_SOCKET": server.path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                            **more)
+                            env={"QDB_SOCKET": server.path}, stdout=subprocess.PIPE, text=True,
+                            **{"stdin": subprocess.PIPE} | more)
 
 
 def read_until(process, text, seconds=10):
@@ -38,11 +39,28 @@ def read_until(process, text, seconds=10):
     return said
 
 
+def type_in(process, text):
+    process.stdin.write(text)
+    process.stdin.flush()
+
+
 def stop(process):
     process.terminate()
     process.wait(5)
-    process.stdin.close()
+    if process.stdin:
+        process.stdin.close()
     process.stdout.close()
+
+
+def attach(server, device):  # which asks
+    return subprocess.Popen(["qvm-usb", "attach", "work", device], executable=BIN / "qvm-device",
+                            env={"QDB_SOCKET": server.path}, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process, status, expected):
+    with process:
+        assert process.wait(10) == status
+        assert expected in process.stderr.read()
 
 
 def test_assign(server):
@@ -178,34 +196,123 @@ def test_answer(server):
     time.sleep(0.3)
 
     def ask(answers, status, expected):
-        process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
-                                   env={"QDB_SOCKET": server.path}, stderr=subprocess.PIPE, text=True)
-        said = read_until(watcher, "attach it to work? [y/n] ")
-        assert f"\nSanDisk Ultra Fit (sys-usb:1-2:{STICK}), by rule 50-test.policy:1\n" in said, said
+        process = attach(server, "sys-usb:1-2")
         for answer in answers:
-            watcher.stdin.write(answer + "\n")
-            watcher.stdin.flush()
-        with process:
-            assert process.wait(10) == status
-            assert expected in process.stderr.read()
+            said = read_until(watcher, "attach it to work? [y/n] ")
+            assert f"\nSanDisk Ultra Fit (sys-usb:1-2:{STICK}), by rule 50-test.policy:1\n" in said, said
+            type_in(watcher, answer + "\n")
+        ended(process, status, expected)
 
     ask(["n"], 1, "somebody was asked, and said no")
-    ask(["maybe", "7", "", "x" * 1000, "y"], 0, "")  # what is no answer answers nothing
+    # what is no answer answers nothing; nor does the end of a line that is too long
+    ask(["maybe", "7", "", "x" * 1000, "x" * 128 + "y", "y"], 0, "")
     assert "work (attached)" in run(path=server.path)[0]
     run("detach", "work", path=server.path)
     read_until(watcher, "device-detach:usb")  # what was shown before is read
     # its device goes while it is asked about: the question goes, and a late line answers nothing
-    process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
-                               env={"QDB_SOCKET": server.path}, stderr=subprocess.DEVNULL)
+    process = attach(server, "sys-usb:1-2")
     read_until(watcher, "[y/n] ")
     server.do("unplug sys-usb 0")
     read_until(watcher, "not a question any more")
-    watcher.stdin.write("y\n")
-    watcher.stdin.flush()
-    assert process.wait(10) == 1
+    type_in(watcher, "y\n")
+    ended(process, 1, "")
     assert watcher.poll() is None
     stop(watcher)
     assert "nobody is there" in run("attach", "work", "sys-usb:1-2.4", path=server.path, status=1)[1]
+
+
+def two_questions(server, watcher):  # the first is on the screen, the other waits
+    first = attach(server, "sys-usb:1-2")
+    read_until(watcher, "[y/n] ")
+    second = attach(server, "sys-usb2:1-2")
+    read_until(watcher, "device-ask:usb sys-usb2")
+    time.sleep(0.2)
+    return first, second
+
+
+def test_answer_late(server):  # the question ends by itself, and the line that was meant for it comes: not for the next one
+    server.do("policy ask")
+    watcher = watch(server, "--answer")
+    time.sleep(0.3)
+    first, second = two_questions(server, watcher)
+    server.do("unplug sys-usb 0")
+    read_until(watcher, "not a question any more")
+    since = time.monotonic()
+    type_in(watcher, "y\n")
+    time.sleep(0.5)
+    type_in(watcher, "y\nmore of")  # and the beginning of a line is as late as the line
+    ended(first, 1, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    assert time.monotonic() - since > 0.9
+    type_in(watcher, "y\n")
+    read_until(watcher, "attach it to work? [y/n] ")
+    assert second.poll() is None and "(attached)" not in run(path=server.path)[0]
+    type_in(watcher, "n\n")
+    ended(second, 1, "somebody was asked, and said no")
+    # one that comes while nothing that is typed counts is shown later as well
+    server.device("sys-usb", 0, "1-2", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])
+    first = attach(server, "sys-usb:1-2")
+    read_until(watcher, "[y/n] ")
+    server.do("unplug sys-usb 0")
+    read_until(watcher, "not a question any more")
+    second = attach(server, "sys-usb2:1-2")
+    read_until(watcher, "device-ask:usb sys-usb2")
+    type_in(watcher, "y\n")
+    ended(first, 1, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    type_in(watcher, "n\n")
+    ended(second, 1, "somebody was asked, and said no")
+    stop(watcher)
+
+
+def test_answer_once(server):  # two lines at once: the second answers nothing
+    server.do("policy ask")
+    watcher = watch(server, "--answer")
+    time.sleep(0.3)
+    first, second = two_questions(server, watcher)
+    type_in(watcher, "y\ny\n")
+    ended(first, 0, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    type_in(watcher, "n\ny\n")
+    ended(second, 1, "somebody was asked, and said no")
+    # lines that came while no question was there
+    run("detach", "work", path=server.path)
+    watcher.send_signal(signal.SIGSTOP)
+    type_in(watcher, "y\n" * 1000)
+    first = attach(server, "sys-usb:1-2")
+    time.sleep(0.2)
+    watcher.send_signal(signal.SIGCONT)
+    read_until(watcher, "attach it to work? [y/n] ")
+    type_in(watcher, "n\n")
+    ended(first, 1, "somebody was asked, and said no")
+    stop(watcher)
+
+
+def test_answer_on_terminal(server):  # which holds what was typed, line by line
+    server.do("policy ask")
+    keys, terminal = pty.openpty()
+    watcher = watch(server, "--answer", stdin=terminal)
+    os.close(terminal)
+    time.sleep(0.3)
+    first, second = two_questions(server, watcher)
+    os.write(keys, b"y\ny\n")
+    ended(first, 0, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    assert second.poll() is None
+    run("detach", "work", path=server.path)
+    server.do("unplug sys-usb2 0")
+    read_until(watcher, "not a question any more")
+    ended(second, 1, "")
+    time.sleep(1.2)
+    os.write(keys, b"y")  # not yet a line
+    first = attach(server, "sys-usb:1-2")
+    read_until(watcher, "attach it to work? [y/n] ")
+    os.write(keys, b"\n")
+    read_until(watcher, "attach it to work? [y/n] ")
+    os.write(keys, b"n\n")
+    ended(first, 1, "somebody was asked, and said no")
+    stop(watcher)
+    os.close(keys)
 
 
 def test_answer_choice(server):  # two qubes want the same device: one line chooses
@@ -216,8 +323,9 @@ def test_answer_choice(server):  # two qubes want the same device: one line choo
     server.device("sys-usb", 5, "7-1", "0001", "0002", "S", "Maker", "Thing", ["080650"])
     said = read_until(watcher, "[1-2, or n for none] ")
     assert "  1) personal\n  2) work\n" in said, said
-    watcher.stdin.write("3\n2\n")
-    watcher.stdin.flush()
+    type_in(watcher, "3\n")
+    read_until(watcher, "[1-2, or n for none] ")
+    type_in(watcher, "2\n")
     read_until(watcher, "device-attach:usb work")
     assert "work (attached)" in run(path=server.path)[0]
     stop(watcher)
