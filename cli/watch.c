@@ -37,8 +37,7 @@ struct watch {
 	uint64_t deaf_until_usec; /* none is shown before that */
 	char line[128];           /* from the terminal */
 	size_t line_len;
-	bool stale;    /* the line that comes now began too early, or is too long: it is no answer */
-	bool no_input; /* it has ended */
+	bool stale; /* the line that comes now began too early, or is too long: it is no answer */
 };
 
 static void watch_deinit(struct watch *watch)
@@ -216,6 +215,16 @@ static int on_line(struct watch *watch, const char *line)
 
 /* ---- the two streams and the terminal ----------------------------------------------------------------------------- */
 
+/* Nobody can answer here any more; the broker must know that nobody does. */
+static void end_answers(struct watch *watch)
+{
+	watch->asks = admin_call_free(watch->asks);
+	watch->n_questions = 0;
+	watch->shown = false;
+	if (watch->state->options.verbosity >= 0)
+		fprintf(stderr, "Warning: the input has ended: questions are not answered here any more.\n");
+}
+
 static int read_terminal(struct watch *watch)
 {
 	char *line = watch->line, *end;
@@ -223,7 +232,8 @@ static int read_terminal(struct watch *watch)
 	bool whole, stale = watch->stale;
 
 	if (n <= 0) {
-		watch->no_input = n == 0 || errno != EINTR;
+		if (n == 0 || (errno != EINTR && errno != EAGAIN))
+			end_answers(watch);
 		return -1;
 	}
 	watch->line_len += (size_t)n;
@@ -317,7 +327,7 @@ int run_watch(struct state *state)
 		struct pollfd fds[] = {
 			{.fd = admin_call_fd(watch.events), .events = POLLIN},
 			{.fd = watch.asks ? admin_call_fd(watch.asks) : -1, .events = POLLIN},
-			{.fd = watch.asks && !watch.no_input ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = watch.asks ? STDIN_FILENO : -1, .events = POLLIN},
 		};
 
 		r = read_stream(&watch, watch.events);

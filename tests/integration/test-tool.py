@@ -315,6 +315,23 @@ def test_answer_on_terminal(server):  # which holds what was typed, line by line
     os.close(keys)
 
 
+def test_answer_input_ends(server):  # nobody can answer any more: the broker hears so, and the watcher goes on
+    server.do("policy ask")
+    watcher = watch(server, "--answer", stderr=subprocess.PIPE)
+    time.sleep(0.3)
+    process = attach(server, "sys-usb:1-2")
+    read_until(watcher, "[y/n] ")
+    watcher.stdin.close()
+    ended(process, 1, "nobody")
+    assert "nobody is there" in run("attach", "work", "sys-usb:1-2", path=server.path, status=1)[1]
+    server.do("policy allow")
+    run("attach", "work", "sys-usb:1-2", path=server.path)
+    read_until(watcher, "device-attach:usb work")
+    watcher.terminate()
+    with watcher:
+        assert "answered here any more" in watcher.stderr.read()
+
+
 def test_answer_choice(server):  # two qubes want the same device: one line chooses
     watcher = watch(server, "--answer")
     time.sleep(0.3)
