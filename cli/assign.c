@@ -114,10 +114,8 @@ int run_unassign(struct state *state)
 	struct device device;
 	struct place place;
 	char argument[ARGUMENT_MAX], progress[192];
-	int r = state->options.n_args > 1 ? parse_place(state, state->options.args[1], &place) : -1;
+	int r = check_words(state, state->options.args, state->options.n_args, &place);
 
-	if (r < 0)
-		r = check_qube(state, qube);
 	if (r >= 0)
 		return r;
 	if (state->options.n_args == 1)
