@@ -67,8 +67,8 @@ int run_assign(struct state *state)
 	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX];
 	int r = parse_place(state, state->options.args[1], &place);
 
-	if (r < 0 && (!text_is_qube_name(qube) || strcmp(qube, "dom0") == 0))
-		r = options_error(&state->options, "no such domain: '%s'", qube);
+	if (r < 0)
+		r = check_name(state, qube);
 	if (r < 0)
 		r = find_meant(state, &place, &device);
 	if (r < 0)
@@ -78,8 +78,8 @@ int run_assign(struct state *state)
 	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Assigning %s to %s", place.shown, qube);
 	r = change(state, "Assign", argument, qube, payload, progress);
-	if (r == EXIT_DONE && !inventory_has_qube(&state->inventory, qube) && state->options.verbosity >= 0)
-		fprintf(stderr, "Warning: no qube %s runs; the assignment waits for one of that name.\n", qube);
+	if (r == EXIT_DONE)
+		warn_absent(state, qube, "the assignment");
 	if (r == EXIT_DONE)
 		hint(state, "Assigned.", "attach", qube, &place);
 	return r;

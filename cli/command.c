@@ -67,6 +67,12 @@ int check_words(const struct state *state, char *const *words, size_t n_words, s
 	return r < 0 ? check_qube(state, words[0]) : r;
 }
 
+void warn_absent(const struct state *state, const char *qube, const char *what_waits)
+{
+	if (!inventory_runs(&state->inventory, qube) && state->options.verbosity >= 0)
+		fprintf(stderr, "Warning: no qube %s runs; %s waits for one of that name.\n", qube, what_waits);
+}
+
 int check_backend(const struct state *state, const struct place *place)
 {
 	if (!inventory_has_qube(&state->inventory, place->backend))

@@ -54,6 +54,8 @@ int check_name(const struct state *state, const char *name); /* of a qube that m
 int check_qube(const struct state *state, const char *name);
 /* QUBE, or QUBE and BACKEND:PORT[:ID], as the words of a command say it. */
 int check_words(const struct state *state, char *const *words, size_t n_words, struct place *place);
+/* Said after something was stored about a qube that does not run, for its name may be mistyped. */
+void warn_absent(const struct state *state, const char *qube, const char *what_waits);
 int check_backend(const struct state *state, const struct place *place);
 /* Reads the backend's devices and finds the named one. */
 int find_device(struct state *state, const struct place *place, const struct device **ret_device);

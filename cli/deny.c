@@ -47,7 +47,10 @@ int run_deny(struct state *state)
 	if (r >= 0)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Adding to what %s never gets", qube);
-	return change(state, "admin.vm.device.denied.Add", "", qube, patterns, progress);
+	r = change(state, "admin.vm.device.denied.Add", "", qube, patterns, progress);
+	if (r == EXIT_DONE)
+		warn_absent(state, qube, "the deny list");
+	return r;
 }
 
 int run_allow(struct state *state)

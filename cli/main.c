@@ -15,7 +15,7 @@ static const struct {
 	[COMMAND_DETACH] = {run_detach, true},    [COMMAND_MOVE] = {run_move, true},
 	[COMMAND_ASSIGN] = {run_assign, true},    [COMMAND_UNASSIGN] = {run_unassign, true},
 	[COMMAND_INFO] = {run_info, true},        [COMMAND_DENY] = {run_deny, true},
-	[COMMAND_ALLOW] = {run_allow, true},      [COMMAND_POLICY] = {run_policy, true},
+	[COMMAND_ALLOW] = {run_allow, false},     [COMMAND_POLICY] = {run_policy, true},
 	[COMMAND_AUDIT] = {run_audit, false},     [COMMAND_WATCH] = {run_watch, false},
 	[COMMAND_SUSPEND] = {run_suspend, false}, [COMMAND_RESUME] = {run_resume, false},
 };

@@ -82,6 +82,10 @@ def test_assign(server):
     # a device that is not there, by its whole name; a qube that does not run
     out, said = run("assign", "later", "sys-usb:8-8:aaaa:bbbb:C:u080650", path=server.path)
     assert said == "Warning: no qube later runs; the assignment waits for one of that name.\n", said
+    said = run("assign", "--port", "later", "sys-usb:8-8", path=server.path)[1]  # it is listed by now, as halted
+    assert said == "Warning: no qube later runs; the assignment waits for one of that name.\n", said
+    assert run("assign", "-q", "later", "sys-usb:8-7:aaaa:bbbb:C:u080650", path=server.path)[1] == ""
+    assert "choose another qube" in run("assign", "dom0", "sys-usb:1-2", path=server.path, status=1)[1]
     assert "*later (auto-attach)" in run("list", "-s", path=server.path)[0]
     assert run("unassign", "later", path=server.path) == ("", "")
     assert "later" not in run("list", "-s", path=server.path)[0]
@@ -92,7 +96,7 @@ def test_assign(server):
     assert "*" not in run("list", "-s", path=server.path)[0]
     assert run("unassign", "work", "sys-usb:1-2", path=server.path, status=1)[1] == \
         "Error: sys-usb:1-2 is not assigned to work in this way\n"
-    for row in [["assign", "work"], ["assign", "--ask", "-r", "work", "sys-usb:1-2"], ["assign", "dom0", "sys-usb:1-2"],
+    for row in [["assign", "work"], ["assign", "--ask", "-r", "work", "sys-usb:1-2"],
                 ["assign", "--port", "--device", "work", "sys-usb:1-2"], ["assign", "no name", "sys-usb:1-2"],
                 ["assign", "-p", "work", "sys-usb:1-2"], ["unassign"], ["unassign", "--ask", "work", "sys-usb:1-2"],
                 ["assign", "work", "sys-usb"], ["unassign", "nobody"]]:
@@ -124,7 +128,7 @@ def test_move(server):
 
 def test_deny_and_allow(server):
     assert run("deny", "work", path=server.path, program="qvm-device") == ("", "")
-    run("deny", "work", "u03", "u08****", path=server.path, program="qvm-device")
+    assert run("deny", "work", "u03", "u08****", path=server.path, program="qvm-device") == ("", "")
     assert run("deny", "work", path=server.path)[0] == "u03****\nu08****\n"
     said = run("attach", "work", "sys-usb:1-2", path=server.path, status=1)[1]
     assert said == "Error: denied by deny list of work: u08****; why: qvm-device policy explain work sys-usb:1-2\n", said
@@ -134,6 +138,11 @@ def test_deny_and_allow(server):
     assert run("deny", "work", path=server.path) == ("", "")
     assert run("allow", "work", "u08", path=server.path, status=1)[1] == \
         "Error: u08**** is not in the deny list of work\n"
+    for _ in range(2):  # nobody knows it; then it is known as halted
+        assert run("deny", "wrok", "u03", path=server.path)[1] == \
+            "Warning: no qube wrok runs; the deny list waits for one of that name.\n"
+    assert run("deny", "wrok", path=server.path) == ("u03****\n", "")
+    assert run("allow", "wrok", "u03", path=server.path) == ("", "")
     assert "not a list of patterns" in run("deny", "work", "U03", path=server.path, status=1)[1]
     for row in [["deny"], ["deny", "work", "u08****0"], ["deny", "work", ""], ["allow", "work"], ["deny", "no name"],
                 ["deny", "work", "u 3"]]:
