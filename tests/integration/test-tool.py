@@ -65,7 +65,7 @@ def ended(process, status, expected):
 
 def test_assign(server):
     out, _ = run("assign", "work", "sys-usb:1-2", path=server.path)
-    assert out == "Assigned. To attach it now: qvm-usb attach work sys-usb:1-2\n", out
+    assert out == "Assigned.\n", out
     assert "work (attached)" in run(path=server.path)[0]  # an automatic one, and both are there
     out, _ = run("list", "-s", path=server.path)
     assert "\nsys-usb:1-2    0781:5581:AB12:u080650" in out and out.rstrip().endswith("*work (auto-attach)"), out
@@ -90,12 +90,13 @@ def test_assign(server):
     assert run("unassign", "later", path=server.path) == ("", "")
     assert "later" not in run("list", "-s", path=server.path)[0]
     assert run("unassign", "--port", "personal", "sys-usb:9-9", path=server.path)[0] == \
-        "Unassigned. To detach it now: qvm-usb detach personal sys-usb:9-9\n"
+        "Unassigned.\n"  # nothing is there that could be detached
     run("u", "--device", "-q", "personal", "sys-usb:1-2", path=server.path)
-    run("unassign", "-q", "work", f"sys-usb:1-2:{STICK}", path=server.path)
+    assert run("unassign", "work", f"sys-usb:1-2:{STICK}", path=server.path)[0] == \
+        "Unassigned. To detach it now: qvm-usb detach work sys-usb:1-2\n"
     assert "*" not in run("list", "-s", path=server.path)[0]
     assert run("unassign", "work", "sys-usb:1-2", path=server.path, status=1)[1] == \
-        "Error: sys-usb:1-2 is not assigned to work in this way\n"
+        "qvm-usb: error: sys-usb:1-2 is not assigned to work in this way; look at: list --assignments work\n"
     for row in [["assign", "work"], ["assign", "--ask", "-r", "work", "sys-usb:1-2"],
                 ["assign", "--port", "--device", "work", "sys-usb:1-2"], ["assign", "no name", "sys-usb:1-2"],
                 ["assign", "-p", "work", "sys-usb:1-2"], ["unassign"], ["unassign", "--ask", "work", "sys-usb:1-2"],
@@ -104,6 +105,39 @@ def test_assign(server):
     assert run("assign", "work", "sys-usb:9-9", path=server.path, status=1)[1] == \
         "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'\n"
     assert "there is no option ro here" in run("assign", "-o", "ro=1", "work", "sys-usb:1-2", path=server.path, status=1)[1]
+
+
+def test_unassign_unplugged(server):  # by its port, as it is listed
+    def unassign(*words, status=0):
+        return run("unassign", "work", *words, path=server.path, status=status)
+
+    def listed():
+        return re.findall(r"^(\S+) +(\S+|any device) +\*work", run("list", "-s", "work", path=server.path)[0], re.M)
+
+    run("assign", "work", "sys-usb:1-2", path=server.path)
+    run("assign", "--port", "work", "sys-usb:1-2", path=server.path)
+    server.do("unplug sys-usb 0")
+    assert unassign("sys-usb:1-2") == ("Unassigned.\n", "")
+    assert listed() == [("sys-usb:1-2", "any device")]  # which was not named
+    assert "is not assigned to work in this way" in unassign("sys-usb:1-2", status=1)[1]
+    unassign("--port", "sys-usb:1-2")
+    # another device is there now; two that are not; one of two that is
+    ids = ["aaaa:bbbb:C:u080650", "aaaa:bbbb:D:u080650"]
+    run("assign", "work", f"sys-usb:1-2:{ids[0]}", path=server.path)
+    server.device("sys-usb", 0, "1-2", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])
+    unassign("sys-usb:1-2")
+    assert listed() == []
+    for name in ids:
+        run("assign", "work", f"sys-usb:1-2:{name}", path=server.path)
+    assert unassign("sys-usb:1-2", status=1)[1] == \
+        "qvm-usb: error: several devices are assigned to work at sys-usb:1-2: name one as sys-usb:1-2:ID\n"
+    run("assign", "work", "sys-usb:1-2", path=server.path)
+    assert unassign("sys-usb:1-2")[0] == "Unassigned. To detach it now: qvm-usb detach work sys-usb:1-2\n"
+    assert sorted(listed()) == [("sys-usb:1-2", name) for name in ids]
+    unassign(f"sys-usb:1-2:{ids[0]}")
+    server.do("halt sys-usb")  # nor need the device's qube be there
+    unassign("sys-usb:1-2")
+    assert listed() == []
 
 
 def test_attach_with_time(server):
