@@ -278,15 +278,15 @@ def test_answer_late(server):  # the question ends by itself, and the line that 
     watcher = watch(server, "--answer")
     time.sleep(0.3)
     first, second = two_questions(server, watcher)
+    since = time.monotonic()
     server.do("unplug sys-usb 0")
     read_until(watcher, "not a question any more")
-    since = time.monotonic()
     type_in(watcher, "y\n")
-    time.sleep(0.5)
+    time.sleep(0.2)
     type_in(watcher, "y\nmore of")  # and the beginning of a line is as late as the line
     ended(first, 1, "")
     read_until(watcher, "attach it to work? [y/n] ")
-    assert time.monotonic() - since > 0.9
+    assert time.monotonic() - since > 1
     type_in(watcher, "y\n")
     read_until(watcher, "attach it to work? [y/n] ")
     assert second.poll() is None and "(attached)" not in run(path=server.path)[0]
@@ -296,13 +296,13 @@ def test_answer_late(server):  # the question ends by itself, and the line that 
     server.device("sys-usb", 0, "1-2", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])
     first = attach(server, "sys-usb:1-2")
     read_until(watcher, "[y/n] ")
+    since = time.monotonic()
     server.do("unplug sys-usb 0")
     read_until(watcher, "not a question any more")
     second = attach(server, "sys-usb2:1-2")
-    read_until(watcher, "device-ask:usb sys-usb2")
-    type_in(watcher, "y\n")
     ended(first, 1, "")
     read_until(watcher, "attach it to work? [y/n] ")
+    assert time.monotonic() - since > 1
     type_in(watcher, "n\n")
     ended(second, 1, "somebody was asked, and said no")
     stop(watcher)
@@ -413,7 +413,8 @@ def test_broker_ends(server):  # a watcher is told, and ends with the status of 
     time.sleep(0.3)
     server.stop()
     assert watcher.wait(5) == 3
-    assert "closed the connection" in watcher.stderr.read()
+    said = watcher.stderr.read()
+    assert "closed the connection" in said, said
     watcher.stderr.close()
     watcher.stdin.close()
     watcher.stdout.close()
