@@ -2,7 +2,7 @@
 /*
  * Assignments: which qube is to have a device whenever both are there. BACKEND:PORT means the device that is there now,
  * at that port; --port whatever is at that port; --device that device at any port. A device that is not there now is
- * assigned by its whole name, BACKEND:PORT:ID.
+ * assigned by its whole name, BACKEND:PORT:ID. Assignments are ended as they are listed, whatever is there now.
  */
 #include <stdio.h>
 #include <string.h>
@@ -51,12 +51,16 @@ static const char *mode_of(const struct options *options)
 	return options->required ? "required" : "auto-attach";
 }
 
-static void hint(const struct state *state, const char *what, const char *command, const char *qube,
-		 const struct place *place)
+/* The device that is at this place just now; NULL: none, or the device's qube does not run. */
+static const struct device *look_at(struct state *state, const struct place *place)
 {
-	if (state->options.verbosity >= 0)
-		printf("%s To %s it now: %s %s %s %s\n", what, command, state->options.program, command, qube,
-		       place->shown);
+	struct inventory *inventory = &state->inventory;
+
+	inventory->n_devices = 0; /* what was read before may have changed */
+	if (!inventory_runs(inventory, place->backend) ||
+	    inventory_read_devices(&state->options, &state->ids, place->backend, inventory) >= 0)
+		return NULL;
+	return inventory_find(inventory, place->backend, place->port, place->has_id ? place->id : NULL);
 }
 
 int run_assign(struct state *state)
@@ -67,8 +71,8 @@ int run_assign(struct state *state)
 	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX];
 	int r = parse_place(state, state->options.args[1], &place);
 
-	if (r < 0 && (!text_is_qube_name(qube) || strcmp(qube, "dom0") == 0))
-		r = options_error(&state->options, "no such domain: '%s'", qube);
+	if (r < 0)
+		r = check_name(state, qube);
 	if (r < 0)
 		r = find_meant(state, &place, &device);
 	if (r < 0)
@@ -78,10 +82,10 @@ int run_assign(struct state *state)
 	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Assigning %s to %s", place.shown, qube);
 	r = change(state, "Assign", argument, qube, payload, progress);
-	if (r == EXIT_DONE && !inventory_has_qube(&state->inventory, qube) && state->options.verbosity >= 0)
-		fprintf(stderr, "Warning: no qube %s runs; the assignment waits for one of that name.\n", qube);
 	if (r == EXIT_DONE)
-		hint(state, "Assigned.", "attach", qube, &place);
+		warn_absent(state, qube, "the assignment");
+	if (r == EXIT_DONE && state->options.verbosity >= 0)
+		puts("Assigned.");
 	return r;
 }
 
@@ -108,27 +112,75 @@ static int unassign_all(struct state *state, const char *qube)
 	return worst;
 }
 
+/*
+ * The assignment that BACKEND:PORT means, when neither half was said to be any: as it is listed, for the device need not
+ * be there. Of several devices the one that is there. -1 or an exit code.
+ */
+static int find_assigned(struct state *state, const char *qube, const struct place *place, struct device *ret_device)
+{
+	struct inventory *inventory = &state->inventory;
+	const struct assignment *found = NULL;
+	const struct device *there;
+	size_t n = 0;
+	int r;
+
+	if (place->has_id || state->options.only_port || state->options.only_device)
+		return find_meant(state, place, ret_device);
+	r = inventory_read_assignments(&state->options, qube, inventory);
+	if (r >= 0)
+		return r;
+	there = look_at(state, place);
+	for (size_t i = 0; i < inventory->n_assignments; i++) {
+		const struct assignment *assignment = &inventory->assignments[i];
+
+		if (strcmp(assignment->backend, place->backend) != 0 || strcmp(assignment->port, place->port) != 0 ||
+		    strcmp(assignment->id, "*") == 0)
+			continue;
+		n++;
+		if (!found || (there && strcmp(assignment->id, there->id) == 0))
+			found = assignment;
+	}
+	if (!found)
+		return runtime_error(state, "%s is not assigned to %s in this way; look at: list --assignments %s",
+				     place->shown, qube, qube);
+	if (n > 1 && !(there && strcmp(found->id, there->id) == 0))
+		return runtime_error(state, "several devices are assigned to %s at %s: name one as %s:ID", qube,
+				     place->shown, place->shown);
+	device_from_place(place, ret_device);
+	(void)strcpy(ret_device->id, found->id);
+	return -1;
+}
+
+/* What an assignment attached stays so. */
+static void tell_unassigned(struct state *state, const char *qube, const struct place *place)
+{
+	const struct device *device = look_at(state, place);
+
+	if (device && strcmp(device->used_by, qube) == 0)
+		printf("Unassigned. To detach it now: %s detach %s %s\n", state->options.program, qube, place->shown);
+	else
+		puts("Unassigned.");
+}
+
 int run_unassign(struct state *state)
 {
 	const char *qube = state->options.args[0];
 	struct device device;
 	struct place place;
 	char argument[ARGUMENT_MAX], progress[192];
-	int r = state->options.n_args > 1 ? parse_place(state, state->options.args[1], &place) : -1;
+	int r = check_words(state, state->options.args, state->options.n_args, &place);
 
-	if (r < 0)
-		r = check_qube(state, qube);
 	if (r >= 0)
 		return r;
 	if (state->options.n_args == 1)
 		return unassign_all(state, qube);
-	r = find_meant(state, &place, &device);
+	r = find_assigned(state, qube, &place, &device);
 	if (r >= 0)
 		return r;
 	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s to %s", place.shown, qube);
 	r = change(state, "Unassign", argument, qube, "", progress);
-	if (r == EXIT_DONE)
-		hint(state, "Unassigned.", "detach", qube, &place);
+	if (r == EXIT_DONE && state->options.verbosity >= 0)
+		tell_unassigned(state, qube, &place);
 	return r;
 }

@@ -11,10 +11,8 @@ static int prepare(struct state *state, struct place *place, const struct device
 		   char argument[ARGUMENT_MAX], char payload[PAYLOAD_MAX])
 {
 	const char *qube = state->options.args[0];
-	int r = parse_place(state, state->options.args[1], place);
+	int r = check_words(state, state->options.args, state->options.n_args, place);
 
-	if (r < 0)
-		r = check_qube(state, qube);
 	if (r < 0)
 		r = find_device(state, place, ret_device);
 	if (r < 0)
@@ -103,10 +101,8 @@ int run_detach(struct state *state)
 	const char *qube = state->options.args[0];
 	struct place place;
 	char argument[ARGUMENT_MAX];
-	int r = state->options.n_args > 1 ? parse_place(state, state->options.args[1], &place) : -1;
+	int r = check_words(state, state->options.args, state->options.n_args, &place);
 
-	if (r < 0)
-		r = check_qube(state, qube);
 	if (r >= 0)
 		return r;
 	if (state->options.n_args == 1)

@@ -59,7 +59,7 @@ static void print_record(struct json_object *object)
 /* One line of the log; *seq becomes its number. False: it is not a record. */
 static bool show_line(const struct options *options, struct admin_span untrusted_line, uint64_t *seq)
 {
-	char untrusted_text[LINE_MAX_BYTES], text[LINE_MAX_BYTES];
+	char untrusted_text[LIMIT_AUDIT_LINE], text[LIMIT_AUDIT_LINE];
 	struct json_object *object, *number = NULL;
 	bool good;
 
@@ -103,19 +103,6 @@ static int show_page(const struct state *state, uint64_t *seq, bool *ret_any)
 	return -1;
 }
 
-static int verify(const struct state *state)
-{
-	_cleanup_admin_call_ struct admin_call *call = NULL;
-	struct admin_reply reply;
-	int r = inventory_call(&state->options, "device.audit.Verify", "", "dom0", "", "Verifying the audit log", &call,
-			       &reply);
-
-	if (r >= 0)
-		return r;
-	print_lines(reply.content);
-	return EXIT_DONE;
-}
-
 int run_audit(struct state *state)
 {
 	static const struct timespec pause = {.tv_nsec = (long)(AUDIT_FOLLOW_USEC * 1000)};
@@ -123,7 +110,7 @@ int run_audit(struct state *state)
 	bool any = false;
 
 	if (state->options.verify)
-		return verify(state);
+		return print_answer(state, "device.audit.Verify", "", "dom0", "Verifying the audit log");
 	for (;;) {
 		int r = show_page(state, &seq, &any);
 

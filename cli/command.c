@@ -8,6 +8,8 @@
 
 #include "lib/base/text.h"
 
+#define LINE_MAX_BYTES 4096u /* the longest line that is shown */
+
 int runtime_error(const struct state *state, const char *format, ...)
 {
 	char text[512], safe[512];
@@ -46,11 +48,29 @@ int parse_place(const struct state *state, const char *text, struct place *place
 	return -1;
 }
 
+int check_name(const struct state *state, const char *name)
+{
+	return text_is_qube_name(name) ? -1 : options_error(&state->options, "no such domain: '%s'", name);
+}
+
 int check_qube(const struct state *state, const char *name)
 {
 	if (!inventory_has_qube(&state->inventory, name))
 		return options_error(&state->options, "no such domain: '%s'", name);
 	return -1;
+}
+
+int check_words(const struct state *state, char *const *words, size_t n_words, struct place *place)
+{
+	int r = n_words > 1 ? parse_place(state, words[1], place) : -1;
+
+	return r < 0 ? check_qube(state, words[0]) : r;
+}
+
+void warn_absent(const struct state *state, const char *qube, const char *what_waits)
+{
+	if (!inventory_runs(&state->inventory, qube) && state->options.verbosity >= 0)
+		fprintf(stderr, "Warning: no qube %s runs; %s waits for one of that name.\n", qube, what_waits);
 }
 
 int check_backend(const struct state *state, const struct place *place)
@@ -156,4 +176,17 @@ void print_lines(struct admin_span untrusted_text)
 		(void)text_make_safe(untrusted_line.at, untrusted_line.len, line, sizeof(line));
 		printf("%*s%s\n", (int)n_spaces, "", line); /* making safe trims */
 	}
+}
+
+int print_answer(const struct state *state, const char *method, const char *argument, const char *dest,
+		 const char *progress)
+{
+	_cleanup_admin_call_ struct admin_call *call = NULL;
+	struct admin_reply reply;
+	int r = inventory_call(&state->options, method, argument, dest, "", progress, &call, &reply);
+
+	if (r >= 0)
+		return r;
+	print_lines(reply.content);
+	return EXIT_DONE;
 }

@@ -7,7 +7,6 @@
 
 #include "cli/inventory.h"
 
-#define LINE_MAX_BYTES 4096u /* the longest line that is shown */
 #define CLASS_METHOD_MAX 64u
 #define PAYLOAD_MAX 4096u
 #define ARGUMENT_MAX (LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + DEVICE_ID_TEXT)
@@ -51,7 +50,12 @@ int runtime_error(const struct state *state, const char *format, ...) _printf_(2
 
 /* These return -1 to go on, or the exit code, with an error on stderr. */
 int parse_place(const struct state *state, const char *text, struct place *place);
+int check_name(const struct state *state, const char *name); /* of a qube that may be one that nobody knows */
 int check_qube(const struct state *state, const char *name);
+/* QUBE, or QUBE and BACKEND:PORT[:ID], as the words of a command say it. */
+int check_words(const struct state *state, char *const *words, size_t n_words, struct place *place);
+/* Said after something was stored about a qube that does not run, for its name may be mistyped. */
+void warn_absent(const struct state *state, const char *qube, const char *what_waits);
 int check_backend(const struct state *state, const struct place *place);
 /* Reads the backend's devices and finds the named one. */
 int find_device(struct state *state, const struct place *place, const struct device **ret_device);
@@ -74,3 +78,6 @@ int change(const struct state *state, const char *method, const char *argument, 
 
 /* Shows each line of a reply, made safe. */
 void print_lines(struct admin_span untrusted_text);
+/* A call that reads, and its reply so. Returns the exit code. */
+int print_answer(const struct state *state, const char *method, const char *argument, const char *dest,
+		 const char *progress);

@@ -33,23 +33,6 @@ static int join_patterns(const struct state *state, char patterns[PAYLOAD_MAX])
 	return -1;
 }
 
-static int check_name(const struct state *state, const char *qube)
-{
-	return text_is_qube_name(qube) ? -1 : options_error(&state->options, "no such domain: '%s'", qube);
-}
-
-static int show_denied(const struct state *state, const char *qube)
-{
-	_cleanup_admin_call_ struct admin_call *call = NULL;
-	struct admin_reply reply;
-	int r = inventory_call(&state->options, "admin.vm.device.denied.List", "", qube, "", NULL, &call, &reply);
-
-	if (r >= 0)
-		return r;
-	print_lines(reply.content);
-	return EXIT_DONE;
-}
-
 int run_deny(struct state *state)
 {
 	const char *qube = state->options.args[0];
@@ -59,12 +42,15 @@ int run_deny(struct state *state)
 	if (r >= 0)
 		return r;
 	if (state->options.n_args == 1)
-		return show_denied(state, qube);
+		return print_answer(state, "admin.vm.device.denied.List", "", qube, NULL);
 	r = join_patterns(state, patterns);
 	if (r >= 0)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Adding to what %s never gets", qube);
-	return change(state, "admin.vm.device.denied.Add", "", qube, patterns, progress);
+	r = change(state, "admin.vm.device.denied.Add", "", qube, patterns, progress);
+	if (r == EXIT_DONE)
+		warn_absent(state, qube, "the deny list");
+	return r;
 }
 
 int run_allow(struct state *state)

@@ -121,11 +121,26 @@ static int incomplete(const struct options *options)
 	return inventory_fail(options, ADMIN_CALL_CUT);
 }
 
+/* NAME and words, of which one is the state; false: no name. */
+static bool read_qube(struct admin_span untrusted_line, struct qube *qube)
+{
+	struct admin_span untrusted_word;
+
+	*qube = (struct qube){0};
+	if (!admin_span_cut(&untrusted_line, ' ', &untrusted_word) ||
+	    !admin_span_copy(untrusted_word, qube->name, sizeof(qube->name)) || !text_is_qube_name(qube->name))
+		return false;
+	while (admin_span_cut(&untrusted_line, ' ', &untrusted_word))
+		qube->halted = qube->halted || admin_span_is(untrusted_word, "state=Halted");
+	qube->halted = qube->halted || admin_span_is(untrusted_line, "state=Halted");
+	return true;
+}
+
 int inventory_read_qubes(const struct options *options, struct inventory *inventory)
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	struct admin_reply reply;
-	struct admin_span untrusted_line, untrusted_name;
+	struct admin_span untrusted_line;
 	int r = inventory_call(options, "admin.vm.List", "", "dom0", "", NULL, &call, &reply);
 
 	if (r >= 0)
@@ -137,9 +152,7 @@ int inventory_read_qubes(const struct options *options, struct inventory *invent
 		if (!qube)
 			return out_of_memory(options);
 		inventory->qubes = qube;
-		qube += inventory->n_qubes;
-		if (admin_span_cut(&untrusted_line, ' ', &untrusted_name) &&
-		    admin_span_copy(untrusted_name, qube->name, sizeof(qube->name)) && text_is_qube_name(qube->name))
+		if (read_qube(untrusted_line, qube + inventory->n_qubes))
 			inventory->n_qubes++;
 	}
 	return reply.content.len ? incomplete(options) : -1;
@@ -316,12 +329,24 @@ void inventory_deinit(struct inventory *inventory)
 	*inventory = (struct inventory){0};
 }
 
-bool inventory_has_qube(const struct inventory *inventory, const char *name)
+static const struct qube *find_qube(const struct inventory *inventory, const char *name)
 {
 	for (size_t i = 0; i < inventory->n_qubes; i++)
 		if (strcmp(inventory->qubes[i].name, name) == 0)
-			return true;
-	return false;
+			return &inventory->qubes[i];
+	return NULL;
+}
+
+bool inventory_has_qube(const struct inventory *inventory, const char *name)
+{
+	return find_qube(inventory, name) != NULL;
+}
+
+bool inventory_runs(const struct inventory *inventory, const char *name)
+{
+	const struct qube *qube = find_qube(inventory, name);
+
+	return qube && !qube->halted;
 }
 
 const struct device *inventory_find(const struct inventory *inventory, const char *backend, const char *port,

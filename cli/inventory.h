@@ -25,6 +25,7 @@ struct device {
 
 struct qube {
 	char name[LIMIT_QUBE_NAME + 1];
+	bool halted; /* known by its name only, for something is stored about it */
 };
 
 /* What is stored: this qube is to have that device. "*" for a port or an id means any. */
@@ -67,6 +68,7 @@ int inventory_read_assignments(const struct options *options, const char *qube, 
 void inventory_deinit(struct inventory *inventory);
 
 bool inventory_has_qube(const struct inventory *inventory, const char *name);
+bool inventory_runs(const struct inventory *inventory, const char *name);
 /* The device at BACKEND:PORT; `id` NULL: whatever is there. */
 const struct device *inventory_find(const struct inventory *inventory, const char *backend, const char *port,
 				    const char *id);

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * qvm-device: lists, attaches and detaches devices, through the broker's Admin API. A table of commands; each reads
- * what it needs, checks what the user named against it, and makes at most one call that changes something (detaching
- * all: one per device).
+ * qvm-device: lists, attaches, assigns and detaches devices, and what else there is to say to the broker, through its
+ * Admin API. A table of commands; each reads what it needs, checks what the user named against it, and makes at most
+ * one call that changes something (of a whole qube: one for each device or assignment; watch --answer: one for each
+ * answer).
  */
-#include <stdio.h>
-
 #include "cli/command.h"
-#include "lib/base/text.h"
 
 static const struct {
 	int (*run)(struct state *state);
@@ -17,7 +15,7 @@ static const struct {
 	[COMMAND_DETACH] = {run_detach, true},    [COMMAND_MOVE] = {run_move, true},
 	[COMMAND_ASSIGN] = {run_assign, true},    [COMMAND_UNASSIGN] = {run_unassign, true},
 	[COMMAND_INFO] = {run_info, true},        [COMMAND_DENY] = {run_deny, true},
-	[COMMAND_ALLOW] = {run_allow, true},      [COMMAND_POLICY] = {run_policy, true},
+	[COMMAND_ALLOW] = {run_allow, false},     [COMMAND_POLICY] = {run_policy, true},
 	[COMMAND_AUDIT] = {run_audit, false},     [COMMAND_WATCH] = {run_watch, false},
 	[COMMAND_SUSPEND] = {run_suspend, false}, [COMMAND_RESUME] = {run_resume, false},
 };
@@ -29,24 +27,6 @@ static void state_deinit(struct state *state)
 	options_deinit(&state->options);
 }
 
-static int show_classes(const struct state *state)
-{
-	_cleanup_admin_call_ struct admin_call *call = NULL;
-	struct admin_reply reply;
-	struct admin_span untrusted_line;
-	int r = inventory_call(&state->options, "admin.deviceclass.List", "", "dom0", "", NULL, &call, &reply);
-
-	if (r >= 0)
-		return r;
-	while (admin_span_cut(&reply.content, '\n', &untrusted_line)) {
-		char text[64];
-
-		(void)text_make_safe(untrusted_line.at, untrusted_line.len, text, sizeof(text));
-		puts(text);
-	}
-	return EXIT_DONE;
-}
-
 int main(int argc, char **argv)
 {
 	_cleanup_(state_deinit) struct state state = {0};
@@ -55,7 +35,7 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (state.options.list_classes)
-		return show_classes(&state);
+		return print_answer(&state, "admin.deviceclass.List", "", "dom0", NULL);
 	usb_ids_init(&state.ids);
 	if (runs[state.options.command].knows_qubes) {
 		r = inventory_read_qubes(&state.options, &state.inventory);

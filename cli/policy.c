@@ -21,27 +21,20 @@ static int check_policy(const struct state *state)
 	return broken ? EXIT_REFUSED : EXIT_DONE;
 }
 
-static int explain_policy(struct state *state, const char *qube, const char *where)
+/* QUBE BACKEND:PORT[:ID] */
+static int explain_policy(struct state *state, char *const words[2])
 {
-	_cleanup_admin_call_ struct admin_call *call = NULL;
-	struct admin_reply reply;
 	const struct device *device;
 	struct place place;
 	char argument[ARGUMENT_MAX];
-	int r = parse_place(state, where, &place);
+	int r = check_words(state, words, 2, &place);
 
-	if (r < 0)
-		r = check_qube(state, qube);
 	if (r < 0)
 		r = find_device(state, &place, &device);
 	if (r >= 0)
 		return r;
 	make_argument(place.backend, place.port, device->id, argument);
-	r = inventory_call(&state->options, "device.policy.Explain", argument, qube, "", NULL, &call, &reply);
-	if (r >= 0)
-		return r;
-	print_lines(reply.content);
-	return EXIT_DONE;
+	return print_answer(state, "device.policy.Explain", argument, words[0], NULL);
 }
 
 int run_policy(struct state *state)
@@ -51,6 +44,6 @@ int run_policy(struct state *state)
 	if (options->n_args == 1 && strcmp(options->args[0], "check") == 0)
 		return check_policy(state);
 	if (options->n_args == 3 && strcmp(options->args[0], "explain") == 0)
-		return explain_policy(state, options->args[1], options->args[2]);
+		return explain_policy(state, options->args + 1);
 	return options_error(options, "expected policy check, or policy explain VM BACKEND:PORT[:ID]");
 }

@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * What happens, line by line, and with --answer the questions that the broker asks: the oldest open one is on the
- * screen, and a line from the terminal answers it. A question that ends by itself (time, unplugged, answered elsewhere)
- * goes away with a word about it; a line that was meant for it answers nothing, for each question has a number.
+ * screen, and a line from the terminal answers it.
+ *
+ * A line answers only the question that its user had read. A question that ends by itself (time, unplugged, answered
+ * elsewhere) goes away with a word about it, while somebody may just be typing: for ASK_DEAF_USEC nothing typed counts,
+ * and no other question is shown. Whatever was typed before a question is shown is dropped when it is, and of what is
+ * read at once only the first line counts.
  */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <termios.h>
 
 #include "cli/command.h"
+#include "lib/base/clock.h"
 #include "lib/base/text.h"
 
 #define SHOWN_MAX 512u
@@ -27,9 +33,11 @@ struct watch {
 	struct admin_call *events, *asks; /* asks NULL: questions are not answered here */
 	struct question questions[LIMIT_QUESTIONS];
 	size_t n_questions;
-	char line[128]; /* from the terminal */
+	bool shown;               /* the first of them, and a line is for it */
+	uint64_t deaf_until_usec; /* none is shown before that */
+	char line[128];           /* from the terminal */
 	size_t line_len;
-	bool no_input; /* it has ended */
+	bool stale; /* the line that comes now began too early, or is too long: it is no answer */
 };
 
 static void watch_deinit(struct watch *watch)
@@ -75,7 +83,37 @@ static void read_targets(const char *text, struct question *question)
 	}
 }
 
-static void show_question(const struct question *question)
+static bool can_read(int fd)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+	return poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN);
+}
+
+/*
+ * What was typed so far: here, in the terminal, in a pipe (of which no more than it holds by default: its writer may
+ * never end). A terminal that is another job's now is let alone, to touch it would stop us.
+ */
+static void drop_typed(struct watch *watch)
+{
+	char dropped[4096];
+	pid_t job = tcgetpgrp(STDIN_FILENO);
+
+	watch->stale = watch->stale || watch->line_len > 0;
+	watch->line_len = 0;
+	if (job >= 0 && job != getpgrp())
+		return;
+	(void)tcflush(STDIN_FILENO, TCIFLUSH);
+	for (size_t i = 0; i < 65536 / sizeof(dropped) && can_read(STDIN_FILENO); i++) {
+		ssize_t n = read(STDIN_FILENO, dropped, sizeof(dropped));
+
+		if (n <= 0)
+			return; /* read_terminal() sees that too */
+		watch->stale = dropped[n - 1] != '\n';
+	}
+}
+
+static void print_question(const struct question *question)
 {
 	printf("\n%s (%s), by rule %s\n", question->description, question->device, question->rule);
 	if (question->n_targets == 1) {
@@ -87,6 +125,15 @@ static void show_question(const struct question *question)
 		printf("attach it to which qube? [1-%zu, or n for none] ", question->n_targets);
 	}
 	(void)fflush(stdout);
+}
+
+static void show_question(struct watch *watch)
+{
+	if (watch->shown || watch->n_questions == 0 || clock_monotonic_usec() < watch->deaf_until_usec)
+		return;
+	drop_typed(watch);
+	print_question(&watch->questions[0]);
+	watch->shown = true;
 }
 
 static void on_question(struct watch *watch, const struct admin_event *event)
@@ -105,8 +152,7 @@ static void on_question(struct watch *watch, const struct admin_event *event)
 	read_targets(targets, question);
 	if (!admin_event_field(event, "question", question->id, sizeof(question->id)) || question->n_targets == 0)
 		return;
-	if (watch->n_questions++ == 0)
-		show_question(question);
+	watch->n_questions++;
 }
 
 static void drop_question(struct watch *watch, size_t at)
@@ -114,8 +160,8 @@ static void drop_question(struct watch *watch, size_t at)
 	watch->n_questions--;
 	memmove(&watch->questions[at], &watch->questions[at + 1],
 		(watch->n_questions - at) * sizeof(watch->questions[0]));
-	if (at == 0 && watch->n_questions)
-		show_question(&watch->questions[0]);
+	if (at == 0)
+		watch->shown = false;
 }
 
 static void on_question_end(struct watch *watch, const struct admin_event *event)
@@ -127,8 +173,10 @@ static void on_question_end(struct watch *watch, const struct admin_event *event
 	for (size_t i = 0; i < watch->n_questions; i++) {
 		if (strcmp(watch->questions[i].id, id) != 0)
 			continue;
-		printf("%s%s: %s\n", i == 0 ? "\n" : "", watch->questions[i].device, how);
+		printf("%s%s: %s\n", i == 0 && watch->shown ? "\n" : "", watch->questions[i].device, how);
 		(void)fflush(stdout);
+		if (i == 0 && watch->shown)
+			watch->deaf_until_usec = clock_monotonic_usec() + ASK_DEAF_USEC;
 		drop_question(watch, i);
 		return;
 	}
@@ -149,20 +197,16 @@ static const char *make_answer(const struct question *question, const char *line
 	return answer;
 }
 
-/* -1, or the exit code when the broker is gone. */
+/* To the question that is shown; what is no answer makes it be shown again. -1, or the exit code: no broker. */
 static int on_line(struct watch *watch, const char *line)
 {
 	char id[sizeof(watch->questions[0].id)], buffer[64];
-	const char *answer;
+	const char *answer = make_answer(&watch->questions[0], line, buffer);
 	int r;
 
-	if (watch->n_questions == 0)
+	watch->shown = false;
+	if (!answer)
 		return -1;
-	answer = make_answer(&watch->questions[0], line, buffer);
-	if (!answer) {
-		show_question(&watch->questions[0]);
-		return -1;
-	}
 	(void)strcpy(id, watch->questions[0].id);
 	drop_question(watch, 0);
 	r = change(watch->state, "device.ask.Answer", id, "dom0", answer, NULL);
@@ -171,29 +215,38 @@ static int on_line(struct watch *watch, const char *line)
 
 /* ---- the two streams and the terminal ----------------------------------------------------------------------------- */
 
+/* Nobody can answer here any more; the broker must know that nobody does. */
+static void end_answers(struct watch *watch)
+{
+	watch->asks = admin_call_free(watch->asks);
+	watch->n_questions = 0;
+	watch->shown = false;
+	if (watch->state->options.verbosity >= 0)
+		fprintf(stderr, "Warning: the input has ended: questions are not answered here any more.\n");
+}
+
 static int read_terminal(struct watch *watch)
 {
-	ssize_t n = read(STDIN_FILENO, watch->line + watch->line_len, sizeof(watch->line) - watch->line_len);
-	char *end;
+	char *line = watch->line, *end;
+	ssize_t n = read(STDIN_FILENO, line + watch->line_len, sizeof(watch->line) - watch->line_len);
+	bool whole, stale = watch->stale;
 
 	if (n <= 0) {
-		watch->no_input = n == 0 || errno != EINTR;
+		if (n == 0 || (errno != EINTR && errno != EAGAIN))
+			end_answers(watch);
 		return -1;
 	}
 	watch->line_len += (size_t)n;
-	while ((end = memchr(watch->line, '\n', watch->line_len))) {
-		int r;
-
-		*end = '\0';
-		r = on_line(watch, watch->line);
-		watch->line_len -= (size_t)(end + 1 - watch->line);
-		memmove(watch->line, end + 1, watch->line_len);
-		if (r >= 0)
-			return r;
-	}
-	if (watch->line_len == sizeof(watch->line))
-		watch->line_len = 0; /* nobody types that */
-	return -1;
+	end = memchr(line, '\n', watch->line_len);
+	if (watch->shown && !end && watch->line_len < sizeof(watch->line))
+		return -1;
+	whole = line[watch->line_len - 1] == '\n';
+	watch->line_len = 0;
+	watch->stale = !whole;
+	if (!watch->shown || !end)
+		return -1;
+	*end = '\0';
+	return on_line(watch, stale ? "" : line);
 }
 
 static const struct {
@@ -253,6 +306,16 @@ static int open_stream(const struct state *state, const char *method, struct adm
 	return -1;
 }
 
+/* For poll(): until a question that waits for it may be shown. */
+static int patience_msec(const struct watch *watch)
+{
+	uint64_t now = clock_monotonic_usec();
+
+	if (watch->shown || watch->n_questions == 0)
+		return -1;
+	return watch->deaf_until_usec > now ? (int)((watch->deaf_until_usec - now) / USEC_PER_MSEC) + 1 : 0;
+}
+
 int run_watch(struct state *state)
 {
 	_cleanup_(watch_deinit) struct watch watch = {.state = state};
@@ -264,13 +327,16 @@ int run_watch(struct state *state)
 		struct pollfd fds[] = {
 			{.fd = admin_call_fd(watch.events), .events = POLLIN},
 			{.fd = watch.asks ? admin_call_fd(watch.asks) : -1, .events = POLLIN},
-			{.fd = watch.asks && !watch.no_input ? STDIN_FILENO : -1, .events = POLLIN},
+			{.fd = watch.asks ? STDIN_FILENO : -1, .events = POLLIN},
 		};
 
 		r = read_stream(&watch, watch.events);
 		if (r < 0 && watch.asks)
 			r = read_stream(&watch, watch.asks);
-		if (r >= 0 || (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR))
+		if (r >= 0)
+			break;
+		show_question(&watch);
+		if (poll(fds, ARRAY_SIZE(fds), patience_msec(&watch)) < 0 && errno != EINTR)
 			break;
 		if (fds[2].revents)
 			r = read_terminal(&watch);

@@ -3,6 +3,7 @@
  * The core's answers to requests as the exceptions and sentences of the Admin API: a table. Each says the cause and the
  * cure, and is of a type that Qubes' own client shows as "Error: ...".
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@
 static const struct {
 	const char *type, *text;
 } answers[CORE_ANSWER_COUNT] = {
-	[CORE_ANSWER_DONE] = {NULL, NULL},
+	/* CORE_ANSWER_DONE has no row: it alone is no exception */
 	[CORE_ANSWER_FAILED] = {"QubesException", "{a} failed: {w}"},
 	[CORE_ANSWER_NO_DEVICE] = {"UnrecognizedDevice",
 				   "{d} is not there any more: look at the list again (qvm-usb list)"},
@@ -122,13 +123,15 @@ void admin_write_answer(struct admin_writer *writer, const struct admin_subject 
 {
 	char doing[192], text[768];
 	struct admin_writer sentence;
-	const char *type = answers[action->answer].type;
+	const char *type;
 
-	if (!type) {
+	if (action->answer == CORE_ANSWER_DONE) {
 		admin_write_done(writer);
 		write_reservation(writer, subject, action);
 		return;
 	}
+	assert(action->answer < CORE_ANSWER_COUNT && answers[action->answer].type);
+	type = answers[action->answer].type;
 	if (action->answer == CORE_ANSWER_FAILED && outcome_types[action->outcome])
 		type = outcome_types[action->outcome];
 	make_doing(subject, doing, sizeof(doing));

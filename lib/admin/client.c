@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "lib/admin/client.h"
+#include "lib/base/clock.h"
 
 #define RETRY_USEC (10 * USEC_PER_MSEC) /* connect() of a UNIX socket cannot be waited for by poll() */
 
@@ -26,14 +26,6 @@ struct admin_call {
 	char request[LIMIT_ADMIN_REQUEST];
 	char reply[LIMIT_ADMIN_REPLY + 1];
 };
-
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
 
 int admin_call_new(const char *socket_path, const char *method, const char *argument, const char *dest,
 		   const char *payload, struct admin_call **ret_call)
@@ -153,7 +145,7 @@ static void pause_until_ready(const struct admin_call *call, uint64_t usec)
 
 int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin_reply *ret_reply)
 {
-	uint64_t deadline = now_usec() + timeout_usec;
+	uint64_t deadline = clock_monotonic_usec() + timeout_usec;
 	bool end = false;
 
 	while (!end) {
@@ -162,7 +154,7 @@ int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin
 
 		if (r && r != ADMIN_CALL_PENDING)
 			return r;
-		now = now_usec();
+		now = clock_monotonic_usec();
 		if (now >= deadline && !end)
 			return ADMIN_CALL_PENDING;
 		if (r == ADMIN_CALL_PENDING)
@@ -176,7 +168,7 @@ int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin
 int admin_call_next_event(struct admin_call *call, uint64_t timeout_usec, struct admin_event *ret_event,
 			  struct admin_reply *ret_refusal)
 {
-	uint64_t deadline = now_usec() + timeout_usec;
+	uint64_t deadline = clock_monotonic_usec() + timeout_usec;
 	bool end = false;
 
 	call->reply_len -= call->used;
@@ -198,7 +190,7 @@ int admin_call_next_event(struct admin_call *call, uint64_t timeout_usec, struct
 		r = step(call, &end);
 		if (r && r != ADMIN_CALL_PENDING)
 			return r;
-		now = now_usec();
+		now = clock_monotonic_usec();
 		if (r == ADMIN_CALL_PENDING && now >= deadline)
 			return ADMIN_CALL_PENDING;
 		if (r == ADMIN_CALL_PENDING)

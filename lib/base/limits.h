@@ -104,6 +104,7 @@
 #define TIMEOUT_ADMIN_ANSWER_USEC (TIMEOUT_ASK_USEC + 6 * TIMEOUT_ATTACH_STEP_USEC)
 #define TIMEOUT_ADMIN_READ_USEC (10 * USEC_PER_SEC) /* a tool waits so long for everything it wants to read */
 #define AUDIT_FOLLOW_USEC (500 * USEC_PER_MSEC)     /* a tool that follows the audit log looks so often */
+#define ASK_DEAF_USEC (1 * USEC_PER_SEC) /* after a question that ended by itself a tool hears no answer so long */
 
 /* Policy: a set of files in one directory */
 #define LIMIT_POLICY_FILES 256u                         /* entries of the directory */

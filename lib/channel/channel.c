@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/base/limits.h"
 #include "lib/channel/backend.h"
 
@@ -116,14 +117,6 @@ int channel_connect(struct channel_backend *backend, const struct channel_addres
 	return 0;
 }
 
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 static struct timespec usec_to_timespec(uint64_t usec)
 {
 	return (struct timespec){.tv_sec = (time_t)(usec / USEC_PER_SEC),
@@ -134,14 +127,14 @@ int channel_connect_wait(struct channel_backend *backend, const struct channel_a
 			 const struct channel_rings *most, uint64_t timeout_usec, struct channel **ret_channel)
 {
 	const struct timespec pause = usec_to_timespec(CONNECT_RETRY_USEC);
-	uint64_t start = now_usec();
+	uint64_t start = clock_monotonic_usec();
 
 	for (;;) {
 		int r = channel_connect(backend, address, most, ret_channel);
 
 		if (r != CHANNEL_NOT_YET)
 			return r;
-		if (now_usec() - start >= timeout_usec)
+		if (clock_monotonic_usec() - start >= timeout_usec)
 			return CHANNEL_TIMED_OUT;
 		(void)nanosleep(&pause, NULL);
 	}
@@ -361,7 +354,7 @@ int channel_finish(struct channel *channel)
 int channel_wait(struct channel *channel, bool want_write, uint64_t timeout_usec)
 {
 	struct pollfd pollfd = {.fd = channel->fd, .events = channel_poll_events(channel, want_write)};
-	uint64_t start = now_usec(), passed = 0;
+	uint64_t start = clock_monotonic_usec(), passed = 0;
 
 	if (channel->state != CHANNEL_WAITING && channel->state != CHANNEL_OPEN)
 		return -EPIPE;
@@ -373,7 +366,7 @@ int channel_wait(struct channel *channel, bool want_write, uint64_t timeout_usec
 			return channel_dispatch(channel);
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		passed = now_usec() - start;
+		passed = clock_monotonic_usec() - start;
 		if (n == 0 || passed >= timeout_usec)
 			return CHANNEL_TIMED_OUT;
 	}

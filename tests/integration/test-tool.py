@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -21,8 +22,8 @@ STICK = "0781:5581:AB12:u080650"
 
 def watch(server, *words, **more):
     return subprocess.Popen(["qvm-device", "watch", *words], executable=BIN / "qvm-device",
-                            env={"QDB_SOCKET": server.path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                            **more)
+                            env={"QDB_SOCKET": server.path}, stdout=subprocess.PIPE, text=True,
+                            **{"stdin": subprocess.PIPE} | more)
 
 
 def read_until(process, text, seconds=10):
@@ -38,16 +39,33 @@ def read_until(process, text, seconds=10):
     return said
 
 
+def type_in(process, text):
+    process.stdin.write(text)
+    process.stdin.flush()
+
+
 def stop(process):
     process.terminate()
     process.wait(5)
-    process.stdin.close()
+    if process.stdin:
+        process.stdin.close()
     process.stdout.close()
+
+
+def attach(server, device):  # which asks
+    return subprocess.Popen(["qvm-usb", "attach", "work", device], executable=BIN / "qvm-device",
+                            env={"QDB_SOCKET": server.path}, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process, status, expected):
+    with process:
+        assert process.wait(10) == status
+        assert expected in process.stderr.read()
 
 
 def test_assign(server):
     out, _ = run("assign", "work", "sys-usb:1-2", path=server.path)
-    assert out == "Assigned. To attach it now: qvm-usb attach work sys-usb:1-2\n", out
+    assert out == "Assigned.\n", out
     assert "work (attached)" in run(path=server.path)[0]  # an automatic one, and both are there
     out, _ = run("list", "-s", path=server.path)
     assert "\nsys-usb:1-2    0781:5581:AB12:u080650" in out and out.rstrip().endswith("*work (auto-attach)"), out
@@ -64,17 +82,22 @@ def test_assign(server):
     # a device that is not there, by its whole name; a qube that does not run
     out, said = run("assign", "later", "sys-usb:8-8:aaaa:bbbb:C:u080650", path=server.path)
     assert said == "Warning: no qube later runs; the assignment waits for one of that name.\n", said
+    said = run("assign", "--port", "later", "sys-usb:8-8", path=server.path)[1]  # it is listed by now, as halted
+    assert said == "Warning: no qube later runs; the assignment waits for one of that name.\n", said
+    assert run("assign", "-q", "later", "sys-usb:8-7:aaaa:bbbb:C:u080650", path=server.path)[1] == ""
+    assert "choose another qube" in run("assign", "dom0", "sys-usb:1-2", path=server.path, status=1)[1]
     assert "*later (auto-attach)" in run("list", "-s", path=server.path)[0]
     assert run("unassign", "later", path=server.path) == ("", "")
     assert "later" not in run("list", "-s", path=server.path)[0]
     assert run("unassign", "--port", "personal", "sys-usb:9-9", path=server.path)[0] == \
-        "Unassigned. To detach it now: qvm-usb detach personal sys-usb:9-9\n"
+        "Unassigned.\n"  # nothing is there that could be detached
     run("u", "--device", "-q", "personal", "sys-usb:1-2", path=server.path)
-    run("unassign", "-q", "work", f"sys-usb:1-2:{STICK}", path=server.path)
+    assert run("unassign", "work", f"sys-usb:1-2:{STICK}", path=server.path)[0] == \
+        "Unassigned. To detach it now: qvm-usb detach work sys-usb:1-2\n"
     assert "*" not in run("list", "-s", path=server.path)[0]
     assert run("unassign", "work", "sys-usb:1-2", path=server.path, status=1)[1] == \
-        "Error: sys-usb:1-2 is not assigned to work in this way\n"
-    for row in [["assign", "work"], ["assign", "--ask", "-r", "work", "sys-usb:1-2"], ["assign", "dom0", "sys-usb:1-2"],
+        "qvm-usb: error: sys-usb:1-2 is not assigned to work in this way; look at: list --assignments work\n"
+    for row in [["assign", "work"], ["assign", "--ask", "-r", "work", "sys-usb:1-2"],
                 ["assign", "--port", "--device", "work", "sys-usb:1-2"], ["assign", "no name", "sys-usb:1-2"],
                 ["assign", "-p", "work", "sys-usb:1-2"], ["unassign"], ["unassign", "--ask", "work", "sys-usb:1-2"],
                 ["assign", "work", "sys-usb"], ["unassign", "nobody"]]:
@@ -82,6 +105,39 @@ def test_assign(server):
     assert run("assign", "work", "sys-usb:9-9", path=server.path, status=1)[1] == \
         "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'\n"
     assert "there is no option ro here" in run("assign", "-o", "ro=1", "work", "sys-usb:1-2", path=server.path, status=1)[1]
+
+
+def test_unassign_unplugged(server):  # by its port, as it is listed
+    def unassign(*words, status=0):
+        return run("unassign", "work", *words, path=server.path, status=status)
+
+    def listed():
+        return re.findall(r"^(\S+) +(\S+|any device) +\*work", run("list", "-s", "work", path=server.path)[0], re.M)
+
+    run("assign", "work", "sys-usb:1-2", path=server.path)
+    run("assign", "--port", "work", "sys-usb:1-2", path=server.path)
+    server.do("unplug sys-usb 0")
+    assert unassign("sys-usb:1-2") == ("Unassigned.\n", "")
+    assert listed() == [("sys-usb:1-2", "any device")]  # which was not named
+    assert "is not assigned to work in this way" in unassign("sys-usb:1-2", status=1)[1]
+    unassign("--port", "sys-usb:1-2")
+    # another device is there now; two that are not; one of two that is
+    ids = ["aaaa:bbbb:C:u080650", "aaaa:bbbb:D:u080650"]
+    run("assign", "work", f"sys-usb:1-2:{ids[0]}", path=server.path)
+    server.device("sys-usb", 0, "1-2", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])
+    unassign("sys-usb:1-2")
+    assert listed() == []
+    for name in ids:
+        run("assign", "work", f"sys-usb:1-2:{name}", path=server.path)
+    assert unassign("sys-usb:1-2", status=1)[1] == \
+        "qvm-usb: error: several devices are assigned to work at sys-usb:1-2: name one as sys-usb:1-2:ID\n"
+    run("assign", "work", "sys-usb:1-2", path=server.path)
+    assert unassign("sys-usb:1-2")[0] == "Unassigned. To detach it now: qvm-usb detach work sys-usb:1-2\n"
+    assert sorted(listed()) == [("sys-usb:1-2", name) for name in ids]
+    unassign(f"sys-usb:1-2:{ids[0]}")
+    server.do("halt sys-usb")  # nor need the device's qube be there
+    unassign("sys-usb:1-2")
+    assert listed() == []
 
 
 def test_attach_with_time(server):
@@ -106,7 +162,7 @@ def test_move(server):
 
 def test_deny_and_allow(server):
     assert run("deny", "work", path=server.path, program="qvm-device") == ("", "")
-    run("deny", "work", "u03", "u08****", path=server.path, program="qvm-device")
+    assert run("deny", "work", "u03", "u08****", path=server.path, program="qvm-device") == ("", "")
     assert run("deny", "work", path=server.path)[0] == "u03****\nu08****\n"
     said = run("attach", "work", "sys-usb:1-2", path=server.path, status=1)[1]
     assert said == "Error: denied by deny list of work: u08****; why: qvm-device policy explain work sys-usb:1-2\n", said
@@ -116,6 +172,11 @@ def test_deny_and_allow(server):
     assert run("deny", "work", path=server.path) == ("", "")
     assert run("allow", "work", "u08", path=server.path, status=1)[1] == \
         "Error: u08**** is not in the deny list of work\n"
+    for _ in range(2):  # nobody knows it; then it is known as halted
+        assert run("deny", "wrok", "u03", path=server.path)[1] == \
+            "Warning: no qube wrok runs; the deny list waits for one of that name.\n"
+    assert run("deny", "wrok", path=server.path) == ("u03****\n", "")
+    assert run("allow", "wrok", "u03", path=server.path) == ("", "")
     assert "not a list of patterns" in run("deny", "work", "U03", path=server.path, status=1)[1]
     for row in [["deny"], ["deny", "work", "u08****0"], ["deny", "work", ""], ["allow", "work"], ["deny", "no name"],
                 ["deny", "work", "u 3"]]:
@@ -178,34 +239,140 @@ def test_answer(server):
     time.sleep(0.3)
 
     def ask(answers, status, expected):
-        process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
-                                   env={"QDB_SOCKET": server.path}, stderr=subprocess.PIPE, text=True)
-        said = read_until(watcher, "attach it to work? [y/n] ")
-        assert f"\nSanDisk Ultra Fit (sys-usb:1-2:{STICK}), by rule 50-test.policy:1\n" in said, said
+        process = attach(server, "sys-usb:1-2")
         for answer in answers:
-            watcher.stdin.write(answer + "\n")
-            watcher.stdin.flush()
-        with process:
-            assert process.wait(10) == status
-            assert expected in process.stderr.read()
+            said = read_until(watcher, "attach it to work? [y/n] ")
+            assert f"\nSanDisk Ultra Fit (sys-usb:1-2:{STICK}), by rule 50-test.policy:1\n" in said, said
+            type_in(watcher, answer + "\n")
+        ended(process, status, expected)
 
     ask(["n"], 1, "somebody was asked, and said no")
-    ask(["maybe", "7", "", "x" * 1000, "y"], 0, "")  # what is no answer answers nothing
+    # what is no answer answers nothing; nor does the end of a line that is too long
+    ask(["maybe", "7", "", "x" * 1000, "x" * 128 + "y", "y"], 0, "")
     assert "work (attached)" in run(path=server.path)[0]
     run("detach", "work", path=server.path)
     read_until(watcher, "device-detach:usb")  # what was shown before is read
     # its device goes while it is asked about: the question goes, and a late line answers nothing
-    process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
-                               env={"QDB_SOCKET": server.path}, stderr=subprocess.DEVNULL)
+    process = attach(server, "sys-usb:1-2")
     read_until(watcher, "[y/n] ")
     server.do("unplug sys-usb 0")
     read_until(watcher, "not a question any more")
-    watcher.stdin.write("y\n")
-    watcher.stdin.flush()
-    assert process.wait(10) == 1
+    type_in(watcher, "y\n")
+    ended(process, 1, "")
     assert watcher.poll() is None
     stop(watcher)
     assert "nobody is there" in run("attach", "work", "sys-usb:1-2.4", path=server.path, status=1)[1]
+
+
+def two_questions(server, watcher):  # the first is on the screen, the other waits
+    first = attach(server, "sys-usb:1-2")
+    read_until(watcher, "[y/n] ")
+    second = attach(server, "sys-usb2:1-2")
+    read_until(watcher, "device-ask:usb sys-usb2")
+    time.sleep(0.2)
+    return first, second
+
+
+def test_answer_late(server):  # the question ends by itself, and the line that was meant for it comes: not for the next one
+    server.do("policy ask")
+    watcher = watch(server, "--answer")
+    time.sleep(0.3)
+    first, second = two_questions(server, watcher)
+    since = time.monotonic()
+    server.do("unplug sys-usb 0")
+    read_until(watcher, "not a question any more")
+    type_in(watcher, "y\n")
+    time.sleep(0.2)
+    type_in(watcher, "y\nmore of")  # and the beginning of a line is as late as the line
+    ended(first, 1, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    assert time.monotonic() - since > 1
+    type_in(watcher, "y\n")
+    read_until(watcher, "attach it to work? [y/n] ")
+    assert second.poll() is None and "(attached)" not in run(path=server.path)[0]
+    type_in(watcher, "n\n")
+    ended(second, 1, "somebody was asked, and said no")
+    # one that comes while nothing that is typed counts is shown later as well
+    server.device("sys-usb", 0, "1-2", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])
+    first = attach(server, "sys-usb:1-2")
+    read_until(watcher, "[y/n] ")
+    since = time.monotonic()
+    server.do("unplug sys-usb 0")
+    read_until(watcher, "not a question any more")
+    second = attach(server, "sys-usb2:1-2")
+    ended(first, 1, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    assert time.monotonic() - since > 1
+    type_in(watcher, "n\n")
+    ended(second, 1, "somebody was asked, and said no")
+    stop(watcher)
+
+
+def test_answer_once(server):  # two lines at once: the second answers nothing
+    server.do("policy ask")
+    watcher = watch(server, "--answer")
+    time.sleep(0.3)
+    first, second = two_questions(server, watcher)
+    type_in(watcher, "y\ny\n")
+    ended(first, 0, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    type_in(watcher, "n\ny\n")
+    ended(second, 1, "somebody was asked, and said no")
+    # lines that came while no question was there
+    run("detach", "work", path=server.path)
+    watcher.send_signal(signal.SIGSTOP)
+    type_in(watcher, "y\n" * 1000)
+    first = attach(server, "sys-usb:1-2")
+    time.sleep(0.2)
+    watcher.send_signal(signal.SIGCONT)
+    read_until(watcher, "attach it to work? [y/n] ")
+    type_in(watcher, "n\n")
+    ended(first, 1, "somebody was asked, and said no")
+    stop(watcher)
+
+
+def test_answer_on_terminal(server):  # which holds what was typed, line by line
+    server.do("policy ask")
+    keys, terminal = pty.openpty()
+    watcher = watch(server, "--answer", stdin=terminal)
+    os.close(terminal)
+    time.sleep(0.3)
+    first, second = two_questions(server, watcher)
+    os.write(keys, b"y\ny\n")
+    ended(first, 0, "")
+    read_until(watcher, "attach it to work? [y/n] ")
+    assert second.poll() is None
+    run("detach", "work", path=server.path)
+    server.do("unplug sys-usb2 0")
+    read_until(watcher, "not a question any more")
+    ended(second, 1, "")
+    time.sleep(1.2)
+    os.write(keys, b"y")  # not yet a line
+    first = attach(server, "sys-usb:1-2")
+    read_until(watcher, "attach it to work? [y/n] ")
+    os.write(keys, b"\n")
+    read_until(watcher, "attach it to work? [y/n] ")
+    os.write(keys, b"n\n")
+    ended(first, 1, "somebody was asked, and said no")
+    stop(watcher)
+    os.close(keys)
+
+
+def test_answer_input_ends(server):  # nobody can answer any more: the broker hears so, and the watcher goes on
+    server.do("policy ask")
+    watcher = watch(server, "--answer", stderr=subprocess.PIPE)
+    time.sleep(0.3)
+    process = attach(server, "sys-usb:1-2")
+    read_until(watcher, "[y/n] ")
+    watcher.stdin.close()
+    ended(process, 1, "nobody")
+    assert "nobody is there" in run("attach", "work", "sys-usb:1-2", path=server.path, status=1)[1]
+    server.do("policy allow")
+    run("attach", "work", "sys-usb:1-2", path=server.path)
+    read_until(watcher, "device-attach:usb work")
+    watcher.terminate()
+    with watcher:
+        assert "answered here any more" in watcher.stderr.read()
 
 
 def test_answer_choice(server):  # two qubes want the same device: one line chooses
@@ -216,8 +383,9 @@ def test_answer_choice(server):  # two qubes want the same device: one line choo
     server.device("sys-usb", 5, "7-1", "0001", "0002", "S", "Maker", "Thing", ["080650"])
     said = read_until(watcher, "[1-2, or n for none] ")
     assert "  1) personal\n  2) work\n" in said, said
-    watcher.stdin.write("3\n2\n")
-    watcher.stdin.flush()
+    type_in(watcher, "3\n")
+    read_until(watcher, "[1-2, or n for none] ")
+    type_in(watcher, "2\n")
     read_until(watcher, "device-attach:usb work")
     assert "work (attached)" in run(path=server.path)[0]
     stop(watcher)
@@ -245,7 +413,8 @@ def test_broker_ends(server):  # a watcher is told, and ends with the status of 
     time.sleep(0.3)
     server.stop()
     assert watcher.wait(5) == 3
-    assert "closed the connection" in watcher.stderr.read()
+    said = watcher.stderr.read()
+    assert "closed the connection" in said, said
     watcher.stderr.close()
     watcher.stdin.close()
     watcher.stdout.close()
