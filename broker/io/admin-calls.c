@@ -376,22 +376,19 @@ static enum admin_verdict call_available(struct admin_job *job)
 }
 
 /* As Qubes: of the stored assignment that fits what is attached, the most specific first; else "manual". */
-static const char *mode_of(const struct admin_job *job, const struct admin_found *found)
+static const char *mode_of(const struct admin_job *job, const struct core_device *device)
 {
+	const struct core_qube *source = core_find_qube(job->core, device->ref.qube);
 	const struct core_assignment *assignment;
 	const char *mode = "manual";
 	unsigned int cursor = 0, best = 0;
-	char id[CORE_DEVICE_ID_MAX];
 
-	(void)core_device_id(found->device, id);
-	while ((assignment = assignments_next(core_assignments(job->core), &cursor))) {
+	while (source && (assignment = assignments_next(core_assignments(job->core), &cursor))) {
 		unsigned int rank = 1u + (assignment->device_id[0] ? 1u : 0u) + (assignment->port[0] ? 2u : 0u);
 
-		if (rank <= best || assignment->class_id != job->class_id ||
-		    strcmp(assignment->target, job->dest_name) != 0 ||
-		    strcmp(assignment->source, found->backend) != 0 ||
-		    (assignment->port[0] && strcmp(assignment->port, found->device->port) != 0) ||
-		    (assignment->device_id[0] && strcmp(assignment->device_id, id) != 0))
+		/* by its name only comes before by its path, which is the better of two */
+		if (rank < best || strcmp(assignment->target, job->dest_name) != 0 ||
+		    !assignment_fits(assignment, source, device))
 			continue;
 		best = rank;
 		mode = records_mode_name(assignment->mode);
@@ -413,7 +410,8 @@ static enum admin_verdict call_attached(struct admin_job *job)
 	admin_write_done(job->reply);
 	for (size_t i = 0; i < n; i++)
 		if (admin_is_attached(found[i].device))
-			admin_write_attached(job->reply, found[i].backend, found[i].device, mode_of(job, &found[i]));
+			admin_write_attached(job->reply, found[i].backend, found[i].device,
+					     mode_of(job, found[i].device));
 	return ADMIN_REPLY;
 }
 
