@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "broker/io/audit-line.h"
+#include "broker/io/json.h"
 #include "lib/base/base.h"
 #include "lib/base/limits.h"
 
@@ -105,7 +106,7 @@ static int check_line(struct audit_check *check)
 	struct place place;
 	bool first = report->n_records == 0;
 
-	if (audit_line_parse(walk->line, walk->len, &link) < 0 || !audit_line_is_json(walk->line, walk->len)) {
+	if (audit_line_parse(walk->line, walk->len, &link) < 0 || !json_is_object(walk->line, walk->len)) {
 		blame_here(check, AUDIT_FAULT_LINE);
 		return 0;
 	}
