@@ -292,8 +292,7 @@ static int on_change(void *userdata, uid_t caller, const struct core_event *chan
 		record_change(broker, &event);
 	r = handle(broker, &event, NULL);
 	broker->caller = AUDIT_NOBODY;
-	if (stored && r != 0)
-		keep_undo(broker->keep, &event);
+	assert(event.type != CORE_ASSIGNED || r == 0); /* it is stored: keep_change() asked all that the core does */
 	return r;
 }
 

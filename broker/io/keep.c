@@ -269,12 +269,6 @@ int keep_change(struct keep *keep, const struct core *core, const struct core_ev
 	return outcome_of(keep, r, ret_why);
 }
 
-void keep_undo(struct keep *keep, const struct core_event *event)
-{
-	if (event->type == CORE_ASSIGNED && records_remove_assignment(keep->store, event->assignment) < 0)
-		log_warning("an assignment that was refused is stored, and will be there at the next start");
-}
-
 /*
  * An assignment that learns its path gets another key: the new record is there before the old one goes. Killed in
  * between, the next start finds both, see load_assignments().
