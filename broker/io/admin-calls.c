@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "broker/io/admin-job.h"
+#include "broker/io/device-class.h"
 #include "broker/io/store-records.h"
 #include "lib/base/text.h"
 
@@ -256,8 +257,12 @@ static enum admin_verdict call_vm_list(struct admin_job *job)
 
 static enum admin_verdict call_class_list(struct admin_job *job)
 {
+	const char *name;
+	unsigned int cursor = 0;
+
 	admin_write_done(job->reply);
-	admin_write_classes(job->reply);
+	while ((name = device_class_next(&cursor)))
+		admin_write_format(job->reply, "%s\n", name);
 	return ADMIN_REPLY;
 }
 
@@ -591,7 +596,7 @@ static const struct admin_call *find_call(struct admin_job *job)
 	untrusted_method.len -= prefix;
 	if (!admin_span_cut(&untrusted_method, '.', &class))
 		return NULL;
-	class_id = admin_class_id(class);
+	class_id = device_class_id(class);
 	if (class_id < 0)
 		return NULL;
 	job->class_id = (uint8_t)class_id;

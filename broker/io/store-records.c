@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/io/device-class.h"
 #include "broker/io/json.h"
 #include "lib/base/base.h"
 #include "lib/base/limits.h"
@@ -16,13 +17,6 @@ static const char *const mode_names[CORE_ASSIGN_MODE_COUNT] = {
 	[CORE_ASSIGN_AUTO] = "auto-attach",
 	[CORE_ASSIGN_ASK] = "ask-to-attach",
 	[CORE_ASSIGN_REQUIRED] = "required",
-};
-
-static const struct {
-	uint8_t id;
-	const char *name;
-} classes[] = {
-	{WIRE_CLASS_USB, "usb"},
 };
 
 const char *records_mode_name(enum core_assign_mode mode)
@@ -41,14 +35,6 @@ int records_mode_from_name(const char *name, enum core_assign_mode *ret_mode)
 	return -EINVAL;
 }
 
-static const char *class_name(uint8_t id)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		if (classes[i].id == id)
-			return classes[i].name;
-	return NULL;
-}
-
 static const char *or_any(const char *text)
 {
 	return text[0] == '\0' ? "*" : text;
@@ -59,10 +45,10 @@ static int make_key(const struct core_assignment *assignment, char ret_key[LIMIT
 {
 	int len;
 
-	if (!assignment_is_fit(assignment) || !class_name(assignment->class_id))
+	if (!assignment_is_fit(assignment) || !device_class_name(assignment->class_id))
 		return STORE_UNFIT;
 	len = snprintf(ret_key, LIMIT_STORE_KEY + 1, "%s %s %s %s%s %s", assignment->target,
-		       class_name(assignment->class_id), assignment->source, assignment->path[0] ? "@" : "",
+		       device_class_name(assignment->class_id), assignment->source, assignment->path[0] ? "@" : "",
 		       assignment->path[0] ? assignment->path : or_any(assignment->port),
 		       or_any(assignment->device_id));
 	return len < 0 || len > (int)LIMIT_STORE_KEY ? STORE_UNFIT : 0;
@@ -81,7 +67,7 @@ static int write_assignment(const struct core_assignment *assignment, char ret_k
 	json_write_begin(&writer, ret_value, LIMIT_STORE_VALUE + 1);
 	json_write_open(&writer, NULL, '{');
 	json_write_text(&writer, "target", assignment->target);
-	json_write_text(&writer, "class", class_name(assignment->class_id));
+	json_write_text(&writer, "class", device_class_name(assignment->class_id));
 	json_write_text(&writer, "source", assignment->source);
 	json_write_text(&writer, "port", assignment->port);
 	if (assignment->path[0])
@@ -99,6 +85,7 @@ static bool parse_assignment(const char *untrusted_value, struct core_assignment
 	struct core_assignment assignment = {0};
 	struct json_reader reader;
 	char class[16] = "", mode[16] = "";
+	int class_id;
 
 	json_read_begin(&reader, untrusted_value);
 	json_read_open(&reader, NULL, '{');
@@ -115,9 +102,10 @@ static bool parse_assignment(const char *untrusted_value, struct core_assignment
 	json_read_close(&reader, '}');
 	if (!json_read_end(&reader) || records_mode_from_name(mode, &assignment.mode) < 0)
 		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		if (strcmp(classes[i].name, class) == 0)
-			assignment.class_id = classes[i].id;
+	class_id = device_class_id(admin_span(class));
+	if (class_id <= 0)
+		return false;
+	assignment.class_id = (uint8_t)class_id;
 	*ret_assignment = assignment;
 	return true;
 }
