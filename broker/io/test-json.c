@@ -136,7 +136,7 @@ static void test_one_change(void **unused _unused_)
 		assert_false(read_all(text));
 	}
 	for (size_t at = 0; at <= len; at++) {
-		(void)snprintf(text, sizeof(text), "%.*s %s", (int)at, ALL, ALL + at);
+		(void)snprintf(text, sizeof(text), "%.*s %s", (int)at, ALL, &ALL[at]);
 		assert_false(read_all(text)); /* a space, in a text: too long */
 		if (at == len)
 			break;
