@@ -23,7 +23,7 @@ PROGRAMS := device-broker device-agent usb-proxy qvm-device
 LIBS_ALL := lib/proxy lib/sandbox lib/admin lib/usbip lib/wire lib/channel lib/digest lib/base
 device-broker_MAIN := broker/main.c
 device-broker_ROOMS := broker/io broker/policy broker/core $(LIBS_ALL)
-device-broker_PKGS := libsystemd libudev xenvchan xenstore json-c nettle libcap-ng
+device-broker_PKGS := libsystemd libudev xenvchan xenstore nettle libcap-ng
 device-agent_MAIN := proxies/agent/main.c
 device-agent_ROOMS := proxies/agent $(LIBS_ALL)
 device-agent_PKGS := libsystemd libudev xenvchan xenstore nettle
@@ -121,12 +121,19 @@ $(FUZZERS): $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(call archives,$(TEST_ROOMS))
 		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
 # Integration: tests/integration/x.c -> $(OUT)/bin/x, linked with every room; test-*.c are cmocka programs that
 # `make check` runs, the others are tools that those (or the rig) start. test-*.py and test-*.sh run as they are.
-INTEGRATION_SRCS := $(wildcard tests/integration/*.c)
+# starve.c is a library, which test-crash.py puts before the broker.
+STARVE := tests/integration/starve.c
+INTEGRATION_SRCS := $(filter-out $(STARVE),$(wildcard tests/integration/*.c))
 INTEGRATION := $(INTEGRATION_SRCS:tests/integration/%.c=$(OUT)/bin/%)
 $(INTEGRATION): $(OUT)/bin/%: $(OUT)/tests/integration/%.o $(call archives,$(TEST_ROOMS))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(TEST_ROOMS)) -Wl,--end-group \
 		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
+
+# Without a sanitizer of its own: what the program has comes after it.
+$(OUT)/bin/starve.so: $(STARVE)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O2 -fPIC -fno-builtin -shared $(WARN) -o $@ $<
 
 # The store's memory and disk run out when its test says so.
 $(OUT)/bin/store-driver: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=write,--wrap=ftruncate
@@ -134,7 +141,7 @@ $(OUT)/bin/store-driver: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=write
 .PHONY: fuzzers units integration
 fuzzers: $(FUZZERS)
 units: $(UNIT_TESTS)
-integration: $(INTEGRATION)
+integration: $(INTEGRATION) $(OUT)/bin/starve.so
 
 # ---- what people call -------------------------------------------------------------------------------------------
 # Each installs what it needs first, then starts make again: pkg-config is there only after that.

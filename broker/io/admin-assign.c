@@ -109,33 +109,70 @@ void admin_assignment_told(struct admin_job *job, const char *event, const struc
 		       time[0] ? "'" : "");
 }
 
-/* The device id to store. 0, or the refusal is written. */
-static int find_id(struct admin_job *job, const struct admin_device *wanted, const struct admin_payload *payload,
-		   char ret_id[CORE_DEVICE_ID_MAX])
+static int refuse_contradiction(const struct admin_job *job, const char *device_id)
 {
+	admin_write_exception(job->reply, "QubesValueError",
+			      "the request contradicts itself: device_id %s is not what its argument says", device_id);
+	return 1;
+}
+
+/* Is it what the payload says too? "*" and nothing go with every one. 0, or the refusal is written. */
+static int check_said(const struct admin_job *job, const struct admin_payload *payload, const char *shown_id)
+{
+	const char *said = payload->device_id;
+
+	return !said[0] || strcmp(said, "*") == 0 || strcmp(said, shown_id) == 0 ? 0 : refuse_contradiction(job, said);
+}
+
+/* Of a device that is not there, which only the payload can say. 0, or the refusal is written. */
+static int find_absent_id(const struct admin_job *job, const struct admin_device *wanted,
+			  const struct admin_payload *payload, char ret_id[CORE_DEVICE_ID_MAX])
+{
+	struct admin_device at_port = *wanted;
 	struct admin_found found[ADMIN_DEVICES_MAX];
 	char encoded[CORE_DEVICE_ID_MAX];
 
-	ret_id[0] = '\0';
-	if (wanted->any_id)
-		return 0;
-	if (admin_find_devices(job, wanted, NULL, NULL, found) > 0) { /* twins have the same id */
-		(void)core_device_id(found[0].device, ret_id);
-		return 0;
+	at_port.any_id = true;
+	if (!wanted->any_port && admin_find_devices(job, &at_port, NULL, NULL, found) > 0) {
+		struct admin_names names;
+
+		admin_device_names(found[0].backend, found[0].device, &names);
+		admin_write_exception(
+			job->reply, "UnrecognizedDevice",
+			"another device is at %s now, %s: look at the list again (qvm-%s list), or assign "
+			"the other one to any port",
+			names.place, names.id, admin_class_name(job->class_id));
+		return 1;
+	}
+	if (!payload->device_id[0]) {
+		admin_write_exception(job->reply, "UnrecognizedDevice",
+				      "no device with the id that the argument says is there: plug it in, or say "
+				      "device_id in the payload");
+		return 1;
 	}
 	(void)strcpy(encoded, payload->device_id);
 	admin_device_id_encode(encoded);
-	if (payload->device_id[0] && admin_span_is(wanted->device_id, encoded)) {
-		(void)strcpy(ret_id, payload->device_id);
-		return 0;
-	}
-	admin_write_exception(job->reply, payload->device_id[0] ? "QubesValueError" : "UnrecognizedDevice",
-			      payload->device_id[0]
-				      ? "the request contradicts itself: device_id %s is not what its argument says"
-				      : "no device with the id that the argument says is there%s: plug it in, or say "
-					"device_id in the payload",
-			      payload->device_id);
-	return 1;
+	if (!admin_span_is(wanted->device_id, encoded))
+		return refuse_contradiction(job, payload->device_id);
+	(void)strcpy(ret_id, payload->device_id);
+	return 0;
+}
+
+/* The device id to store. 0, or the refusal is written. */
+static int find_id(const struct admin_job *job, const struct admin_device *wanted, const struct admin_payload *payload,
+		   char ret_id[CORE_DEVICE_ID_MAX])
+{
+	struct admin_found found[ADMIN_DEVICES_MAX];
+	struct admin_names names;
+
+	ret_id[0] = '\0';
+	if (wanted->any_id)
+		return check_said(job, payload, "*");
+	if (admin_find_devices(job, wanted, NULL, NULL, found) == 0)
+		return find_absent_id(job, wanted, payload, ret_id);
+	admin_device_names(found[0].backend, found[0].device, &names); /* twins have the same id */
+	(void)core_device_id(found[0].device, ret_id);
+	return check_said(job, payload, names.id);
 }
 
 /* Everything but the mode, from argument and payload. 0, or the refusal is written. */

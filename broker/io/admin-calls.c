@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "broker/io/admin-job.h"
+#include "broker/io/device-class.h"
 #include "broker/io/store-records.h"
 #include "lib/base/text.h"
 
@@ -256,8 +257,12 @@ static enum admin_verdict call_vm_list(struct admin_job *job)
 
 static enum admin_verdict call_class_list(struct admin_job *job)
 {
+	const char *name;
+	unsigned int cursor = 0;
+
 	admin_write_done(job->reply);
-	admin_write_classes(job->reply);
+	while ((name = device_class_next(&cursor)))
+		admin_write_format(job->reply, "%s\n", name);
 	return ADMIN_REPLY;
 }
 
@@ -376,22 +381,19 @@ static enum admin_verdict call_available(struct admin_job *job)
 }
 
 /* As Qubes: of the stored assignment that fits what is attached, the most specific first; else "manual". */
-static const char *mode_of(const struct admin_job *job, const struct admin_found *found)
+static const char *mode_of(const struct admin_job *job, const struct core_device *device)
 {
+	const struct core_qube *source = core_find_qube(job->core, device->ref.qube);
 	const struct core_assignment *assignment;
 	const char *mode = "manual";
 	unsigned int cursor = 0, best = 0;
-	char id[CORE_DEVICE_ID_MAX];
 
-	(void)core_device_id(found->device, id);
-	while ((assignment = assignments_next(core_assignments(job->core), &cursor))) {
+	while (source && (assignment = assignments_next(core_assignments(job->core), &cursor))) {
 		unsigned int rank = 1u + (assignment->device_id[0] ? 1u : 0u) + (assignment->port[0] ? 2u : 0u);
 
-		if (rank <= best || assignment->class_id != job->class_id ||
-		    strcmp(assignment->target, job->dest_name) != 0 ||
-		    strcmp(assignment->source, found->backend) != 0 ||
-		    (assignment->port[0] && strcmp(assignment->port, found->device->port) != 0) ||
-		    (assignment->device_id[0] && strcmp(assignment->device_id, id) != 0))
+		/* by its name only comes before by its path, which is the better of two */
+		if (rank < best || strcmp(assignment->target, job->dest_name) != 0 ||
+		    !assignment_fits(assignment, source, device))
 			continue;
 		best = rank;
 		mode = records_mode_name(assignment->mode);
@@ -413,7 +415,8 @@ static enum admin_verdict call_attached(struct admin_job *job)
 	admin_write_done(job->reply);
 	for (size_t i = 0; i < n; i++)
 		if (admin_is_attached(found[i].device))
-			admin_write_attached(job->reply, found[i].backend, found[i].device, mode_of(job, &found[i]));
+			admin_write_attached(job->reply, found[i].backend, found[i].device,
+					     mode_of(job, found[i].device));
 	return ADMIN_REPLY;
 }
 
@@ -593,7 +596,7 @@ static const struct admin_call *find_call(struct admin_job *job)
 	untrusted_method.len -= prefix;
 	if (!admin_span_cut(&untrusted_method, '.', &class))
 		return NULL;
-	class_id = admin_class_id(class);
+	class_id = device_class_id(class);
 	if (class_id < 0)
 		return NULL;
 	job->class_id = (uint8_t)class_id;

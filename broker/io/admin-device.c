@@ -7,20 +7,11 @@
 #include <string.h>
 
 #include "broker/io/admin-device.h"
+#include "broker/io/device-class.h"
 #include "lib/base/text.h"
 
 #define UNKNOWN_INTERFACES "?******"
 #define UNDERSCORES 6u /* as many in a row as no encoding changes */
-
-static const struct {
-	const char *name;
-	uint8_t class_id;
-} classes[] = {
-	{"block", 0},
-	{"mic", 0},
-	{"usb", WIRE_CLASS_USB},
-	{"webcam", 0},
-};
 
 static const struct {
 	bool attached;
@@ -36,26 +27,11 @@ static const struct {
 	[CORE_ADOPTING] = {true, "checking"},
 };
 
-int admin_class_id(struct admin_span name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		if (admin_span_is(name, classes[i].name))
-			return classes[i].class_id;
-	return -1;
-}
-
 const char *admin_class_name(uint8_t class_id)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		if (class_id && classes[i].class_id == class_id)
-			return classes[i].name;
-	return "peripheral";
-}
+	const char *name = device_class_name(class_id);
 
-void admin_write_classes(struct admin_writer *writer)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
-		admin_write_format(writer, "%s\n", classes[i].name);
+	return name ? name : "peripheral";
 }
 
 bool admin_is_attached(const struct core_device *device)

@@ -33,8 +33,5 @@ void admin_write_attached(struct admin_writer *writer, const char *backend, cons
 /* Whether the API says "attached": from ATTACHED until the source's export is proven gone. */
 bool admin_is_attached(const struct core_device *device);
 
-/* Of a class of devices: the core's number, 0 for a class of which there are none yet; -1: no such class. */
-int admin_class_id(struct admin_span name);
+/* "peripheral", as Qubes says, where no class has that number. */
 const char *admin_class_name(uint8_t class_id);
-/* One name per line, in Qubes' order. */
-void admin_write_classes(struct admin_writer *writer);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Lines of the audit log; the contract is in audit-line.h. json-c makes and checks them.
+ * Lines of the audit log; the contract is in audit-line.h.
  *
  * Invariants: whatever the texts of a record hold, a line is printable ASCII and shorter than LIMIT_AUDIT_LINE: each
  * text has its own limit, and JSON at most doubles printable ASCII.
@@ -9,11 +9,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "broker/io/json.h"
 #include "lib/base/base.h"
 #include "lib/base/text.h"
 
@@ -30,26 +30,7 @@ static const char line_end[] = "\"}";
 _Static_assert(2 * (CORE_DEVICE_ID_MAX + LIMIT_PORT_TEXT + 4 * WORD_MAX + 2 * SENTENCE_MAX) + 768 < LIMIT_AUDIT_LINE,
 	       "the longest record fits");
 
-static void cleanup_json(json_object **object)
-{
-	(void)json_object_put(*object);
-}
-#define _cleanup_json_ _cleanup_(cleanup_json)
-
-static void cleanup_tokener(json_tokener **tokener)
-{
-	if (*tokener)
-		json_tokener_free(*tokener);
-}
-
 /* ---- making ------------------------------------------------------------------------------------------------------ */
-
-static int add(json_object *object, const char *key, json_object *value)
-{
-	if (!value)
-		return -ENOMEM;
-	return json_object_object_add(object, key, value) < 0 ? -ENOMEM : 0;
-}
 
 /* At most `max` characters; ends in "..." when there were more. */
 static void shorten(const char *text, size_t max, char ret_text[CORE_DEVICE_ID_MAX + 1])
@@ -58,15 +39,15 @@ static void shorten(const char *text, size_t max, char ret_text[CORE_DEVICE_ID_M
 		(void)strcpy(ret_text + max - 3, "...");
 }
 
-static json_object *make_text(const char *text, size_t max)
+static void add_text(struct json_writer *writer, const char *key, const char *text, size_t max)
 {
 	char safe[CORE_DEVICE_ID_MAX + 1];
 
 	shorten(text, max, safe);
-	return json_object_new_string(safe);
+	json_write_text(writer, key, safe);
 }
 
-static json_object *make_time(void)
+static void add_time(struct json_writer *writer, const char *key)
 {
 	struct timespec now = {0};
 	struct tm tm = {0};
@@ -77,103 +58,84 @@ static json_object *make_time(void)
 	(void)gmtime_r(&now.tv_sec, &tm);
 	len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
 	(void)snprintf(text + len, sizeof(text) - len, ".%06ldZ", now.tv_nsec / 1000);
-	return json_object_new_string(text);
+	json_write_text(writer, key, text);
 }
 
-static json_object *make_hex(uint64_t value)
+static void add_session(struct json_writer *writer, uint64_t session)
 {
 	char text[17];
 
-	(void)snprintf(text, sizeof(text), "%016" PRIx64, value);
-	return json_object_new_string(text);
+	(void)snprintf(text, sizeof(text), "%016" PRIx64, session);
+	json_write_text(writer, "session", text);
 }
 
-static json_object *make_digest(const uint8_t digest[DIGEST_SIZE])
+static void add_qube(struct json_writer *writer, const char *key, const struct core_qube *qube)
 {
-	char text[2 * DIGEST_SIZE + 1];
-
-	digest_to_hex(digest, text);
-	return json_object_new_string(text);
-}
-
-static json_object *make_qube(const struct core_qube *qube)
-{
-	_cleanup_json_ json_object *object = json_object_new_object();
 	char uuid[37];
 	size_t len = 0;
 
-	if (!object)
-		return NULL;
 	for (unsigned int i = 0; i < sizeof(qube->uuid); i++)
 		len += (size_t)snprintf(uuid + len, sizeof(uuid) - len, "%s%02x",
 					i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", qube->uuid[i]);
-	if (add(object, "name", make_text(qube->name, WORD_MAX)) < 0 ||
-	    add(object, "domid", json_object_new_int(qube->domid)) < 0 ||
-	    add(object, "uuid", json_object_new_string(uuid)) < 0)
-		return NULL;
-	return TAKE_PTR(object);
+	json_write_open(writer, key, '{');
+	add_text(writer, "name", qube->name, WORD_MAX);
+	json_write_number(writer, "domid", qube->domid);
+	json_write_text(writer, "uuid", uuid);
+	json_write_close(writer, '}');
 }
 
-static int add_device(json_object *object, const struct core_device *device)
+static void add_device(struct json_writer *writer, const struct core_device *device)
 {
 	char id[CORE_DEVICE_ID_MAX];
 
 	(void)core_device_id(device, id);
-	if (add(object, "device", make_text(id, CORE_DEVICE_ID_MAX - 1)) < 0 ||
-	    add(object, "port", make_text(device->port, LIMIT_PORT_TEXT)) < 0)
-		return -ENOMEM;
-	return 0;
+	add_text(writer, "device", id, CORE_DEVICE_ID_MAX - 1);
+	add_text(writer, "port", device->port, LIMIT_PORT_TEXT);
 }
 
 /* Who and why: what a person looks for first. */
-static int add_request(json_object *object, const struct audit_record *record)
+static void add_request(struct json_writer *writer, const struct audit_record *record)
 {
-	if (record->caller != AUDIT_NOBODY && add(object, "who", json_object_new_int64((int64_t)record->caller)) < 0)
-		return -ENOMEM;
-	if (record->origin && add(object, "origin", make_text(record->origin, WORD_MAX)) < 0)
-		return -ENOMEM;
-	if (record->answered_by != AUDIT_NOBODY &&
-	    add(object, "answered-by", json_object_new_int64((int64_t)record->answered_by)) < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-static int add_all(json_object *object, const struct audit_record *record, const struct audit_link *link,
-		   uint64_t n_left_out)
-{
-	if (add(object, "ts", make_time()) < 0 || add(object, "seq", json_object_new_int64((int64_t)link->seq)) < 0 ||
-	    add(object, "event", make_text(record->event, WORD_MAX)) < 0 || add_request(object, record) < 0)
-		return -ENOMEM;
-	if (record->device && add_device(object, record->device) < 0)
-		return -ENOMEM;
-	if (record->qube && add(object, record->device ? "source" : "qube", make_qube(record->qube)) < 0)
-		return -ENOMEM;
-	if (record->target && add(object, "target", make_text(record->target, WORD_MAX)) < 0)
-		return -ENOMEM;
-	if (record->session != 0 && add(object, "session", make_hex(record->session)) < 0)
-		return -ENOMEM;
-	if (record->rule && add(object, "rule", make_text(record->rule, SENTENCE_MAX)) < 0)
-		return -ENOMEM;
-	if (record->outcome && add(object, "outcome", make_text(record->outcome, SENTENCE_MAX)) < 0)
-		return -ENOMEM;
-	if (n_left_out > 0 && add(object, "left-out", json_object_new_int64((int64_t)n_left_out)) < 0)
-		return -ENOMEM;
-	return add(object, "prev", make_digest(link->prev));
+	if (record->caller != AUDIT_NOBODY)
+		json_write_number(writer, "who", record->caller);
+	if (record->origin)
+		add_text(writer, "origin", record->origin, WORD_MAX);
+	if (record->answered_by != AUDIT_NOBODY)
+		json_write_number(writer, "answered-by", record->answered_by);
 }
 
 int audit_line_make(const struct audit_record *record, const struct audit_link *link, uint64_t n_left_out,
 		    char ret_line[LIMIT_AUDIT_LINE], size_t *ret_len)
 {
-	_cleanup_json_ json_object *object = json_object_new_object();
-	const char *text;
+	struct json_writer writer;
 	size_t len;
+	int r;
 
-	if (!object || add_all(object, record, link, n_left_out) < 0)
-		return -ENOMEM;
-	text = json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	if (!text || len >= LIMIT_AUDIT_LINE)
-		return -ENOMEM;
-	memcpy(ret_line, text, len);
+	json_write_begin(&writer, ret_line, LIMIT_AUDIT_LINE);
+	json_write_open(&writer, NULL, '{');
+	add_time(&writer, "ts");
+	json_write_number(&writer, "seq", link->seq);
+	add_text(&writer, "event", record->event, WORD_MAX);
+	add_request(&writer, record);
+	if (record->device)
+		add_device(&writer, record->device);
+	if (record->qube)
+		add_qube(&writer, record->device ? "source" : "qube", record->qube);
+	if (record->target)
+		add_text(&writer, "target", record->target, WORD_MAX);
+	if (record->session != 0)
+		add_session(&writer, record->session);
+	if (record->rule)
+		add_text(&writer, "rule", record->rule, SENTENCE_MAX);
+	if (record->outcome)
+		add_text(&writer, "outcome", record->outcome, SENTENCE_MAX);
+	if (n_left_out > 0)
+		json_write_number(&writer, "left-out", n_left_out);
+	json_write_hex(&writer, "prev", link->prev, sizeof(link->prev));
+	json_write_close(&writer, '}');
+	r = json_write_end(&writer, &len);
+	if (r < 0)
+		return r;
 	ret_line[len] = '\n';
 	*ret_len = len + 1;
 	return 0;
@@ -286,16 +248,4 @@ int audit_line_parse(const char *line, size_t len, struct audit_link *ret_link)
 		return -EBADMSG;
 	*ret_link = link;
 	return 0;
-}
-
-bool audit_line_is_json(const char *line, size_t len)
-{
-	_cleanup_(cleanup_tokener) json_tokener *tokener = json_tokener_new();
-	_cleanup_json_ json_object *object = NULL;
-
-	if (!tokener)
-		return false;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-	object = json_tokener_parse_ex(tokener, line, (int)len);
-	return json_object_is_type(object, json_type_object) && json_tokener_get_parse_end(tokener) == len;
 }

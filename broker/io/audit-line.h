@@ -25,7 +25,7 @@ struct audit_link {
 
 /*
  * Writes the line, with its newline, to ret_line. `n_left_out` counts in place of the record's own. Texts are made
- * safe, and those that are too long end in "..."; so every record fits. 0 or -ENOMEM.
+ * safe, and those that are too long end in "..."; so every record fits, and no memory is needed. 0, or -EMSGSIZE.
  */
 int audit_line_make(const struct audit_record *record, const struct audit_link *link, uint64_t n_left_out,
 		    char ret_line[LIMIT_AUDIT_LINE], size_t *ret_len);
@@ -35,9 +35,6 @@ int audit_line_parse(const char *line, size_t len, struct audit_link *ret_link);
 
 /* Reads only the number, from the line's head: quick, and says nothing about the rest. 0 or -EBADMSG. */
 int audit_line_seq(const char *line, size_t len, uint64_t *ret_seq);
-
-/* Is it JSON, from its first byte to its last? Costs ten times what audit_line_parse() does. */
-bool audit_line_is_json(const char *line, size_t len);
 
 /* The sentence for people in the journal: "attach-request: 0781:5581::u080650 from sys-usb to work". */
 void audit_line_sentence(const struct audit_record *record, char *ret_text, size_t size);

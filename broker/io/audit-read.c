@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "broker/io/audit-line.h"
+#include "broker/io/json.h"
 #include "lib/base/base.h"
 #include "lib/base/limits.h"
 
@@ -105,7 +106,7 @@ static int check_line(struct audit_check *check)
 	struct place place;
 	bool first = report->n_records == 0;
 
-	if (audit_line_parse(walk->line, walk->len, &link) < 0 || !audit_line_is_json(walk->line, walk->len)) {
+	if (audit_line_parse(walk->line, walk->len, &link) < 0 || !json_is_object(walk->line, walk->len)) {
 		blame_here(check, AUDIT_FAULT_LINE);
 		return 0;
 	}
@@ -262,7 +263,7 @@ void audit_report_text(const struct audit_report *report, char ret_text[AUDIT_RE
 int audit_read(int state_dir, uint64_t after_seq, char *ret_lines, size_t size, size_t *ret_len, uint64_t *ret_seq)
 {
 	_cleanup_(cleanup_walk) struct audit_walk walk;
-	uint64_t seq = after_seq;
+	uint64_t seq = after_seq, before = 0;
 	size_t len = 0;
 	int r;
 
@@ -271,11 +272,17 @@ int audit_read(int state_dir, uint64_t after_seq, char *ret_lines, size_t size, 
 	if (r == 0)
 		r = audit_walk_next(&walk);
 	for (; r == 0; r = audit_walk_next(&walk)) {
-		struct audit_link link;
+		struct audit_link link = {0};
 
-		if (audit_line_seq(walk.line, walk.len, &link.seq) == 0 && link.seq <= seq)
+		/* one that does not follow is not the broker's, whatever number it has */
+		r = audit_line_seq(walk.line, walk.len, &link.seq);
+		if (r == 0 && before != 0 && link.seq != before + 1)
+			r = -EBADMSG;
+		before = link.seq;
+		if (r == 0 && link.seq <= after_seq)
 			continue;
-		r = audit_line_parse(walk.line, walk.len, &link);
+		if (r == 0)
+			r = audit_line_parse(walk.line, walk.len, &link);
 		if (r < 0 || walk.len + 1 > size - len)
 			break;
 		memcpy(ret_lines + len, walk.line, walk.len);

@@ -68,6 +68,6 @@ void audit_report_text(const struct audit_report *report, char ret_text[AUDIT_RE
 /*
  * Copies whole lines with their newlines, the records after `after_seq` in order, as many as fit into `size` bytes (at
  * least LIMIT_AUDIT_LINE). *ret_seq is the last one's number, to go on from; *ret_len 0: there is none yet. 0, -EBADMSG
- * (the next line is no record: audit_verify() says where), or another negative errno.
+ * (the next line is no record, or not the one that is due: audit_verify() says where), or another negative errno.
  */
 int audit_read(int state_dir, uint64_t after_seq, char *ret_lines, size_t size, size_t *ret_len, uint64_t *ret_seq);

@@ -52,7 +52,7 @@ struct broker {
 	struct core_qube_ref dom0;
 	uid_t caller;          /* whose request is being handled; AUDIT_NOBODY: nobody's */
 	const char *requested; /* the qube that it names; NULL: none */
-	bool fault;            /* nothing can be kept: the core knows */
+	bool fault;            /* nothing can be kept, until the next start: the core knows */
 
 	/* Sessions whose record was tried while the core ran. */
 	unsigned int n_audited;
@@ -197,11 +197,11 @@ static bool on_relocate(void *userdata, const struct core_assignment *stored, co
 /* The outcomes of records, and what follows from them, until nothing follows. */
 static void settle(struct broker *broker)
 {
-	while (broker->n_audited > 0 || !broker->fault != !keep_fault(broker->keep)) {
+	while (broker->n_audited > 0 || (!broker->fault && keep_fault(broker->keep))) {
 		struct core_event event = {.type = CORE_POLICY_CHANGED, .now_usec = clock_now_usec()};
 
-		if (!broker->fault != !keep_fault(broker->keep)) {
-			broker->fault = !broker->fault;
+		if (!broker->fault && keep_fault(broker->keep)) {
+			broker->fault = true;
 		} else {
 			event.type = broker->audited[0].good ? CORE_AUDITED : CORE_AUDIT_FAILED;
 			event.session.session = broker->audited[0].session;
@@ -292,8 +292,7 @@ static int on_change(void *userdata, uid_t caller, const struct core_event *chan
 		record_change(broker, &event);
 	r = handle(broker, &event, NULL);
 	broker->caller = AUDIT_NOBODY;
-	if (stored && r != 0)
-		keep_undo(broker->keep, &event);
+	assert(event.type != CORE_ASSIGNED || r == 0); /* it is stored: keep_change() asked all that the core does */
 	return r;
 }
 

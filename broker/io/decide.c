@@ -5,15 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/base.h"
-
-static const char *const class_names[] = {[WIRE_CLASS_USB] = "usb"};
+#include "broker/io/device-class.h"
 
 void decide_query(const struct core_device *device, const struct core_qube *source, const char *target,
 		  bool target_is_dom0, struct policy_query *ret_query)
 {
 	*ret_query = (struct policy_query){
-		.class_name = device->class_id < ARRAY_SIZE(class_names) ? class_names[device->class_id] : NULL,
+		.class_name = device_class_name(device->class_id),
 		.port = device->port,
 		.vendor = device->vendor,
 		.product = device->product,

@@ -19,12 +19,12 @@ struct keep {
 	struct core_assignment orphan; /* stored and in no table, because it could not be taken back; target "": none */
 };
 
-static bool check(enum store_kind kind, const char *key, const char *value)
+static int check(enum store_kind kind, const char *key, const char *value)
 {
 	struct core_memory memory;
 
 	if (kind == STORE_SESSION)
-		return session_record_read(key, value, NULL, &memory) == 0;
+		return session_record_read(key, value, NULL, &memory) == 0 ? 0 : STORE_UNFIT;
 	return records_check(kind, key, value);
 }
 
@@ -103,22 +103,22 @@ static void load_denied(const struct denied *denied, int (*handle)(void *userdat
 	}
 }
 
-/* The first memory that is of no use is removed: true, and the walk must begin anew. */
-static bool drop_useless(struct keep *keep)
+/* Those of another boot go; the store must not change under the walk, so they are removed after it. */
+static void drop_useless(struct keep *keep)
 {
+	char useless[LIMIT_STORED_SESSIONS][SESSION_KEY_TEXT];
 	const char *key, *value;
-	unsigned int cursor = 0;
+	unsigned int cursor = 0, n = 0;
 	struct core_memory memory;
+	int r = 0;
 
-	while (store_next(keep->store, STORE_SESSION, &cursor, &key, &value)) {
-		char copy[SESSION_KEY_TEXT];
-
-		if (session_record_read(key, value, keep->boot, &memory) == 0 || strlen(key) >= sizeof(copy))
-			continue;
-		(void)strcpy(copy, key);
-		return store_remove(keep->store, STORE_SESSION, copy) == 0;
-	}
-	return false;
+	while (store_next(keep->store, STORE_SESSION, &cursor, &key, &value))
+		if (session_record_read(key, value, keep->boot, &memory) == SESSION_RECORD_OTHER_BOOT)
+			(void)strcpy(useless[n++], key);
+	while (n > 0 && r == 0)
+		r = store_remove(keep->store, STORE_SESSION, useless[--n]);
+	if (r < 0)
+		log_warning("memories of another boot stay: %s", strerror(-r));
 }
 
 static void load_memories(struct keep *keep, int (*handle)(void *userdata, const struct core_event *event),
@@ -150,8 +150,8 @@ int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core
 	if (r == 0) {
 		load_assignments(keep, assignments, handle, userdata);
 		load_denied(denied, handle, userdata);
-		while (!keep_fault(keep) && drop_useless(keep))
-			continue;
+		if (!keep_fault(keep))
+			drop_useless(keep);
 		load_memories(keep, handle, userdata);
 	}
 	assignments_free(assignments);
@@ -267,12 +267,6 @@ int keep_change(struct keep *keep, const struct core *core, const struct core_ev
 						   : records_put_assignment(keep->store, event->assignment);
 	}
 	return outcome_of(keep, r, ret_why);
-}
-
-void keep_undo(struct keep *keep, const struct core_event *event)
-{
-	if (event->type == CORE_ASSIGNED && records_remove_assignment(keep->store, event->assignment) < 0)
-		log_warning("an assignment that was refused is stored, and will be there at the next start");
 }
 
 /*

@@ -30,10 +30,9 @@ void keep_forget(struct keep *keep, uint64_t session);
 /*
  * A change that an event (CORE_ASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE, CORE_DENIED) is about to make in the core, on
  * disk. 0; what core_handle() would return (then it need not be asked); or a negative errno and a sentence with the
- * cure. keep_undo() takes back an assignment that the core then did not take.
+ * cure. After 0 the core takes an assignment: what it would refuse was refused here.
  */
 int keep_change(struct keep *keep, const struct core *core, const struct core_event *event, const char **ret_why);
-void keep_undo(struct keep *keep, const struct core_event *event);
 
 /*
  * core_hooks.relocate(): `changed` on disk in place of `stored`. 0, or nothing has changed (that the next start sees):

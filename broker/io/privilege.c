@@ -45,32 +45,44 @@ struct account {
 	gid_t gid;
 };
 
-/* A closed audit log. Somebody else's file under its name (a second link, a device) is not given away. */
-static int give_closed_log(void *userdata, int state_dir, const char *name, uint64_t first_seq _unused_)
+/*
+ * What is not ours under the name of one of ours (a second name of another file, a link, a device) is not given away: who
+ * needs it finds the same, and grants nothing.
+ */
+static int give_file(const struct account *account, int state_dir, const char *name)
 {
-	const struct account *account = userdata;
-	_cleanup_close_ int fd = openat(state_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = openat(state_dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 
+	if (fd < 0 && errno == ENOENT)
+		return 0;
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return failed(name);
 	if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
-		log_warning("%s in the state directory is not a closed audit log", name);
+		log_error("%s in the state directory is %s, and is not given to the broker's account: look at it, move "
+			  "it "
+			  "away, then start device-broker again",
+			  name, S_ISREG(st.st_mode) ? "a file that has a second name" : "not a regular file");
 		return 0;
 	}
-	return fchown(fd, account->uid, account->gid) < 0 ? failed(name) : 0;
+	return fchownat(fd, "", account->uid, account->gid, AT_EMPTY_PATH) < 0 ? failed(name) : 0;
+}
+
+static int give_closed_log(void *userdata, int state_dir, const char *name, uint64_t first_seq _unused_)
+{
+	return give_file(userdata, state_dir, name);
 }
 
 static int give_state(int state_dir, uid_t uid, gid_t gid)
 {
 	struct account account = {.uid = uid, .gid = gid};
+	int r = 0;
 
 	if (fchown(state_dir, uid, gid) < 0)
 		return failed("the state directory");
-	for (size_t i = 0; i < ARRAY_SIZE(state_files); i++)
-		if (fchownat(state_dir, state_files[i], uid, gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
-			return failed(state_files[i]);
-	return audit_files_scan(state_dir, give_closed_log, &account);
+	for (size_t i = 0; i < ARRAY_SIZE(state_files) && r == 0; i++)
+		r = give_file(&account, state_dir, state_files[i]);
+	return r == 0 ? audit_files_scan(state_dir, give_closed_log, &account) : r;
 }
 
 /* The socket's directory, unless somebody made it: then its owner is that one's business. */

@@ -8,15 +8,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/io/json.h"
 #include "lib/base/base.h"
 #include "lib/base/text.h"
 
 #define BOOT_FILE "/proc/sys/kernel/random/boot_id"
-#define HEX_MAX (2u * 96u + 1u)
 
 enum kind {
 	NUMBER,     /* an unsigned integer of `size` bytes, at most `max` */
@@ -70,12 +69,6 @@ static const struct field {
 #undef AT
 #undef LIFE
 
-static void cleanup_json(json_object **object)
-{
-	(void)json_object_put(*object);
-}
-#define _cleanup_json_ _cleanup_(cleanup_json)
-
 void session_record_key(uint64_t session, char ret_key[SESSION_KEY_TEXT])
 {
 	(void)snprintf(ret_key, SESSION_KEY_TEXT, "%016" PRIx64, session);
@@ -109,142 +102,76 @@ static void set_number(void *at, size_t size, uint64_t value)
 		memcpy(at, &value, sizeof(value));
 }
 
-static json_object *make_hex(const uint8_t *bytes, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-	char text[HEX_MAX];
-
-	for (size_t i = 0; i < len; i++) {
-		text[2 * i] = digits[bytes[i] >> 4];
-		text[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	return json_object_new_string_len(text, (int)(2 * len));
-}
-
-static json_object *make_value(const struct field *field, const void *at)
+static void write_field(struct json_writer *writer, const struct field *field, const void *at)
 {
 	char text[SESSION_KEY_TEXT];
 
 	switch (field->kind) {
 	case NUMBER:
-		return json_object_new_int64((int64_t)get_number(at, field->size));
+		json_write_number(writer, field->key, get_number(at, field->size));
+		break;
 	case LONG:
 		session_record_key(get_number(at, field->size), text);
-		return json_object_new_string(text);
+		json_write_text(writer, field->key, text);
+		break;
 	case BYTES:
-		return make_hex(at, field->size);
+		json_write_hex(writer, field->key, at, field->size);
+		break;
 	case TEXT:
 	case LATER_TEXT:
-		return json_object_new_string(at);
+		json_write_text(writer, field->key, at);
+		break;
 	case FLAG:
-		return json_object_new_boolean(*(const bool *)at);
+		json_write_flag(writer, field->key, *(const bool *)at);
+		break;
 	}
-	return NULL;
-}
-
-static int add(json_object *object, const char *key, json_object *value)
-{
-	return value && json_object_object_add(object, key, value) == 0 ? 0 : -ENOMEM;
 }
 
 int session_record_write(const struct core_memory *memory, const char *boot, char *ret_text, size_t size)
 {
-	_cleanup_json_ json_object *object = json_object_new_object();
-	const char *text;
+	struct json_writer writer;
 	size_t len;
-	int r = object ? add(object, "boot", json_object_new_string(boot)) : -ENOMEM;
 
-	for (size_t i = 0; i < ARRAY_SIZE(fields) && r == 0; i++)
-		r = add(object, fields[i].key, make_value(&fields[i], (const uint8_t *)memory + fields[i].offset));
-	if (r < 0)
-		return r;
-	text = json_object_to_json_string_length(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	if (!text)
-		return -ENOMEM;
-	if (len >= size)
-		return -EMSGSIZE;
-	memcpy(ret_text, text, len + 1);
-	return 0;
+	json_write_begin(&writer, ret_text, size);
+	json_write_open(&writer, NULL, '{');
+	json_write_text(&writer, "boot", boot);
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		write_field(&writer, &fields[i], (const uint8_t *)memory + fields[i].offset);
+	json_write_close(&writer, '}');
+	return json_write_end(&writer, &len);
 }
 
-static int hex_digit(char c)
+static void read_field(struct json_reader *reader, const struct field *field, void *at)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Exactly `len` bytes. */
-static bool read_hex(const char *text, uint8_t *ret_bytes, size_t len)
-{
-	if (strlen(text) != 2 * len)
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return false;
-		ret_bytes[i] = (uint8_t)(high << 4 | low);
-	}
-	return true;
-}
-
-static bool read_long(const char *text, uint64_t *ret_value)
-{
-	uint8_t bytes[sizeof(*ret_value)];
-
-	if (!read_hex(text, bytes, sizeof(bytes)))
-		return false;
-	*ret_value = 0;
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		*ret_value = *ret_value << 8 | bytes[i];
-	return true;
-}
-
-/* The text of a JSON string; NULL: it is none, or has other bytes than printable ASCII. */
-static const char *text_of(json_object *value)
-{
-	const char *text = json_object_is_type(value, json_type_string) ? json_object_get_string(value) : NULL;
-
-	if (!text || strlen(text) != (size_t)json_object_get_string_len(value) || !text_is_printable(text))
-		return NULL;
-	return text;
-}
-
-static bool read_value(const struct field *field, json_object *value, void *at)
-{
-	const char *text = text_of(value);
-	uint64_t number;
+	uint8_t bytes[sizeof(uint64_t)] = {0};
+	uint64_t number = 0;
 
 	switch (field->kind) {
 	case NUMBER:
-		if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
-			return false;
-		number = (uint64_t)json_object_get_int64(value);
-		if (number > field->max)
-			return false;
+		json_read_number(reader, field->key, field->max, &number);
 		set_number(at, field->size, number);
-		return true;
+		break;
 	case LONG:
-		if (!text || !read_long(text, &number))
-			return false;
+		json_read_hex(reader, field->key, bytes, sizeof(bytes));
+		for (size_t i = 0; i < sizeof(bytes); i++)
+			number = number << 8 | bytes[i];
 		set_number(at, field->size, number);
-		return true;
+		break;
 	case BYTES:
-		return text && read_hex(text, at, field->size);
-	case TEXT:
+		json_read_hex(reader, field->key, at, field->size);
+		break;
 	case LATER_TEXT:
-		if (!text || strlen(text) >= field->size)
-			return false;
-		memcpy(at, text, strlen(text));
-		return true;
+		if (!json_read_is_next(reader, field->key))
+			break;
+		json_read_text(reader, field->key, at, field->size);
+		break;
+	case TEXT:
+		json_read_text(reader, field->key, at, field->size);
+		break;
 	case FLAG:
-		if (!json_object_is_type(value, json_type_boolean))
-			return false;
-		*(bool *)at = json_object_get_boolean(value);
-		return true;
+		json_read_flag(reader, field->key, at);
+		break;
 	}
-	return false;
 }
 
 /* What the single fields cannot say. */
@@ -265,37 +192,17 @@ static bool is_sound(const struct core_memory *memory, const char *key)
 
 int session_record_read(const char *key, const char *untrusted_text, const char *boot, struct core_memory *ret_memory)
 {
-	_cleanup_json_ json_object *object = NULL;
-	struct json_tokener *tokener = json_tokener_new_ex(2);
+	struct json_reader reader;
 	struct core_memory memory = {0};
-	json_object *value = NULL;
-	const char *of_boot;
-	int n_read = 1; /* the boot */
-	bool whole;
+	char of_boot[SESSION_BOOT_TEXT] = "";
 
-	if (!tokener)
-		return -ENOMEM;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-	object = json_tokener_parse_ex(tokener, untrusted_text, (int)strnlen(untrusted_text, SESSION_RECORD_TEXT) + 1);
-	whole = json_tokener_get_error(tokener) == json_tokener_success &&
-		json_object_is_type(object, json_type_object);
-	json_tokener_free(tokener);
-	if (!whole || !json_object_object_get_ex(object, "boot", &value))
-		return SESSION_RECORD_BAD;
-	of_boot = text_of(value);
-	if (!of_boot)
-		return SESSION_RECORD_BAD;
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		if (json_object_object_get_ex(object, fields[i].key, &value))
-			n_read++;
-		else if (fields[i].kind == LATER_TEXT)
-			continue;
-		else
-			return SESSION_RECORD_BAD;
-		if (!read_value(&fields[i], value, (uint8_t *)&memory + fields[i].offset))
-			return SESSION_RECORD_BAD;
-	}
-	if (json_object_object_length(object) != n_read || !is_sound(&memory, key))
+	json_read_begin(&reader, untrusted_text);
+	json_read_open(&reader, NULL, '{');
+	json_read_text(&reader, "boot", of_boot, sizeof(of_boot));
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		read_field(&reader, &fields[i], (uint8_t *)&memory + fields[i].offset);
+	json_read_close(&reader, '}');
+	if (!json_read_end(&reader) || !is_sound(&memory, key))
 		return SESSION_RECORD_BAD;
 	if (boot && strcmp(of_boot, boot) != 0)
 		return SESSION_RECORD_OTHER_BOOT;

@@ -2,11 +2,12 @@
 /*
  * A session's memory as a text for the store: one line of JSON, printable ASCII, with every field of struct core_memory
  * that a later life of the broker needs to prove the stream again (a device's texts come from its agent's list), and
- * the machine's boot: after a reboot no stream
- * runs, domain ids and CLOCK_BOOTTIME mean something else, so what is of another boot is no memory.
+ * the machine's boot: after a reboot no stream runs, domain ids and CLOCK_BOOTTIME mean something else, so what is of
+ * another boot is no memory.
  *
- * The store guards the text against damage; the reading is strict all the same: each key once, none unknown, none
- * missing but "path" (of a device's port: brokers before it did not know it), every value as it is written here.
+ * The store guards the text against damage; the reading is strict all the same: each key once and in its place, none
+ * unknown, none missing but "path" (of a device's port: brokers before it did not know it), every value as it is
+ * written here. Neither way needs memory, so no memory of a session is lost for want of it.
  */
 #pragma once
 
@@ -26,10 +27,10 @@ enum {
 /* The store's key of a session. */
 void session_record_key(uint64_t session, char ret_key[SESSION_KEY_TEXT]);
 
-/* 0, -ENOMEM, or -EMSGSIZE. */
+/* 0 or -EMSGSIZE. */
 int session_record_write(const struct core_memory *memory, const char *boot, char *ret_text, size_t size);
 
-/* 0, SESSION_RECORD_*, or -ENOMEM. `key` and the session in the text must agree. `boot` NULL: whichever. */
+/* 0 or SESSION_RECORD_*. `key` and the session in the text must agree. `boot` NULL: whichever. */
 int session_record_read(const char *key, const char *untrusted_text, const char *boot, struct core_memory *ret_memory);
 
 /* This boot's id. 0 or a negative errno. */

@@ -24,10 +24,10 @@
 #include "broker/core/denied.h"
 #include "broker/io/store.h"
 
-/* For store_new(): labels and sessions are not looked into. Out of memory is taken for unfit: fail closed. */
-bool records_check(enum store_kind kind, const char *key, const char *value);
+/* For store_new(): labels and sessions are not looked into. */
+int records_check(enum store_kind kind, const char *key, const char *value);
 
-/* Fills both tables, which are empty, from a store that was made with records_check. 0, -ENOMEM or -EBADMSG. */
+/* Fills both tables, which are empty, from a store that was made with records_check. 0 or -EBADMSG. */
 int records_load(const struct store *store, struct assignments *assignments, struct denied *denied);
 
 /* As store_put() and store_remove(). */

@@ -336,8 +336,11 @@ int store_put(struct store *store, enum store_kind kind, const char *key, const 
 	if (store->broken < 0)
 		return store->broken;
 	if (key[0] == '\0' || !journal_text_is_fit(key, LIMIT_STORE_KEY) ||
-	    !journal_text_is_fit(value, LIMIT_STORE_VALUE) || (store->check && !store->check(kind, key, value)))
+	    !journal_text_is_fit(value, LIMIT_STORE_VALUE))
 		return STORE_UNFIT;
+	r = store->check ? store->check(kind, key, value) : 0;
+	if (r != 0)
+		return r;
 	at = find(table, key, &found);
 	if (found && strcmp(table->records[at]->value, value) == 0)
 		return 0;
@@ -432,10 +435,12 @@ static int apply(struct store *store, const struct journal_record *record)
 	struct record *added = NULL;
 	bool found;
 	unsigned int at = find(table, record->key, &found);
+	int r;
 
 	if (!record->remove) {
-		if (store->check && !store->check(record->kind, record->key, record->value))
-			return JOURNAL_FAULT_UNFIT;
+		r = store->check ? store->check(record->kind, record->key, record->value) : 0;
+		if (r != 0)
+			return r < 0 ? r : JOURNAL_FAULT_UNFIT;
 		if (!found && table->n == table->limit)
 			return JOURNAL_FAULT_FULL;
 		added = make_record(record->key, record->value);

@@ -26,8 +26,11 @@ enum store_kind {
 	STORE_KIND_COUNT,
 };
 
-/* What may be stored: false makes a record of the journal a fault, and a put STORE_UNFIT. */
-typedef bool (*store_check)(enum store_kind kind, const char *key, const char *value);
+/*
+ * What may be stored: 0; STORE_UNFIT, which makes a record of the journal a fault; or a negative errno, when that is not
+ * known (no memory): a record is then neither taken nor given up, what asked fails.
+ */
+typedef int (*store_check)(enum store_kind kind, const char *key, const char *value);
 
 enum {
 	STORE_FULL = 1, /* as many records of that kind as there may be */

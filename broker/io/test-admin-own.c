@@ -2,6 +2,8 @@
 /* The Admin API's calls about what is stored, asked, audited, and ours: golden bytes, each call good and bad. */
 #include "broker/io/test-admin.h"
 
+#include "broker/core/assignments.h"
+
 #define ASSIGN "admin.vm.device.usb.Assign+"
 #define UNASSIGN "admin.vm.device.usb.Unassign+"
 #define ASSIGNED "admin.vm.device.usb.Assigned+"
@@ -11,6 +13,9 @@
 	"sys-usb+" port ":" id " device_id='" id "' port_id='" port "' devclass='usb' " \
 	"backend_domain='sys-usb' mode='" mode "' frontend_domain='work'"
 #define STICK_ID "0781:5581:AB12:u080650"
+#define OTHER_THERE                                                                                                 \
+	"another device is at sys-usb:1-2 now, " STICK_ID ": look at the list again (qvm-usb list), or assign the " \
+	"other one to any port"
 #define BAD_MODE "the mode of an assignment is auto-attach, ask-to-attach or required"
 #define BAD_PATTERN "the payload is not a list of patterns like u03**01, seven characters each"
 
@@ -73,6 +78,21 @@ static const struct row
 				 REFUSED("QubesValueError", "the request contradicts itself: device_id "
 							    "aaaa:bbbb:D:u080650 is not what its "
 							    "argument says")},
+				/* what the payload says of a device that is there, or of any device */
+				{BYTES(ASSIGN STICK_ARG FROM
+				       "work\0mode='auto-attach' device_id='0781:5581:XXXX:u080650'"),
+				 REFUSED("QubesValueError", "the request contradicts itself: device_id "
+							    "0781:5581:XXXX:u080650 is not what its "
+							    "argument says")},
+				{BYTES(ASSIGN "sys-usb+1-2+_" FROM "work\0mode='auto-attach' device_id='" STICK_ID "'"),
+				 REFUSED("QubesValueError", "the request contradicts itself: device_id " STICK_ID
+							    " is not what its argument says")},
+				/* another device is where the named one should be */
+				{BYTES(ASSIGN "sys-usb+1-2+aaaa+bbbb+C+u080650" FROM
+					      "work\0mode='auto-attach' device_id='aaaa:bbbb:C:u080650'"),
+				 REFUSED("UnrecognizedDevice", OTHER_THERE)},
+				{BYTES(ASSIGN "sys-usb+1-2+aaaa+bbbb+C+u080650" FROM "work\0mode='auto-attach'"),
+				 REFUSED("UnrecognizedDevice", OTHER_THERE)},
 				{BYTES(ASSIGNED FROM "work\0"), OK("")},
 				/* good ones */
 				{BYTES(ASSIGN STICK_ARG FROM
@@ -222,9 +242,38 @@ static const struct row moving[] = {
 	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal'\n")},
 };
 
+#define AT(port, serial, mode)                                                                                  \
+	"sys-usb+" port ":0001:0002:" serial ":?****** device_id='0001:0002:" serial ":?******' port_id='" port \
+	"' devclass='usb' backend_domain='sys-usb' mode='" mode "' frontend_domain='work'\n"
+
 static void test_assigning(void **state)
 {
 	run_rows(*state, assigning, ARRAY_SIZE(assigning));
+}
+
+/* The mode that is shown is that of an assignment of this place, not of one that had its port's name once. */
+static void test_mode_of_place(void **state)
+{
+	static const struct row rows[] = {
+		{BYTES(ATTACH "sys-usb+5-1+_" FROM "work\0"), OK("")},
+		{BYTES("admin.vm.device.usb.Attached+sys-usb+5-1" FROM "work\0"), OK(AT("5-1", "A", "manual"))},
+		{BYTES("admin.vm.device.usb.Attached+sys-usb+5-2" FROM "work\0"), OK(AT("5-2", "B", "required"))},
+	};
+	struct fixture *f = *state;
+	struct core_assignment assignment = {.class_id = WIRE_CLASS_USB,
+					     .target = "work",
+					     .source = "sys-usb",
+					     .port = "5-1",
+					     .path = "there",
+					     .mode = CORE_ASSIGN_REQUIRED};
+
+	add_device(f, f->sys_usb, 20,
+		   (struct core_device){.vendor = 1, .product = 2, .port = "5-1", .path = "here", .serial = "A"});
+	add_device(f, f->sys_usb, 21,
+		   (struct core_device){.vendor = 1, .product = 2, .port = "5-2", .path = "there", .serial = "B"});
+	assert_int_equal(handle(f, (struct core_event){.type = CORE_ASSIGNED, .assignment = &assignment}), 0);
+	settle(f);
+	run_rows(f, rows, ARRAY_SIZE(rows));
 }
 
 static void test_halted(void **state)
@@ -485,9 +534,9 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_assigning),     TEST(test_halted),           TEST(test_denying),        TEST(test_moving),
-		TEST(test_disk_full),     TEST(test_policy),           TEST(test_audit),          TEST(test_questions),
-		TEST(test_late_answerer), TEST(test_changes_are_told), TEST(test_policy_is_told),
+		TEST(test_assigning), TEST(test_mode_of_place), TEST(test_halted),           TEST(test_denying),
+		TEST(test_moving),    TEST(test_disk_full),     TEST(test_policy),           TEST(test_audit),
+		TEST(test_questions), TEST(test_late_answerer), TEST(test_changes_are_told), TEST(test_policy_is_told),
 	};
 
 	return cmocka_run_group_tests_name("admin-own", tests, NULL, NULL);

@@ -595,6 +595,31 @@ static void test_read_broken(void **state _unused_)
 	restore();
 }
 
+/* Somebody else adds a line: a copy of a record is none that is due, and one that is too long is none; both are told. */
+static void test_read_added(void **state _unused_)
+{
+	static char page[N_FILES * TEXT_SIZE];
+	char lines[3 * LIMIT_AUDIT_LINE];
+	size_t first = scene.records[N_RECORDS].len, second = scene.records[N_RECORDS - 1].len, len;
+	uint64_t seq = 0;
+
+	memcpy(lines, line_of(N_RECORDS), first);
+	memcpy(lines + first, line_of(N_RECORDS - 1), second);
+	replace(N_RECORDS, 0, lines, first + second);
+	assert_int_equal(audit_read(scene.dir, N_RECORDS - 1, page, sizeof(page), &len, &seq), 0);
+	assert_int_equal(len, first);
+	assert_int_equal(audit_read(scene.dir, N_RECORDS, page, sizeof(page), &len, &seq), -EBADMSG);
+	restore();
+	(void)delete (N_RECORDS - 1);
+	assert_int_equal(audit_read(scene.dir, N_RECORDS - 2, page, sizeof(page), &len, &seq), -EBADMSG);
+	restore();
+	(void)make_long(N_RECORDS);
+	assert_int_equal(audit_read(scene.dir, N_RECORDS - 2, page, sizeof(page), &len, &seq), 0);
+	assert_int_equal(seq, N_RECORDS - 1);
+	assert_int_equal(audit_read(scene.dir, seq, page, sizeof(page), &len, &seq), -EBADMSG);
+	restore();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -602,7 +627,7 @@ int main(void)
 		cmocka_unit_test(test_alien_files),     cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_steps),           cmocka_unit_test(test_read_all),
 		cmocka_unit_test(test_read_after_each), cmocka_unit_test(test_read_exactly),
-		cmocka_unit_test(test_read_broken),
+		cmocka_unit_test(test_read_broken),     cmocka_unit_test(test_read_added),
 	};
 
 	return cmocka_run_group_tests_name("audit-read", tests, begin_group, end_group);

@@ -17,6 +17,7 @@
 
 #include "broker/io/audit-files.h"
 #include "broker/io/audit-line.h"
+#include "broker/io/json.h"
 #include "broker/io/audit-read.h"
 #include "broker/io/audit.h"
 #include "lib/base/base.h"
@@ -187,7 +188,7 @@ static void assert_good_line(const char *line, size_t len, const struct audit_li
 	assert_memory_equal(back.prev, link->prev, sizeof(back.prev));
 	assert_int_equal(audit_line_seq(line, len - 1, &seq), 0);
 	assert_int_equal(seq, link->seq);
-	assert_true(audit_line_is_json(line, len - 1));
+	assert_true(json_is_object(line, len - 1));
 }
 
 static void test_hostile_texts(void **state _unused_)

@@ -223,9 +223,14 @@ static void test_texts(void **state)
 		assert_true(f->bytes[i] == '\n' || (f->bytes[i] >= 0x20 && f->bytes[i] <= 0x7e));
 }
 
-static bool no_x(enum store_kind kind, const char *key, const char *value)
+static int no_x(enum store_kind kind, const char *key, const char *value)
 {
-	return kind != STORE_LABEL || (!strchr(key, 'x') && !strchr(value, 'x'));
+	return kind != STORE_LABEL || (!strchr(key, 'x') && !strchr(value, 'x')) ? 0 : STORE_UNFIT;
+}
+
+static int no_memory(enum store_kind kind _unused_, const char *key _unused_, const char *value _unused_)
+{
+	return -ENOMEM;
 }
 
 static void test_check(void **state)
@@ -241,6 +246,25 @@ static void test_check(void **state)
 	put(f, STORE_LABEL, "x", "1");
 	start_with(f, no_x);
 	assert_fault(f, "state.journal, line 4: not a record that this version of the broker makes; stop");
+}
+
+/* What could not be looked at is not taken for damaged: nothing is given up, not by --recover either. */
+static void test_check_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct store *store = NULL;
+	unsigned int n_kept = 77, n_lost = 77;
+	int dir = f->dir;
+
+	start(f);
+	put(f, STORE_LABEL, "a", "1");
+	start_with(f, no_x);
+	assert_int_equal(store_new(dir, no_memory, &store), -ENOMEM);
+	assert_null(store);
+	assert_int_equal(store_recover(dir, no_memory, &n_kept, &n_lost), -ENOMEM);
+	assert_int_equal(n_kept, 77);
+	start_with(f, no_x);
+	assert_string_equal(store_get(f->store, STORE_LABEL, "a"), "1");
 }
 
 static void test_full(void **state)
@@ -786,21 +810,14 @@ static void test_recovery(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_life),
-		TEST(test_same_value),
-		TEST(test_texts),
-		TEST(test_check),
-		TEST(test_full),
-		TEST(test_every_bit),
-		TEST(test_every_cut),
-		TEST(test_bad_ends),
-		TEST(test_lines_moved),
-		TEST(test_headers),
-		TEST(test_forged_lines),
-		TEST(test_kinds_of_file),
-		TEST(test_changed_while_open),
-		TEST(test_file_limit),
-		TEST(test_compaction),
+		TEST(test_life),          TEST(test_same_value),
+		TEST(test_texts),         TEST(test_check),
+		TEST(test_check_fails),   TEST(test_full),
+		TEST(test_every_bit),     TEST(test_every_cut),
+		TEST(test_bad_ends),      TEST(test_lines_moved),
+		TEST(test_headers),       TEST(test_forged_lines),
+		TEST(test_kinds_of_file), TEST(test_changed_while_open),
+		TEST(test_file_limit),    TEST(test_compaction),
 		TEST(test_recovery),
 	};
 

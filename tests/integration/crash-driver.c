@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One run of test-crash.py: the real broker, traced by strace, which kills it or fails one of its system calls while users
- * and agents go through a scenario; then a judge.
+ * One run of test-crash.py: the real broker, traced by strace, which kills it or fails one of its system calls, or starved
+ * (starve.c), while users and agents go through a scenario; then a judge.
  *
- *     crash-driver DIRECTORY life|recovery|failing:HOW [STRACE-OPTION...]
+ *     crash-driver DIRECTORY life|recovery|failing:HOW [STRACE-OPTION...|starve:WHEN]
  *
- * DIRECTORY must exist and be empty; what the broker keeps stays in it, for who reads the audit log again. The trace is
- * DIRECTORY/trace. Exit status 0: all was right; else the output says what was wrong. `failing` needs no strace: there
- * an agent fails each order once, in the way HOW.
+ * DIRECTORY must exist and be empty; what the broker keeps stays in it, for who reads the audit log again. The trace, or
+ * what starve.c says, is DIRECTORY/trace. Exit status 0: all was right; else the output says what was wrong. `failing`
+ * needs no strace: there an agent fails each order once, in the way HOW.
  *
  * The judge is a fresh broker, and the agents as they were left. Invariants that hold in each run: an agent that is told
  * to export finds the record of that session in the audit log's file, and no other export of that device; what was
@@ -36,6 +36,7 @@ enum presence { ABSENT, PRESENT, EITHER };
 static enum presence things[N_THINGS];
 static bool killed;  /* strace kills the broker, else it fails a call of it */
 static bool untaken; /* what failed could not be taken back either */
+static bool starved; /* the broker's memory runs out, and it may end because of it */
 
 /* ---- a broker that may end at any time ---------------------------------------------------------------------------- */
 
@@ -473,7 +474,7 @@ static void check_end(bool answered, bool told)
 		return;
 	if (!WIFEXITED(broker_status) || WEXITSTATUS(broker_status) > 1)
 		fail_msg("the broker crashed: %x", (unsigned int)broker_status);
-	if (!told && answered)
+	if (!told && answered && !starved)
 		fail_msg("the broker ended by itself");
 }
 
@@ -619,16 +620,40 @@ static void run_failing(const char *name)
 	untouched[1] = export_of(1);
 }
 
+/* What runs the broker, as words before its own; NULL: nothing does. */
+static const char *const *make_tracer(char **options, int n_options)
+{
+	static const char *words[40] = {"strace", "-D", "-q", "-f", "-s", "4096", "-o"};
+	static char preload[512], log[128], when[64];
+	const char *bin = getenv("BIN");
+	size_t n = 7;
+
+	starved = n_options == 1 && strncmp(options[0], "starve:", 7) == 0;
+	if (starved) {
+		(void)snprintf(preload, sizeof(preload), "LD_PRELOAD=%s/starve.so", bin ? bin : "build/gcc/bin");
+		(void)snprintf(log, sizeof(log), "QDB_STARVE_LOG=%s", path_of("trace"));
+		(void)snprintf(when, sizeof(when), "QDB_STARVE=%s", options[0] + 7);
+		memcpy(words, (const char *[]){"env", preload, log, when, NULL}, 5 * sizeof(words[0]));
+		return words;
+	}
+	words[n++] = strdup(path_of("trace"));
+	for (int i = 0; i < n_options; i++) {
+		words[n++] = options[i];
+		killed = killed || strstr(options[i], "SIGKILL");
+		untaken = untaken || strstr(options[i], "inject=ftruncate");
+	}
+	return n_options > 0 ? words : NULL;
+}
+
 int main(int argc, char **argv)
 {
-	const char *tracer[40] = {"strace", "-D", "-q", "-f", "-s", "4096", "-o"};
 	const char *mode = argc > 2 ? argv[2] : "";
 	bool recovery = strcmp(mode, "recovery") == 0;
 	char backend[96];
-	size_t n = 7;
 
 	if (argc < 3 || argc > 30 || (!recovery && strcmp(mode, "life") != 0 && strncmp(mode, "failing:", 8) != 0)) {
-		(void)fprintf(stderr, "usage: crash-driver DIRECTORY life|recovery|failing:HOW [STRACE-OPTION...]\n");
+		(void)fprintf(stderr, "usage: crash-driver DIRECTORY life|recovery|failing:HOW "
+				      "[STRACE-OPTION...|starve:WHEN]\n");
 		return 2;
 	}
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* strace outlives the broker for a moment */
@@ -640,13 +665,7 @@ int main(int argc, char **argv)
 	(void)snprintf(backend, sizeof(backend), "socket:%s", scene.directory);
 	assert_int_equal(channel_backend_new_from_text(backend, &scene.backend), 0);
 	scene.on_order = check_order;
-	tracer[n++] = strdup(path_of("trace"));
-	for (int i = 3; i < argc; i++) {
-		tracer[n++] = argv[i];
-		killed = killed || strstr(argv[i], "SIGKILL");
-		untaken = untaken || strstr(argv[i], "inject=ftruncate");
-	}
-	scene.tracer = argc > 3 ? tracer : NULL;
+	scene.tracer = make_tracer(argv + 3, argc - 3);
 	if (!killed)
 		step_usec = 3 * USEC_PER_SEC / 2;
 	add_agents();

@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The real broker is killed, and has its system calls fail, at each of them, while it assigns, attaches, moves, detaches,
-reloads its policy, sleeps, and proves after a restart what ran before it. Prints TAP and counts.
+"""The real broker is killed, and has its system calls and its allocations fail, at each of them, while it assigns, attaches,
+moves, detaches, reloads its policy, sleeps, and proves after a restart what ran before it. Prints TAP and counts.
 
 Each run is one of crash-driver, which plays users and agents and judges; the audit log is read here once more. Needs BIN
-(where crash-driver and device-broker are) and strace. QDB_FULL=1: at each call; else at some of them, spread evenly.
+(where crash-driver, starve.so and device-broker are) and strace. QDB_FULL=1: at each call; else at some of them, spread
+evenly.
 Hostile cases: ST01, ST02, ST07, ST16, ST22.
 """
 import collections
@@ -23,7 +24,8 @@ import time
 from audit_log import Wrong, read_log, require
 
 DRIVER = pathlib.Path(os.environ.get("BIN", "build/gcc/bin")).resolve() / "crash-driver"
-ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}  # a leak check cannot run under strace
+# A leak check cannot run under strace; starve.so comes before the sanitizer.
+ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "detect_leaks=0:exitcode=99:verify_asan_link_order=0"}
 FULL = os.environ.get("QDB_FULL") == "1"
 JOBS = 8 * len(os.sched_getaffinity(0))  # most of a run is waiting
 TIME_LIMIT = 300
@@ -32,6 +34,7 @@ HOWS = "silent dies cut-before cut-instead cut-after refuses".split()
 ERRORS = {"write": ["ENOSPC", "EIO"], "fdatasync": ["EIO", "ENOSPC"], "fsync": ["EIO", "ENOSPC"],
           "renameat": ["EIO", "ENOSPC"], "renameat2": ["EIO", "ENOSPC"], "openat": ["EIO", "ENOSPC"]}
 KILLS, FAULTS = {"life": 90, "recovery": 50}, {"life": 60, "recovery": 40}  # runs, unless FULL
+STARVED = {"life": 60, "recovery": 40}
 numbers = itertools.count(1)
 
 
@@ -93,6 +96,11 @@ def number_of(text, name, part):
     return next(number for number, line in enumerate(calls, 1) if part in line)
 
 
+def number_of_allocations(text):
+    counted = re.search(r"(\d+) allocations", text)
+    return int(counted[1]) if counted else 0
+
+
 def spread(jobs, n):
     jobs = list(jobs)
     return jobs if FULL or len(jobs) <= n else [jobs[i * len(jobs) // n] for i in range(n)]
@@ -114,6 +122,11 @@ def faults(scenario, steps):
                        f"-einject={name}:error=EIO:when={number}{more}", "-einject=ftruncate:error=EIO:when=1+")
 
 
+def starvings(scenario, n):
+    for number, more in itertools.product(range(1, n + 1), ("", "+")):
+        yield scenario, f"starve:{number}{more}"
+
+
 def main():
     if not shutil.which("strace"):
         print("1..0 # skip strace is not installed")
@@ -129,7 +142,10 @@ def main():
                 traced = Case(base, pool)
                 text = traced.run(scenario, "-etrace=all")
                 steps, machine_id = steps_of(text), number_of(text, "openat", '"/etc/machine-id"')
+                n_allocations = number_of_allocations(traced.run(scenario, "starve:0"))
                 cases[f"{scenario}: without a fault"] = traced
+                case = cases[f"{scenario}: each of {n_allocations} allocations fails, once and for ever"] = Case(base, pool)
+                case.start(spread(starvings(scenario, n_allocations), STARVED[scenario]))
                 for what, make, n in (("kill -9", kills, KILLS), ("failures, once and for ever,", faults, FAULTS)):
                     case = cases[f"{scenario}: {what} at each of {len(steps)} system calls"] = Case(base, pool)
                     case.start(spread(make(scenario, steps), n[scenario]))
