@@ -36,7 +36,8 @@ struct audit {
 	bool untrusted, sync_failed; /* for good */
 	bool half_line;              /* see lib/base/file.h */
 	bool write_failing;
-	int cause; /* errno of the last failure */
+	int cause;       /* errno of the last failure */
+	bool begun_anew; /* audit.log has nothing yet and goes on from `end`, whose file may have been moved away by now */
 	bool told_rename, told_many;
 	uint64_t n_old, old_bytes; /* closed files */
 };
@@ -276,7 +277,7 @@ static int keep_torn(struct audit *audit, int log_fd, off_t whole, off_t size)
 /* Finds where the log ends, in audit.log or before it, and repairs what a crash left. */
 static int find_end(struct audit *audit, int fd, off_t size)
 {
-	struct audit_end end, closed_end;
+	struct audit_end end, closed_end = audit->end;
 	uint64_t first_seq = 0, closed_first;
 	off_t written, whole;
 	int r = find_zeros(fd, size, &written);
@@ -285,7 +286,7 @@ static int find_end(struct audit *audit, int fd, off_t size)
 		r = read_end(fd, written, &end, &whole);
 	if (r == 0 && whole > 0)
 		r = read_first_seq(fd, whole, &first_seq);
-	if (r == 0)
+	if (r == 0 && !audit->begun_anew)
 		r = read_closed_end(audit->state_dir, &closed_first, &closed_end);
 	if (r < 0)
 		return r;
@@ -419,6 +420,7 @@ static int rotate(struct audit *audit, size_t len)
 	}
 	audit->n_old++;
 	audit->old_bytes += (uint64_t)audit->size;
+	audit->begun_anew = true;
 	tell_if_many(audit);
 	(void)close(TAKE_FD(audit->fd));
 	if (fsync(audit->state_dir) < 0)
@@ -463,6 +465,7 @@ static int append(struct audit *audit, const struct audit_record *record, uint64
 	if (r < 0)
 		return r;
 	audit->size += (off_t)len;
+	audit->begun_anew = false;
 	audit->end.seq = link.seq;
 	digest_sha256(line, len - 1, audit->end.digest);
 	if (audit->first_seq == 0)
