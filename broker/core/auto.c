@@ -9,7 +9,8 @@
  *
  * A try that was refused because somebody is not there waits for the cause that brings him; `deny` is reported once; a
  * question that was answered no, or not at all, is not asked again before there is a new cause, except that questions
- * which nobody was there for are asked when somebody comes. An attachment that ends again within BACKOFF_AUTO_LAST_USEC
+ * which nobody was there for are asked when somebody comes. What cannot be asked about because too many questions are
+ * open waits for its turn: the first that came whose device qube has a place is asked about first. An attachment that ends again within BACKOFF_AUTO_LAST_USEC
  * counts as a failed try, so a device that comes and goes is given up as well.
  *
  * Deny lists and the policy hold when an attachment begins: one that is running goes on when they change.
@@ -30,6 +31,15 @@ static void queue(struct core *core, struct core_device *device)
 	if (!plan->queued)
 		core->queue[core->n_queued++] = device;
 	plan->queued = true;
+}
+
+static void wait_for_place(struct core *core, struct core_device *device)
+{
+	struct plan *plan = plan_of(core, device);
+
+	if (!plan->waits)
+		core->waiting[core->n_waiting++] = device;
+	plan->waits = true;
 }
 
 void auto_look(struct core *core, struct core_device *device)
@@ -136,7 +146,7 @@ void auto_hold(struct core *core, struct core_device *device)
 
 bool auto_pending(struct core *core, struct core_device *device)
 {
-	return plan_of(core, device)->retry_usec != 0;
+	return plan_of(core, device)->retry_usec != 0 || plan_of(core, device)->waits;
 }
 
 static void give_up(struct core *core, const struct core_device *device, const char *target_name,
@@ -407,8 +417,8 @@ static void try_now(struct core *core, struct core_device *device, const struct 
 		if (reply.answer != CORE_ANSWER_DONE || device->state == CORE_FREE)
 			plan->n_tries--; /* nothing was tried */
 	}
-	if (reply.answer == CORE_ANSWER_NOBODY)
-		plan->idle = plan->nobody = true;
+	if (reply.answer == CORE_ANSWER_CROWDED)
+		wait_for_place(core, device);
 	reply.rule = wish.terms.rule;
 	reply.outcome = request_outcome(reply.answer);
 	if (reply.answer == CORE_ANSWER_DENIED)
@@ -421,16 +431,44 @@ static void look_at(struct core *core, struct core_device *device)
 	const struct plan *plan = plan_of(core, device);
 	struct core_match match;
 
-	if (device->state != CORE_FREE || plan->held || plan->idle || core->suspended || !source->synced ||
-	    question_about(core, device) || restore_claims(core, device))
+	if (device->state != CORE_FREE || plan->held || plan->idle || plan->retry_usec != 0 || core->suspended ||
+	    !source->synced || question_about(core, device) || restore_claims(core, device))
 		return;
 	assignments_match(core->assignments, source, device, is_running, core, &match);
 	if (match.result != CORE_MATCH_NONE)
 		try_now(core, device, &match);
 }
 
+/* Takes out the first that waits for a question's place and could have one, and who has gone; NULL: none. */
+static struct core_device *take_waiting(struct core *core)
+{
+	for (unsigned int i = 0; i < core->n_waiting; i++) {
+		struct core_device *device = core->waiting[i];
+		bool is_there = device->used && device->present;
+
+		if (is_there && !question_has_place(core, device->ref.qube))
+			continue;
+		plan_of(core, device)->waits = false;
+		core->n_waiting--;
+		memmove(&core->waiting[i], &core->waiting[i + 1], (core->n_waiting - i) * sizeof(core->waiting[0]));
+		return device;
+	}
+	return NULL;
+}
+
+/* What cannot be asked about now all the same, for another reason, waits no longer: it is looked at when that ends. */
+static void ask_waiting(struct core *core)
+{
+	struct core_device *device;
+
+	while (core->n_auditing < LIMIT_STARTS && (device = take_waiting(core)))
+		if (device->used && device->present)
+			look_at(core, device);
+}
+
 void auto_run(struct core *core)
 {
+	ask_waiting(core);
 	for (unsigned int i = core->n_queued; i-- > 0 && core->n_auditing < LIMIT_STARTS;) {
 		struct core_device *device = core->queue[i];
 		struct plan *plan = plan_of(core, device);

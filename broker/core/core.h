@@ -36,7 +36,8 @@
  * Questions (question.c). Bound to one device's {slot, generation} and closed with it. One of each device qube is shown
  * at a time, in order of arrival; each has TIMEOUT_ASK_USEC from its arrival. Nobody there to answer, no time left, a target
  * that was not offered: denied. The policy is asked again when the answer comes: `deny` holds even then. One device
- * qube has at most a quarter of LIMIT_QUESTIONS open; beyond that nobody can be asked.
+ * qube has at most a quarter of LIMIT_QUESTIONS open; beyond that a user's attach is refused (CORE_ANSWER_CROWDED), and
+ * what nobody waits for, an assignment or a claim, is asked about when a place is free, in order of arrival.
  *
  * Move (move.c). Out of A, into B; when B fails, back to A (the decision that let it be at A still holds, a `deny` since
  * then ends it); when that fails too, free. One answer says which: DONE, MOVED_BACK, MOVED_FREE, or NOT_CONFIRMED when
@@ -233,6 +234,7 @@ enum core_answer {
 	CORE_ANSWER_ASKING,          /* a question about this device is open */
 	CORE_ANSWER_SAID_NO,         /* the user was asked, and said no */
 	CORE_ANSWER_NOBODY,          /* nobody is there to be asked */
+	CORE_ANSWER_CROWDED,         /* one must be asked, and as many questions as can be are open already */
 	CORE_ANSWER_NO_REPLY,        /* nobody answered in time, or the question became void */
 	CORE_ANSWER_SUSPENDED,       /* the machine is going to sleep */
 	CORE_ANSWER_ADOPTING,        /* the broker was restarted and does not know yet */

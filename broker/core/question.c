@@ -3,8 +3,9 @@
  * Questions to whoever is there to answer: may this device go there, or to which of these?
  *
  * Invariants: at most one question about a device; of one device qube at most one is shown, the oldest; a device qube
- * has at most a quarter of all places, so that none can keep the others from being asked about; a question that is
- * closed is taken out first, then told, so that what follows from its end sees no question.
+ * has at most a quarter of all places, so that none can keep the others from being asked about (who finds no place is
+ * told CROWDED; auto.c waits for one); a question that is closed is taken out first, then told, so that what follows
+ * from its end sees no question.
  */
 #include "broker/core/internal.h"
 
@@ -212,13 +213,18 @@ static struct question *find_place(struct core *core, struct core_qube_ref sourc
 	return n_of_source < PER_QUBE ? place : NULL;
 }
 
+bool question_has_place(struct core *core, struct core_qube_ref source)
+{
+	return find_place(core, source) != NULL;
+}
+
 enum core_answer question_open(struct core *core, const struct wish *wish, struct core_qube *const *targets,
 			       unsigned int n_targets)
 {
 	struct question *question = find_place(core, wish->device->ref.qube);
 
 	if (!question)
-		return CORE_ANSWER_NOBODY;
+		return CORE_ANSWER_CROWDED;
 	*question = (struct question){.q = {.id = ++core->n_questions_ever,
 					    .device = wish->device->ref,
 					    .terms = wish->terms,

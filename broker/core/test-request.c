@@ -282,8 +282,8 @@ static void test_one_at_a_time(void **unused _unused_)
 		(void)handle(&f, request(CORE_ATTACH, 100 + i, devices[i], f.target));
 		f.now_usec += SECOND;
 	}
-	assert_actions(&f, "?!!!!"); /* the places of one qube are taken: nobody can be asked */
-	assert_int_equal(f.answer, CORE_ANSWER_NOBODY);
+	assert_actions(&f, "?!!!!"); /* the places of one qube are taken: it is said */
+	assert_int_equal(f.answer, CORE_ANSWER_CROWDED);
 	first = f.question.id;
 	cursor = 0;
 	assert_int_equal(handle(&f, device_event(f.other, 1, 1, "9-1")), 0);

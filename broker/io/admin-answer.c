@@ -39,6 +39,8 @@ static const struct {
 	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: somebody was asked, and said no"},
 	[CORE_ANSWER_NOBODY] = {"QubesException", "{a} needs a yes, and nobody is there to be asked: run "
 						  "qvm-device watch --answer, and try again"},
+	[CORE_ANSWER_CROWDED] = {"QubesException", "{a} needs a yes, and too many questions are open: answer those "
+						   "first (qvm-device watch --answer), and try again"},
 	[CORE_ANSWER_NO_REPLY] =
 		{"QubesException",
 		 "{a} needs a yes, and nobody said it in time, or something changed meanwhile: try again"},

@@ -87,6 +87,7 @@ static bool of_answer(const struct core_action *action, const struct record_cont
 	case CORE_ANSWER_ASKING:
 	case CORE_ANSWER_SAID_NO:
 	case CORE_ANSWER_NOBODY:
+	case CORE_ANSWER_CROWDED:
 	case CORE_ANSWER_NO_REPLY:
 	case CORE_ANSWER_SUSPENDED:
 	case CORE_ANSWER_ADOPTING:
