@@ -246,13 +246,12 @@ int auto_unassigned(struct core *core, const struct core_event *event)
 
 int auto_mode(struct core *core, const struct core_event *event)
 {
-	struct core_assignment changed = *event->assignment;
+	const struct core_assignment *changed = event->assignment;
 
-	if (!assignment_is_fit(&changed) || assignments_remove(core->assignments, &changed) != 0)
+	if (!assignment_is_fit(changed) || assignments_replace(core->assignments, changed, changed) != 0)
 		return CORE_EVENT_IGNORED;
-	(void)assignments_add(core->assignments, &changed); /* there is room: one was just taken out */
 	question_review(core);
-	cause_fitting(core, &changed, true);
+	cause_fitting(core, changed, true);
 	return 0;
 }
 
