@@ -316,18 +316,14 @@ bool auto_required(struct core *core, const struct core_device *device, const st
 
 static struct core_qube *find_target(struct core *core, const char *name)
 {
-	struct core_qube *found = NULL;
+	const struct core_qube *found = core_find_qube_by_name(core, name);
 
-	for (unsigned int i = 0; i < LIMIT_QUBES; i++)
-		if (core->qubes[i].used && strcmp(core->qubes[i].name, name) == 0 &&
-		    (!found || core->qubes[i].ref.incarnation > found->ref.incarnation))
-			found = &core->qubes[i];
-	return found;
+	return found ? inventory_qube(core, found->ref) : NULL;
 }
 
 static bool is_running(void *userdata, const char *target)
 {
-	return find_target(userdata, target) != NULL;
+	return core_find_qube_by_name(userdata, target) != NULL;
 }
 
 static struct wish wish_of(struct core *core, struct core_device *device, const struct core_assignment *assignment)
