@@ -336,6 +336,15 @@ static struct wish wish_of(struct core *core, struct core_device *device, const 
 				       .max_time_usec = assignment->max_time_usec}};
 }
 
+/* The one place where a try is counted: when it begins, so that one whose end never comes counts too. */
+static enum core_answer begin_try(struct core *core, struct wish *wish)
+{
+	enum core_answer answer = request_start(core, wish);
+
+	plan_of(core, wish->device)->n_tries += wish->device->state != CORE_FREE; /* refused, or asked about: none */
+	return answer;
+}
+
 /* A user chose `target`; its assignment may have changed while he was asked. */
 void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target, uint32_t uid)
 {
@@ -352,8 +361,7 @@ void auto_allowed(struct core *core, struct core_device *device, struct core_qub
 	wish.target = target;
 	wish.agreed = wish.terms.answered = true;
 	wish.terms.answered_by = uid;
-	plan_of(core, device)->n_tries++;
-	answer = request_start(core, &wish);
+	answer = begin_try(core, &wish);
 	if (answer != CORE_ANSWER_DONE)
 		request_refused(core, &wish, answer);
 }
@@ -400,18 +408,10 @@ static enum core_answer ask_which(struct core *core, struct core_device *device,
 
 static void try_now(struct core *core, struct core_device *device, const struct core_match *match)
 {
-	struct plan *plan = plan_of(core, device);
 	struct wish wish = wish_of(core, device, match->offered[0]);
 	struct reply reply = {.confirmed = true};
 
-	if (match->result == CORE_MATCH_ASK) {
-		reply.answer = ask_which(core, device, match, &wish);
-	} else {
-		plan->n_tries++;
-		reply.answer = request_start(core, &wish);
-		if (reply.answer != CORE_ANSWER_DONE || device->state == CORE_FREE)
-			plan->n_tries--; /* nothing was tried */
-	}
+	reply.answer = match->result == CORE_MATCH_ASK ? ask_which(core, device, match, &wish) : begin_try(core, &wish);
 	if (reply.answer == CORE_ANSWER_CROWDED)
 		wait_for_place(core, device);
 	reply.rule = wish.terms.rule;

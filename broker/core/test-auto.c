@@ -178,6 +178,28 @@ static void test_tries(void **unused _unused_)
 	f.core = core_free(f.core);
 }
 
+/* Only what was begun is a try: not a question, not a `yes` that came when something was in the way. */
+static void test_what_is_a_try(void **unused _unused_)
+{
+	struct fixture f;
+
+	setup(&f);
+	set_answerers(&f, 1);
+	assign(&f, "work", CORE_ASSIGN_ASK);
+	f.core->qubes[f.source.index].n_strays = 1;
+	f.core->qubes[f.source.index].strays[0] = 98;
+	f.actions[0] = '\0';
+	assert_int_equal(answer_question(&f, true, "work"), 0);
+	assert_actions(&f, ".");
+	(void)handle(&f, of_session(CORE_STOPPED, f.source, 98));
+	assert_actions(&f, "?");
+	assert_int_equal(answer_question(&f, true, "work"), 0);
+	assert_actions(&f, ".A");
+	fail_attach(&f);
+	assert_true(core_next_deadline(f.core) == f.now_usec + BACKOFF_AUTO_FIRST_USEC); /* it was the first one */
+	f.core = core_free(f.core);
+}
+
 /* One that works for a moment only is given up as well; one that worked for long begins anew. */
 static void test_flapping(void **unused _unused_)
 {
@@ -674,19 +696,13 @@ static void test_cost(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_causes),
-		cmocka_unit_test(test_tries),
-		cmocka_unit_test(test_flapping),
-		cmocka_unit_test(test_independent),
-		cmocka_unit_test(test_many_at_once),
-		cmocka_unit_test(test_questions),
-		cmocka_unit_test(test_policy),
-		cmocka_unit_test(test_held),
-		cmocka_unit_test(test_required),
-		cmocka_unit_test(test_user_first),
-		cmocka_unit_test(test_stored),
-		cmocka_unit_test(test_cost),
-		cmocka_unit_test(test_more_than_can_be_asked),
+		cmocka_unit_test(test_causes),        cmocka_unit_test(test_tries),
+		cmocka_unit_test(test_flapping),      cmocka_unit_test(test_independent),
+		cmocka_unit_test(test_many_at_once),  cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_policy),        cmocka_unit_test(test_held),
+		cmocka_unit_test(test_required),      cmocka_unit_test(test_user_first),
+		cmocka_unit_test(test_stored),        cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_what_is_a_try), cmocka_unit_test(test_more_than_can_be_asked),
 		cmocka_unit_test(test_waiting_ends),
 	};
 
