@@ -188,11 +188,7 @@ void auto_ended(struct core *core, struct core_device *device, const struct repl
 		fail_try(core, device, reply);
 		return;
 	}
-	/* a question's end, or a refusal after its answer */
-	if (reply->answer == CORE_ANSWER_DENIED) {
-		give_up(core, device, NULL, reply);
-		return;
-	}
+	/* A question's end. With DENIED the policy or a deny list has changed: that is a cause, and says whom it denies. */
 	plan->nobody = reply->answer == CORE_ANSWER_NOBODY;
 	plan->idle = plan->nobody || reply->answer == CORE_ANSWER_SAID_NO || reply->answer == CORE_ANSWER_NO_REPLY;
 }
@@ -345,12 +341,22 @@ static enum core_answer begin_try(struct core *core, struct wish *wish)
 	return answer;
 }
 
+/* What is neither of the two waits for a cause; DONE: nothing. */
+static void note_answer(struct core *core, const struct wish *wish, enum core_answer answer)
+{
+	struct reply reply = {.answer = answer, .confirmed = true, .rule = wish->terms.rule};
+
+	if (answer == CORE_ANSWER_CROWDED)
+		wait_for_place(core, wish->device);
+	if (answer == CORE_ANSWER_DENIED)
+		give_up(core, wish->device, wish->target->name, &reply);
+}
+
 /* A user chose `target`; its assignment may have changed while he was asked. */
 void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target, uint32_t uid)
 {
 	const struct core_qube *source = inventory_qube(core, device->ref.qube);
 	const struct core_assignment *assignment = target ? assignment_to(core, source, device, target) : NULL;
-	enum core_answer answer;
 	struct wish wish;
 
 	if (!assignment) {
@@ -361,9 +367,7 @@ void auto_allowed(struct core *core, struct core_device *device, struct core_qub
 	wish.target = target;
 	wish.agreed = wish.terms.answered = true;
 	wish.terms.answered_by = uid;
-	answer = begin_try(core, &wish);
-	if (answer != CORE_ANSWER_DONE)
-		request_refused(core, &wish, answer);
+	note_answer(core, &wish, begin_try(core, &wish));
 }
 
 bool auto_still_asks(struct core *core, const struct core_device *device, const struct question *question)
@@ -409,15 +413,10 @@ static enum core_answer ask_which(struct core *core, struct core_device *device,
 static void try_now(struct core *core, struct core_device *device, const struct core_match *match)
 {
 	struct wish wish = wish_of(core, device, match->offered[0]);
-	struct reply reply = {.confirmed = true};
+	enum core_answer answer =
+		match->result == CORE_MATCH_ASK ? ask_which(core, device, match, &wish) : begin_try(core, &wish);
 
-	reply.answer = match->result == CORE_MATCH_ASK ? ask_which(core, device, match, &wish) : begin_try(core, &wish);
-	if (reply.answer == CORE_ANSWER_CROWDED)
-		wait_for_place(core, device);
-	reply.rule = wish.terms.rule;
-	reply.outcome = request_outcome(reply.answer);
-	if (reply.answer == CORE_ANSWER_DENIED)
-		give_up(core, device, wish.target->name, &reply);
+	note_answer(core, &wish, answer);
 }
 
 static void look_at(struct core *core, struct core_device *device)

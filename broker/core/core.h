@@ -436,8 +436,13 @@ struct core_action {
 	 * undone (false: the device may be LOCKED).
 	 */
 	bool confirmed;
-	const char *rule;        /* DO_ANSWER with CORE_ANSWER_DENIED; NULL: none */
-	const char *target_name; /* DO_AUTO_FAILED */
+	/*
+	 * By which it was denied, where that is why: DO_ANSWER with CORE_ANSWER_DENIED, _MOVED_BACK or _MOVED_FREE,
+	 * DO_AUTO_FAILED, DO_RESTORE_FAILED. NULL: it was not that.
+	 */
+	const char *rule;
+	const char *back_rule;   /* the same of the way back: CORE_ANSWER_MOVED_FREE */
+	const char *target_name; /* DO_AUTO_FAILED, DO_RESTORE_FAILED, DO_NOT_ADOPTED */
 	const struct core_question *question;
 	enum core_question_end question_end;
 	const struct core_restore *restore;

@@ -64,8 +64,9 @@ struct move {
 	struct core_device_ref device;
 	struct core_qube_ref from, to;
 	struct core_terms there, back;
-	enum outcome outcome; /* why it failed */
-	char rule[LIMIT_RULE_TEXT];
+	enum outcome outcome;            /* why it failed */
+	char rule[LIMIT_RULE_TEXT];      /* by which it was denied; "": it was not that */
+	char back_rule[LIMIT_RULE_TEXT]; /* the same of the way back */
 };
 
 /* What is known of one side of a memory. */
@@ -162,7 +163,8 @@ struct reply {
 	enum core_answer answer;
 	enum outcome outcome;
 	bool confirmed;
-	const char *rule;
+	const char *rule;      /* by which it was denied; NULL or "": it was not that */
+	const char *back_rule; /* MOVED_FREE: the same of the way back */
 };
 
 /* Who wants what. */

@@ -125,7 +125,8 @@ static void end(struct core *core, struct move *move, const struct core_device *
 	struct reply reply = {.answer = answer,
 			      .outcome = answer == CORE_ANSWER_DONE ? OUTCOME_OK : ended.outcome,
 			      .confirmed = answer != CORE_ANSWER_NOT_CONFIRMED,
-			      .rule = ended.rule};
+			      .rule = ended.rule,
+			      .back_rule = ended.back_rule};
 
 	memset(move, 0, sizeof(*move));
 	core->n_moves--;
@@ -146,11 +147,10 @@ static bool start_leg(struct core *core, struct move *move, struct core_device *
 	if (answer == CORE_ANSWER_DONE)
 		answer = request_start(core, &wish);
 	move->step = step;
-	if (answer != CORE_ANSWER_DONE && move->outcome == OUTCOME_OK) {
+	if (answer == CORE_ANSWER_DENIED)
+		memcpy(step == MOVE_IN ? move->rule : move->back_rule, wish.terms.rule, sizeof(move->rule));
+	if (answer != CORE_ANSWER_DONE && move->outcome == OUTCOME_OK)
 		move->outcome = request_outcome(answer);
-		if (answer == CORE_ANSWER_DENIED)
-			memcpy(move->rule, wish.terms.rule, sizeof(move->rule));
-	}
 	return answer == CORE_ANSWER_DONE;
 }
 

@@ -24,7 +24,8 @@ void request_answer(struct core *core, const struct core_device *device, uint64_
 				     .answer = reply->answer,
 				     .outcome = reply->outcome,
 				     .confirmed = reply->confirmed,
-				     .rule = reply->rule && reply->rule[0] ? reply->rule : NULL};
+				     .rule = reply->rule && reply->rule[0] ? reply->rule : NULL,
+				     .back_rule = reply->back_rule && reply->back_rule[0] ? reply->back_rule : NULL};
 
 	if (device) {
 		action.session = device->session;
