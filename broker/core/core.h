@@ -66,7 +66,8 @@
  * domain, UUID, start, agent incarnation) reported the export of that session and lists the device with that slot,
  * generation, identity and digest, and the target's agent (same domain, UUID, start) reported its import, each with the
  * right peer and digest. What is not proven within TIMEOUT_ADOPT_USEC, or contradicted before, is stopped on both sides.
- * Until a memory is settled no device of its source at that port can be attached.
+ * Until a memory is settled no device of its source at that port can be attached, and a detach or move of one is
+ * refused (CORE_ANSWER_ADOPTING), except that one that is ADOPTING can be detached: that ends it as not proven.
  *
  * Agents that are lost and come back. The death of an agent kills its proxies, the pause of its qube does not; the
  * broker cannot tell which it was. So a session fails at once when either agent is lost: the other side is stopped, and

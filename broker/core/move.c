@@ -40,6 +40,8 @@ int move_request(struct core *core, const struct core_event *event)
 
 	if (wish.token == 0)
 		return CORE_EVENT_IGNORED;
+	if (wish.device && wish.device->state == CORE_FREE && adopt_blocks(core, wish.device))
+		answer = CORE_ANSWER_ADOPTING;
 	if (answer == CORE_ANSWER_DONE && same_qube(event->request.from, event->request.target))
 		answer = CORE_ANSWER_ALREADY;
 	if (answer == CORE_ANSWER_DONE)

@@ -231,6 +231,10 @@ int request_detach(struct core *core, const struct core_event *event)
 		attachment_answer(core, device, input.token, device ? CORE_ANSWER_REQUIRED : CORE_ANSWER_NO_DEVICE);
 		return 0;
 	}
+	if (device->state == CORE_FREE && adopt_blocks(core, device)) { /* "not attached" may not be true */
+		attachment_answer(core, device, input.token, CORE_ANSWER_ADOPTING);
+		return 0;
+	}
 	if (theirs)
 		end_plans(core, device, input.target);
 	return attachment_handle(core, device, &input);
