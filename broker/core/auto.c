@@ -216,8 +216,6 @@ int auto_assigned(struct core *core, const struct core_event *event)
 	switch (assignments_add(core->assignments, event->assignment)) {
 	case 0:
 		break;
-	case CORE_ASSIGN_DUPLICATE:
-		return CORE_EVENT_EXISTS;
 	case CORE_ASSIGN_FULL:
 		return CORE_EVENT_FULL;
 	default:

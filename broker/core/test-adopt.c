@@ -74,6 +74,15 @@ static struct core_qube_ref start_life(struct fixture *f, uint16_t domid, const 
 	return ref;
 }
 
+static unsigned int count(const struct fixture *f, char letter)
+{
+	unsigned int n = 0;
+
+	for (const char *at = f->actions; *at; at++)
+		n += *at == letter;
+	return n;
+}
+
 /*
  * The target's domain id is another life's, or another qube's, heard of when the source has vouched already: it is not
  * waited for what cannot come.
@@ -102,6 +111,26 @@ static void test_target_is_another(void **unused _unused_)
 		assert_int_equal(f.core->n_memories, 0);
 		f.core = core_free(f.core);
 	}
+}
+
+/* The target is heard of when the source has vouched already: it can vouch all the same. */
+static void test_target_comes_late(void **unused _unused_)
+{
+	struct fixture f;
+
+	new_core(&f);
+	assert_int_equal(handle(&f, memory_event(SESSION)), 0);
+	f.source = start_qube(&f, 3, "sys-usb");
+	come(&f, f.source, WIRE_SIDE_EXPORT, RIGHT);
+	look_up_device(&f);
+	f.actions[0] = '\0';
+	f.other = start_qube(&f, 5, "personal");
+	f.target = start_qube(&f, 4, "work");
+	assert_actions(&f, "");
+	come(&f, f.target, WIRE_SIDE_IMPORT, RIGHT);
+	assert_true(count(&f, 'a') == 1 && state_of(&f) == CORE_ATTACHED);
+	assert_true(same_qube(core_find_device(f.core, f.device)->target, f.target));
+	f.core = core_free(f.core);
 }
 
 /* A user need not wait for what is not known yet: both sides are stopped, whenever they come. */
@@ -170,15 +199,6 @@ static void test_no_place(void **unused _unused_)
 	assert_actions(&f, "Nyf");
 	assert_int_equal(f.outcome, OUTCOME_NO_DEVICE);
 	f.core = core_free(f.core);
-}
-
-static unsigned int count(const struct fixture *f, char letter)
-{
-	unsigned int n = 0;
-
-	for (const char *at = f->actions; *at; at++)
-		n += *at == letter;
-	return n;
 }
 
 static void test_words(void **unused _unused_)
@@ -512,6 +532,7 @@ int main(void)
 		cmocka_unit_test(test_target_is_another),
 		cmocka_unit_test(test_detach_while_adopting),
 		cmocka_unit_test(test_no_place),
+		cmocka_unit_test(test_target_comes_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

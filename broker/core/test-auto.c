@@ -178,6 +178,43 @@ static void test_tries(void **unused _unused_)
 	f.core = core_free(f.core);
 }
 
+/* A yes to the one of two targets that is not assigned any more: the other one is looked at anew. */
+static void test_yes_to_a_former_target(void **unused _unused_)
+{
+	struct fixture f;
+
+	setup(&f);
+	set_answerers(&f, 1);
+	assign(&f, "work", CORE_ASSIGN_AUTO);
+	fail_attach(&f);
+	assign(&f, "personal", CORE_ASSIGN_AUTO);
+	assert_int_equal(f.question.n_offered, 2);
+	f.actions[0] = '\0';
+	assert_int_equal(tell(&f, CORE_UNASSIGNED, make("work", "1-2", CORE_ASSIGN_AUTO)), 0);
+	assert_actions(&f, "");
+	assert_int_equal(answer_question(&f, true, "work"), 0);
+	assert_actions(&f, ".A");
+	assert_false(f.terms.answered);
+	let_attach(&f, f.other);
+	f.core = core_free(f.core);
+}
+
+/* While a qube restarts two have its name: the younger one is meant. */
+static void test_two_of_one_name(void **unused _unused_)
+{
+	struct core_qube_ref younger;
+	struct fixture f;
+
+	setup(&f);
+	younger = start_qube(&f, 44, "work");
+	agent_up(&f, younger);
+	assert_true(same_qube(core_find_qube_by_name(f.core, "work")->ref, younger));
+	assign(&f, "work", CORE_ASSIGN_AUTO);
+	assert_actions(&f, "A");
+	let_attach(&f, younger);
+	f.core = core_free(f.core);
+}
+
 /* Only what was begun is a try: not a question, not a `yes` that came when something was in the way. */
 static void test_what_is_a_try(void **unused _unused_)
 {
@@ -696,13 +733,14 @@ static void test_cost(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_causes),        cmocka_unit_test(test_tries),
-		cmocka_unit_test(test_flapping),      cmocka_unit_test(test_independent),
-		cmocka_unit_test(test_many_at_once),  cmocka_unit_test(test_questions),
-		cmocka_unit_test(test_policy),        cmocka_unit_test(test_held),
-		cmocka_unit_test(test_required),      cmocka_unit_test(test_user_first),
-		cmocka_unit_test(test_stored),        cmocka_unit_test(test_cost),
-		cmocka_unit_test(test_what_is_a_try), cmocka_unit_test(test_more_than_can_be_asked),
+		cmocka_unit_test(test_causes),          cmocka_unit_test(test_tries),
+		cmocka_unit_test(test_flapping),        cmocka_unit_test(test_independent),
+		cmocka_unit_test(test_many_at_once),    cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_policy),          cmocka_unit_test(test_held),
+		cmocka_unit_test(test_required),        cmocka_unit_test(test_user_first),
+		cmocka_unit_test(test_stored),          cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_what_is_a_try),   cmocka_unit_test(test_yes_to_a_former_target),
+		cmocka_unit_test(test_two_of_one_name), cmocka_unit_test(test_more_than_can_be_asked),
 		cmocka_unit_test(test_waiting_ends),
 	};
 

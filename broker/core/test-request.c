@@ -387,6 +387,19 @@ static void test_denied_by_what(void **unused _unused_)
 	}
 }
 
+/* Token 0 is nobody's: there would be no answer. */
+static void test_no_token(void **unused _unused_)
+{
+	struct fixture f;
+
+	setup(&f);
+	assert_int_equal(handle(&f, request(CORE_ATTACH, 0, f.device, f.target)), CORE_EVENT_IGNORED);
+	walk_to(&f, CORE_ATTACHED);
+	assert_int_equal(handle(&f, request(CORE_DETACH, 0, f.device, f.target)), CORE_EVENT_IGNORED);
+	assert_actions(&f, "");
+	f.core = core_free(f.core);
+}
+
 /* PO18: nobody there, and whom nobody can ask about is not shown. */
 static void test_nobody(void **unused _unused_)
 {
@@ -516,7 +529,7 @@ int main(void)
 		cmocka_unit_test(test_order_of_refusals), cmocka_unit_test(test_ends_of_a_question),
 		cmocka_unit_test(test_after_the_answer),  cmocka_unit_test(test_nobody),
 		cmocka_unit_test(test_one_at_a_time),     cmocka_unit_test(test_time_limit),
-		cmocka_unit_test(test_denied_by_what),
+		cmocka_unit_test(test_denied_by_what),    cmocka_unit_test(test_no_token),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
