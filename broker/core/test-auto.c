@@ -402,7 +402,7 @@ static void test_more_than_can_be_asked(void **unused _unused_)
 
 	for (int by_policy = 0; by_policy < 2; by_policy++) {
 		struct core_assignment any = make("work", "", by_policy ? CORE_ASSIGN_AUTO : CORE_ASSIGN_ASK);
-		struct core_device_ref last;
+		struct core_device_ref last = {0};
 		unsigned int cursor = 0, n = 0;
 		const struct core_device *device;
 		struct fixture f;
