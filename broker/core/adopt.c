@@ -102,8 +102,16 @@ int adopt_remember(struct core *core, const struct core_event *event)
 	return 0;
 }
 
+/* Its domain id is another life's: that one has ended. */
+static bool is_contradicted(const struct core_life *life, const struct core_qube *qube)
+{
+	return life->domid == qube->domid && !is_life(life, qube);
+}
+
 void adopt_qube_started(struct core *core, const struct core_qube *qube)
 {
+	struct input target_gone = {.type = IN_TARGET_CLOSED, .outcome = OUTCOME_QUBE_GONE};
+
 	for (unsigned int i = 0; core->n_memories > 0 && i < LIMIT_MEMORIES; i++) {
 		struct memory *memory = &core->memories[i];
 		struct core_device *device = memory->used ? attachment_find(core, memory->m.session) : NULL;
@@ -117,9 +125,10 @@ void adopt_qube_started(struct core *core, const struct core_qube *qube)
 			if (device)
 				device->target = qube->ref;
 		}
-		/* its domain id is another life's: that one has ended */
-		if (!memory->bound && ((memory->m.source.domid == qube->domid && !is_life(&memory->m.source, qube)) ||
-				       (memory->m.target.domid == qube->domid && !is_life(&memory->m.target, qube))))
+		if (device && is_contradicted(&memory->m.target, qube)) /* a bound one's source is there */
+			(void)attachment_handle(core, device, &target_gone);
+		else if (!device &&
+			 (is_contradicted(&memory->m.source, qube) || is_contradicted(&memory->m.target, qube)))
 			fail(core, memory, OUTCOME_QUBE_GONE);
 	}
 }

@@ -197,19 +197,6 @@ int assignments_replace(struct assignments *table, const struct core_assignment 
 	return r;
 }
 
-int assignments_set_mode(struct assignments *table, const struct core_assignment *key, enum core_assign_mode mode)
-{
-	bool found;
-	unsigned int at = find(table, key, &found);
-
-	if ((unsigned int)mode >= CORE_ASSIGN_MODE_COUNT)
-		return CORE_ASSIGN_UNFIT;
-	if (!found)
-		return CORE_ASSIGN_UNKNOWN;
-	table->entries[at].mode = mode;
-	return 0;
-}
-
 const struct core_assignment *assignments_find(const struct assignments *table, const struct core_assignment *key)
 {
 	bool found;

@@ -72,11 +72,13 @@ int assignment_compare(const struct core_assignment *a, const struct core_assign
 /* Copies. 0, CORE_ASSIGN_DUPLICATE, _FULL or _UNFIT. */
 int assignments_add(struct assignments *table, const struct core_assignment *assignment);
 
-/* These find by what identifies `key`. 0 or CORE_ASSIGN_UNKNOWN; set_mode: or _UNFIT. */
+/* These find by what identifies `key`. 0 or CORE_ASSIGN_UNKNOWN. */
 int assignments_remove(struct assignments *table, const struct core_assignment *key);
-int assignments_set_mode(struct assignments *table, const struct core_assignment *key, enum core_assign_mode mode);
 
-/* Puts `changed` in the place of `key`; when there is one like that already, it stays and `key` goes. 0 or _UNKNOWN. */
+/*
+ * Puts `changed`, which is fit, in the place of `key`: another place, or the same one with another mode or options. When
+ * there is another one already that names the same as `changed`, that one stays and `key` goes.
+ */
 int assignments_replace(struct assignments *table, const struct core_assignment *key,
 			const struct core_assignment *changed);
 

@@ -9,7 +9,8 @@
  *
  * A try that was refused because somebody is not there waits for the cause that brings him; `deny` is reported once; a
  * question that was answered no, or not at all, is not asked again before there is a new cause, except that questions
- * which nobody was there for are asked when somebody comes. An attachment that ends again within BACKOFF_AUTO_LAST_USEC
+ * which nobody was there for are asked when somebody comes. What cannot be asked about because too many questions are
+ * open waits for its turn: the first that came whose device qube has a place is asked about first. An attachment that ends again within BACKOFF_AUTO_LAST_USEC
  * counts as a failed try, so a device that comes and goes is given up as well.
  *
  * Deny lists and the policy hold when an attachment begins: one that is running goes on when they change.
@@ -30,6 +31,15 @@ static void queue(struct core *core, struct core_device *device)
 	if (!plan->queued)
 		core->queue[core->n_queued++] = device;
 	plan->queued = true;
+}
+
+static void wait_for_place(struct core *core, struct core_device *device)
+{
+	struct plan *plan = plan_of(core, device);
+
+	if (!plan->waits)
+		core->waiting[core->n_waiting++] = device;
+	plan->waits = true;
 }
 
 void auto_look(struct core *core, struct core_device *device)
@@ -136,7 +146,7 @@ void auto_hold(struct core *core, struct core_device *device)
 
 bool auto_pending(struct core *core, struct core_device *device)
 {
-	return plan_of(core, device)->retry_usec != 0;
+	return plan_of(core, device)->retry_usec != 0 || plan_of(core, device)->waits;
 }
 
 static void give_up(struct core *core, const struct core_device *device, const char *target_name,
@@ -178,11 +188,7 @@ void auto_ended(struct core *core, struct core_device *device, const struct repl
 		fail_try(core, device, reply);
 		return;
 	}
-	/* a question's end, or a refusal after its answer */
-	if (reply->answer == CORE_ANSWER_DENIED) {
-		give_up(core, device, NULL, reply);
-		return;
-	}
+	/* A question's end. With DENIED the policy or a deny list has changed: that is a cause, and says whom it denies. */
 	plan->nobody = reply->answer == CORE_ANSWER_NOBODY;
 	plan->idle = plan->nobody || reply->answer == CORE_ANSWER_SAID_NO || reply->answer == CORE_ANSWER_NO_REPLY;
 }
@@ -210,8 +216,6 @@ int auto_assigned(struct core *core, const struct core_event *event)
 	switch (assignments_add(core->assignments, event->assignment)) {
 	case 0:
 		break;
-	case CORE_ASSIGN_DUPLICATE:
-		return CORE_EVENT_EXISTS;
 	case CORE_ASSIGN_FULL:
 		return CORE_EVENT_FULL;
 	default:
@@ -236,13 +240,12 @@ int auto_unassigned(struct core *core, const struct core_event *event)
 
 int auto_mode(struct core *core, const struct core_event *event)
 {
-	struct core_assignment changed = *event->assignment;
+	const struct core_assignment *changed = event->assignment;
 
-	if (!assignment_is_fit(&changed) || assignments_remove(core->assignments, &changed) != 0)
+	if (!assignment_is_fit(changed) || assignments_replace(core->assignments, changed, changed) != 0)
 		return CORE_EVENT_IGNORED;
-	(void)assignments_add(core->assignments, &changed); /* there is room: one was just taken out */
 	question_review(core);
-	cause_fitting(core, &changed, true);
+	cause_fitting(core, changed, true);
 	return 0;
 }
 
@@ -307,18 +310,14 @@ bool auto_required(struct core *core, const struct core_device *device, const st
 
 static struct core_qube *find_target(struct core *core, const char *name)
 {
-	struct core_qube *found = NULL;
+	const struct core_qube *found = core_find_qube_by_name(core, name);
 
-	for (unsigned int i = 0; i < LIMIT_QUBES; i++)
-		if (core->qubes[i].used && strcmp(core->qubes[i].name, name) == 0 &&
-		    (!found || core->qubes[i].ref.incarnation > found->ref.incarnation))
-			found = &core->qubes[i];
-	return found;
+	return found ? inventory_qube(core, found->ref) : NULL;
 }
 
 static bool is_running(void *userdata, const char *target)
 {
-	return find_target(userdata, target) != NULL;
+	return core_find_qube_by_name(userdata, target) != NULL;
 }
 
 static struct wish wish_of(struct core *core, struct core_device *device, const struct core_assignment *assignment)
@@ -331,12 +330,31 @@ static struct wish wish_of(struct core *core, struct core_device *device, const 
 				       .max_time_usec = assignment->max_time_usec}};
 }
 
+/* The one place where a try is counted: when it begins, so that one whose end never comes counts too. */
+static enum core_answer begin_try(struct core *core, struct wish *wish)
+{
+	enum core_answer answer = request_start(core, wish);
+
+	plan_of(core, wish->device)->n_tries += wish->device->state != CORE_FREE; /* refused, or asked about: none */
+	return answer;
+}
+
+/* What is neither of the two waits for a cause; DONE: nothing. */
+static void note_answer(struct core *core, const struct wish *wish, enum core_answer answer)
+{
+	struct reply reply = {.answer = answer, .confirmed = true, .rule = wish->terms.rule};
+
+	if (answer == CORE_ANSWER_CROWDED)
+		wait_for_place(core, wish->device);
+	if (answer == CORE_ANSWER_DENIED)
+		give_up(core, wish->device, wish->target->name, &reply);
+}
+
 /* A user chose `target`; its assignment may have changed while he was asked. */
 void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target, uint32_t uid)
 {
 	const struct core_qube *source = inventory_qube(core, device->ref.qube);
 	const struct core_assignment *assignment = target ? assignment_to(core, source, device, target) : NULL;
-	enum core_answer answer;
 	struct wish wish;
 
 	if (!assignment) {
@@ -347,10 +365,7 @@ void auto_allowed(struct core *core, struct core_device *device, struct core_qub
 	wish.target = target;
 	wish.agreed = wish.terms.answered = true;
 	wish.terms.answered_by = uid;
-	plan_of(core, device)->n_tries++;
-	answer = request_start(core, &wish);
-	if (answer != CORE_ANSWER_DONE)
-		request_refused(core, &wish, answer);
+	note_answer(core, &wish, begin_try(core, &wish));
 }
 
 bool auto_still_asks(struct core *core, const struct core_device *device, const struct question *question)
@@ -395,24 +410,11 @@ static enum core_answer ask_which(struct core *core, struct core_device *device,
 
 static void try_now(struct core *core, struct core_device *device, const struct core_match *match)
 {
-	struct plan *plan = plan_of(core, device);
 	struct wish wish = wish_of(core, device, match->offered[0]);
-	struct reply reply = {.confirmed = true};
+	enum core_answer answer =
+		match->result == CORE_MATCH_ASK ? ask_which(core, device, match, &wish) : begin_try(core, &wish);
 
-	if (match->result == CORE_MATCH_ASK) {
-		reply.answer = ask_which(core, device, match, &wish);
-	} else {
-		plan->n_tries++;
-		reply.answer = request_start(core, &wish);
-		if (reply.answer != CORE_ANSWER_DONE || device->state == CORE_FREE)
-			plan->n_tries--; /* nothing was tried */
-	}
-	if (reply.answer == CORE_ANSWER_NOBODY)
-		plan->idle = plan->nobody = true;
-	reply.rule = wish.terms.rule;
-	reply.outcome = request_outcome(reply.answer);
-	if (reply.answer == CORE_ANSWER_DENIED)
-		give_up(core, device, wish.target->name, &reply);
+	note_answer(core, &wish, answer);
 }
 
 static void look_at(struct core *core, struct core_device *device)
@@ -421,16 +423,44 @@ static void look_at(struct core *core, struct core_device *device)
 	const struct plan *plan = plan_of(core, device);
 	struct core_match match;
 
-	if (device->state != CORE_FREE || plan->held || plan->idle || core->suspended || !source->synced ||
-	    question_about(core, device) || restore_claims(core, device))
+	if (device->state != CORE_FREE || plan->held || plan->idle || plan->retry_usec != 0 || core->suspended ||
+	    !source->synced || question_about(core, device) || restore_claims(core, device))
 		return;
 	assignments_match(core->assignments, source, device, is_running, core, &match);
 	if (match.result != CORE_MATCH_NONE)
 		try_now(core, device, &match);
 }
 
+/* Takes out the first that waits for a question's place and could have one, and who has gone; NULL: none. */
+static struct core_device *take_waiting(struct core *core)
+{
+	for (unsigned int i = 0; i < core->n_waiting; i++) {
+		struct core_device *device = core->waiting[i];
+		bool is_there = device->used && device->present;
+
+		if (is_there && !question_has_place(core, device->ref.qube))
+			continue;
+		plan_of(core, device)->waits = false;
+		core->n_waiting--;
+		memmove(&core->waiting[i], &core->waiting[i + 1], (core->n_waiting - i) * sizeof(core->waiting[0]));
+		return device;
+	}
+	return NULL;
+}
+
+/* What cannot be asked about now all the same, for another reason, waits no longer: it is looked at when that ends. */
+static void ask_waiting(struct core *core)
+{
+	struct core_device *device;
+
+	while (core->n_auditing < LIMIT_STARTS && (device = take_waiting(core)))
+		if (device->used && device->present)
+			look_at(core, device);
+}
+
 void auto_run(struct core *core)
 {
+	ask_waiting(core);
 	for (unsigned int i = core->n_queued; i-- > 0 && core->n_auditing < LIMIT_STARTS;) {
 		struct core_device *device = core->queue[i];
 		struct plan *plan = plan_of(core, device);

@@ -379,6 +379,7 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_SAID_NO] = "the user was asked, and said no",
 		[CORE_ANSWER_NOBODY] =
 			"the user must be asked, and nobody is there to answer; start the devices widget",
+		[CORE_ANSWER_CROWDED] = "the user must be asked, and too many questions are open; answer those first",
 		[CORE_ANSWER_NO_REPLY] = "the user was asked, and gave no answer in time",
 		[CORE_ANSWER_SUSPENDED] = "the machine is going to sleep; try again when it is awake",
 		[CORE_ANSWER_ADOPTING] =

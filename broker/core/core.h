@@ -36,11 +36,13 @@
  * Questions (question.c). Bound to one device's {slot, generation} and closed with it. One of each device qube is shown
  * at a time, in order of arrival; each has TIMEOUT_ASK_USEC from its arrival. Nobody there to answer, no time left, a target
  * that was not offered: denied. The policy is asked again when the answer comes: `deny` holds even then. One device
- * qube has at most a quarter of LIMIT_QUESTIONS open; beyond that nobody can be asked.
+ * qube has at most a quarter of LIMIT_QUESTIONS open; beyond that a user's attach is refused (CORE_ANSWER_CROWDED), and
+ * what nobody waits for, an assignment or a claim, is asked about when a place is free, in order of arrival.
  *
  * Move (move.c). Out of A, into B; when B fails, back to A (the decision that let it be at A still holds, a `deny` since
  * then ends it); when that fails too, free. One answer says which: DONE, MOVED_BACK, MOVED_FREE, or NOT_CONFIRMED when
- * the source gave no word in time and the device is LOCKED. A user's detach on the way ends it: MOVED_FREE.
+ * the source gave no word in time and the device is LOCKED. A user's detach on the way ends it: MOVED_FREE. So does
+ * a sleep (SUSPENDED): an attachment that a move has ended is no claim, so the device does not come back by itself.
  *
  * Assignments (auto.c). Looked at when something changed (a qube or an agent came, a device came, one became free, the
  * assignments or the policy changed, the machine woke up). Each device on its own: own tries, own back-off, at most
@@ -65,7 +67,8 @@
  * domain, UUID, start, agent incarnation) reported the export of that session and lists the device with that slot,
  * generation, identity and digest, and the target's agent (same domain, UUID, start) reported its import, each with the
  * right peer and digest. What is not proven within TIMEOUT_ADOPT_USEC, or contradicted before, is stopped on both sides.
- * Until a memory is settled no device of its source at that port can be attached.
+ * Until a memory is settled no device of its source at that port can be attached, and a detach or move of one is
+ * refused (CORE_ANSWER_ADOPTING), except that one that is ADOPTING can be detached: that ends it as not proven.
  *
  * Agents that are lost and come back. The death of an agent kills its proxies, the pause of its qube does not; the
  * broker cannot tell which it was. So a session fails at once when either agent is lost: the other side is stopped, and
@@ -233,6 +236,7 @@ enum core_answer {
 	CORE_ANSWER_ASKING,          /* a question about this device is open */
 	CORE_ANSWER_SAID_NO,         /* the user was asked, and said no */
 	CORE_ANSWER_NOBODY,          /* nobody is there to be asked */
+	CORE_ANSWER_CROWDED,         /* one must be asked, and as many questions as can be are open already */
 	CORE_ANSWER_NO_REPLY,        /* nobody answered in time, or the question became void */
 	CORE_ANSWER_SUSPENDED,       /* the machine is going to sleep */
 	CORE_ANSWER_ADOPTING,        /* the broker was restarted and does not know yet */
@@ -393,39 +397,67 @@ struct core_event {
 	};
 };
 
+/*
+ * What the core wants done. With each: the members of core_action that are set beside `type`, and the event that must
+ * follow, if there is one; until it comes the core waits, until the state's deadline.
+ */
 enum core_action_type {
 	/*
-	 * Write the record of this attach and the memory of its session, both on disk, then CORE_AUDITED or
-	 * CORE_AUDIT_FAILED.
+	 * Write the record of this attach and the memory of its session, both on disk. device, session, state, token (0:
+	 * no user waits). Then CORE_AUDITED or CORE_AUDIT_FAILED of that session.
 	 */
 	CORE_DO_AUDIT,
-	CORE_DO_NOTE,   /* an audit record of a transition, nothing waits for it: .outcome, .state is the new one */
-	CORE_DO_EXPORT, /* send EXPORT to the source's agent */
-	CORE_DO_IMPORT, /* send IMPORT to the target's agent */
-	CORE_DO_STOP_SOURCE, /* send STOP to the source's agent */
+	/* An audit record of a transition, nothing waits for it. device, session, state (the new one), outcome (why). */
+	CORE_DO_NOTE,
+	/*
+	 * Send EXPORT to the source's agent, IMPORT to the target's. device, session, state, qube (whom to send to). Then
+	 * CORE_EXPORTED, CORE_IMPORTED, or CORE_FAILED of that session by that qube.
+	 */
+	CORE_DO_EXPORT,
+	CORE_DO_IMPORT,
+	/*
+	 * Send STOP to the source's agent, to the target's. device, session, state, qube. Then CORE_STOPPED of that
+	 * session by that qube; CORE_ENDED or CORE_FAILED, already on their way, count as well.
+	 */
+	CORE_DO_STOP_SOURCE,
 	CORE_DO_STOP_TARGET,
-	CORE_DO_STOP_STRAY,   /* send STOP for .session to .qube's agent: a stream that is not ours (any more) */
-	CORE_DO_ANSWER,       /* to the user's request .token: .answer, .outcome, .confirmed */
-	CORE_DO_DEVICE_ADDED, /* for the API's listeners */
+	/* Send STOP: a stream that is not ours (any more). session, qube. Of an export the same follows; it has no deadline. */
+	CORE_DO_STOP_STRAY,
+	/*
+	 * To a request: token, answer, outcome, confirmed, rule, back_rule; device, session, state as they are now, if it
+	 * is about a device that is there.
+	 */
+	CORE_DO_ANSWER,
+	/* For the API's listeners: device, qube (its source). A removed one's attachment may still be ending. */
+	CORE_DO_DEVICE_ADDED,
 	CORE_DO_DEVICE_REMOVED,
-	CORE_DO_ATTACHED,
-	CORE_DO_DETACHED,       /* what was ATTACHED is proven gone; .device still names the target */
-	CORE_DO_FORGET,         /* .session: its memory is not needed any more. Nothing waits for it */
-	CORE_DO_ASK,            /* show .question to whoever answers */
-	CORE_DO_ASK_END,        /* .question is closed, .question_end says how; it may never have been shown */
-	CORE_DO_LIMIT_NEAR,     /* an ATTACHED device's time is over at .device->terms.end_usec */
-	CORE_DO_AUTO_FAILED,    /* an assignment's last try: .device, .target_name, .answer, .outcome */
-	CORE_DO_RESTORE_FAILED, /* a claim ended without its attachment: .restore; .answer, .outcome say why */
-	CORE_DO_NOT_ADOPTED, /* a memory that could not be proven, .memory; .outcome. Its streams are being stopped */
+	CORE_DO_ATTACHED, /* device, session, state */
+	CORE_DO_DETACHED, /* what was ATTACHED is proven gone; the same and outcome; device still names the target */
+	CORE_DO_FORGET,   /* session: its memory is not needed any more. Nothing waits for it. device: or NULL */
+	/*
+	 * Show the question to whoever answers. device, qube (its source), question. Then CORE_ANSWERED, or nothing; it
+	 * closes by itself.
+	 */
+	CORE_DO_ASK,
+	/* It is closed; it may never have been shown. device (NULL: it has gone), qube, question, question_end, token. */
+	CORE_DO_ASK_END,
+	CORE_DO_LIMIT_NEAR,     /* the time of ATTACHED `device` is over at device->terms.end_usec; session, state */
+	CORE_DO_AUTO_FAILED,    /* an assignment's last try. device, target_name, answer, outcome, rule */
+	CORE_DO_RESTORE_FAILED, /* a claim ended without its attachment. restore, target_name, answer, outcome, rule */
+	/*
+	 * A memory that could not be proven; its streams are being stopped. memory, session, target_name, outcome; device,
+	 * if it was listed.
+	 */
+	CORE_DO_NOT_ADOPTED,
 };
 
+/* What an action does not name above is 0 or NULL. Pointers are valid during the call. */
 struct core_action {
 	enum core_action_type type;
 	uint64_t session;
-	struct core_qube_ref qube; /* whom to send to (EXPORT, IMPORT, STOP*) */
-	/* Valid during the call; NULL for STOP_STRAY and for an answer about no device. */
+	struct core_qube_ref qube;
 	const struct core_device *device;
-	enum outcome outcome;
+	enum outcome outcome; /* OK: there is none, or `answer` alone says it */
 	enum core_state state;
 	uint64_t token;
 	enum core_answer answer;
@@ -434,8 +466,13 @@ struct core_action {
 	 * undone (false: the device may be LOCKED).
 	 */
 	bool confirmed;
-	const char *rule;        /* DO_ANSWER with CORE_ANSWER_DENIED; NULL: none */
-	const char *target_name; /* DO_AUTO_FAILED */
+	/*
+	 * By which it was denied, where that is why: with CORE_ANSWER_DENIED, _MOVED_BACK, _MOVED_FREE. NULL: it was not
+	 * that.
+	 */
+	const char *rule;
+	const char *back_rule; /* the same of the way back: CORE_ANSWER_MOVED_FREE */
+	const char *target_name;
 	const struct core_question *question;
 	enum core_question_end question_end;
 	const struct core_restore *restore;

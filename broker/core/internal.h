@@ -13,7 +13,8 @@
  *     ATTACHED device; it ends when that attachment does;
  *   - a memory is either unbound (its device is not listed) or bound to one ADOPTING device; it is released, and
  *     forgotten on disk, when nothing of it can run any more or when something else (an attachment, a stray) holds it;
- *   - plan.queued is set exactly for the devices in core->queue (entries of devices that have gone are dropped late).
+ *   - plan.queued is set exactly for the devices in core->queue, plan.waits for those in core->waiting (entries of
+ *     devices that have gone are dropped late).
  */
 #pragma once
 
@@ -32,6 +33,7 @@ struct plan {
 	bool held;   /* its user detached it */
 	bool idle;   /* tried out, denied, or a user took over: until there is a new cause */
 	bool nobody; /* idle because nobody was there to be asked */
+	bool waits;  /* in core->waiting */
 	unsigned int n_tries;
 	uint64_t retry_usec;    /* 0: no try is due */
 	uint64_t attached_usec; /* since when it is ATTACHED */
@@ -62,8 +64,9 @@ struct move {
 	struct core_device_ref device;
 	struct core_qube_ref from, to;
 	struct core_terms there, back;
-	enum outcome outcome; /* why it failed */
-	char rule[LIMIT_RULE_TEXT];
+	enum outcome outcome;            /* why it failed */
+	char rule[LIMIT_RULE_TEXT];      /* by which it was denied; "": it was not that */
+	char back_rule[LIMIT_RULE_TEXT]; /* the same of the way back */
 };
 
 /* What is known of one side of a memory. */
@@ -95,6 +98,8 @@ struct core {
 	unsigned int n_auditing; /* devices in state AUDITING: the plans start no more than LIMIT_STARTS at once */
 	unsigned int n_queued;
 	struct core_device *queue[LIMIT_QUBES * LIMIT_DEVICES]; /* devices that assignments have to be looked up for */
+	unsigned int n_waiting;
+	struct core_device *waiting[LIMIT_QUBES * LIMIT_DEVICES]; /* for a question's place, in order of arrival */
 
 	unsigned int n_answerers;
 	uint64_t n_questions_ever;
@@ -158,7 +163,8 @@ struct reply {
 	enum core_answer answer;
 	enum outcome outcome;
 	bool confirmed;
-	const char *rule;
+	const char *rule;      /* by which it was denied; NULL or "": it was not that */
+	const char *back_rule; /* MOVED_FREE: the same of the way back */
 };
 
 /* Who wants what. */
@@ -217,7 +223,8 @@ enum outcome request_outcome(enum core_answer refusal); /* of a refused step of 
 /* question.c */
 int question_answered(struct core *core, const struct core_event *event);
 int question_answerers(struct core *core, const struct core_event *event);
-/* DONE: it is open, or closed already; its end comes as request_ended() or a start. NOBODY: too many are open. */
+bool question_has_place(struct core *core, struct core_qube_ref source); /* for one more about its devices */
+/* DONE: it is open, or closed already; its end comes as request_ended() or a start. CROWDED: there is no place. */
 enum core_answer question_open(struct core *core, const struct wish *wish, struct core_qube *const *targets,
 			       unsigned int n_targets);
 struct question *question_about(struct core *core, const struct core_device *device);

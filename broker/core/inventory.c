@@ -272,7 +272,7 @@ static void reset_plan(struct core *core, const struct core_device *device)
 {
 	struct plan *plan = plan_of(core, device);
 
-	*plan = (struct plan){.queued = plan->queued};
+	*plan = (struct plan){.queued = plan->queued, .waits = plan->waits};
 }
 
 int inventory_device(struct core *core, struct core_qube *qube, const struct core_event *event)

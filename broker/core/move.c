@@ -40,6 +40,8 @@ int move_request(struct core *core, const struct core_event *event)
 
 	if (wish.token == 0)
 		return CORE_EVENT_IGNORED;
+	if (wish.device && wish.device->state == CORE_FREE && adopt_blocks(core, wish.device))
+		answer = CORE_ANSWER_ADOPTING;
 	if (answer == CORE_ANSWER_DONE && same_qube(event->request.from, event->request.target))
 		answer = CORE_ANSWER_ALREADY;
 	if (answer == CORE_ANSWER_DONE)
@@ -125,7 +127,8 @@ static void end(struct core *core, struct move *move, const struct core_device *
 	struct reply reply = {.answer = answer,
 			      .outcome = answer == CORE_ANSWER_DONE ? OUTCOME_OK : ended.outcome,
 			      .confirmed = answer != CORE_ANSWER_NOT_CONFIRMED,
-			      .rule = ended.rule};
+			      .rule = ended.rule,
+			      .back_rule = ended.back_rule};
 
 	memset(move, 0, sizeof(*move));
 	core->n_moves--;
@@ -146,11 +149,10 @@ static bool start_leg(struct core *core, struct move *move, struct core_device *
 	if (answer == CORE_ANSWER_DONE)
 		answer = request_start(core, &wish);
 	move->step = step;
-	if (answer != CORE_ANSWER_DONE && move->outcome == OUTCOME_OK) {
+	if (answer == CORE_ANSWER_DENIED)
+		memcpy(step == MOVE_IN ? move->rule : move->back_rule, wish.terms.rule, sizeof(move->rule));
+	if (answer != CORE_ANSWER_DONE && move->outcome == OUTCOME_OK)
 		move->outcome = request_outcome(answer);
-		if (answer == CORE_ANSWER_DENIED)
-			memcpy(move->rule, wish.terms.rule, sizeof(move->rule));
-	}
 	return answer == CORE_ANSWER_DONE;
 }
 

@@ -3,8 +3,9 @@
  * Questions to whoever is there to answer: may this device go there, or to which of these?
  *
  * Invariants: at most one question about a device; of one device qube at most one is shown, the oldest; a device qube
- * has at most a quarter of all places, so that none can keep the others from being asked about; a question that is
- * closed is taken out first, then told, so that what follows from its end sees no question.
+ * has at most a quarter of all places, so that none can keep the others from being asked about (who finds no place is
+ * told CROWDED; auto.c waits for one); a question that is closed is taken out first, then told, so that what follows
+ * from its end sees no question.
  */
 #include "broker/core/internal.h"
 
@@ -58,9 +59,15 @@ static void allowed(struct core *core, struct core_device *device, const struct 
 		request_refused(core, &wish, answer);
 }
 
-/* `target`, `uid`: with ALLOWED. */
-static void close_question(struct core *core, struct question *question, enum core_question_end end,
-			   struct core_qube_ref target, uint32_t uid)
+/* How a question ends; `target`, `uid`: ALLOWED; `rule`: VOID, because that denies it now. */
+struct ending {
+	enum core_question_end end;
+	struct core_qube_ref target;
+	uint32_t uid;
+	const char *rule;
+};
+
+static void close_question(struct core *core, struct question *question, const struct ending *ending)
 {
 	static const enum core_answer answers[CORE_QUESTION_END_COUNT] = {
 		[CORE_QUESTION_DENIED] = CORE_ANSWER_SAID_NO,
@@ -70,7 +77,9 @@ static void close_question(struct core *core, struct question *question, enum co
 	};
 	const struct question closed = *question;
 	struct core_device *device = inventory_record_by_ref(core, closed.q.device);
-	struct reply reply = {.answer = answers[end], .confirmed = true};
+	enum core_question_end end = ending->end;
+	struct reply reply = {
+		.answer = ending->rule ? CORE_ANSWER_DENIED : answers[end], .confirmed = true, .rule = ending->rule};
 	struct core_action action = {.type = CORE_DO_ASK_END,
 				     .device = device,
 				     .qube = closed.q.device.qube,
@@ -82,7 +91,7 @@ static void close_question(struct core *core, struct question *question, enum co
 	core->n_questions--;
 	core_emit(core, &action);
 	if (end == CORE_QUESTION_ALLOWED)
-		allowed(core, device, &closed, target, uid);
+		allowed(core, device, &closed, ending->target, ending->uid);
 	else
 		request_ended(core, device, closed.q.terms.origin, closed.q.token, &reply);
 	if (device && end != CORE_QUESTION_ALLOWED && closed.q.terms.origin != CORE_ORIGIN_AUTO)
@@ -91,7 +100,7 @@ static void close_question(struct core *core, struct question *question, enum co
 
 static void close_unanswered(struct core *core, struct question *question, enum core_question_end end)
 {
-	close_question(core, question, end, (struct core_qube_ref){0}, CORE_NOBODY);
+	close_question(core, question, &(struct ending){.end = end});
 }
 
 void question_void(struct core *core, const struct core_device *device)
@@ -137,26 +146,30 @@ void question_qube_gone(struct core *core, const struct core_qube *qube)
 	}
 }
 
-/* Can its answer still be anything but a refusal? */
-static bool is_open_still(struct core *core, const struct question *question)
+/* Closes it when its answer cannot be anything but a refusal any more. */
+static void review(struct core *core, struct question *question)
 {
 	struct wish wish = {.device = inventory_device_by_ref(core, question->q.device), .agreed = true};
+	struct ending ending = {.end = CORE_QUESTION_VOID};
 
-	if (question->q.terms.origin == CORE_ORIGIN_AUTO && !auto_still_asks(core, wish.device, question))
-		return false;
+	if (question->q.terms.origin == CORE_ORIGIN_AUTO && !auto_still_asks(core, wish.device, question)) {
+		close_question(core, question, &ending);
+		return;
+	}
 	for (unsigned int i = 0; i < question->q.n_offered; i++) {
 		wish.target = inventory_qube(core, question->targets[i]);
 		if (wish.target && request_decide(core, &wish) == CORE_ANSWER_DONE)
-			return true;
+			return;
 	}
-	return false;
+	ending.rule = wish.terms.rule;
+	close_question(core, question, &ending);
 }
 
 void question_review(struct core *core)
 {
 	for (unsigned int i = 0; i < LIMIT_QUESTIONS; i++)
-		if (core->questions[i].q.id != 0 && !is_open_still(core, &core->questions[i]))
-			close_unanswered(core, &core->questions[i], CORE_QUESTION_VOID);
+		if (core->questions[i].q.id != 0)
+			review(core, &core->questions[i]);
 }
 
 void question_tick(struct core *core)
@@ -189,8 +202,10 @@ int question_answered(struct core *core, const struct core_event *event)
 		return CORE_EVENT_IGNORED;
 	for (unsigned int i = 0; event->answered.allow && i < question->q.n_offered; i++)
 		if (strcmp(question->q.offered[i], event->answered.target) == 0) {
-			close_question(core, question, CORE_QUESTION_ALLOWED, question->targets[i],
-				       event->answered.uid);
+			close_question(core, question,
+				       &(struct ending){.end = CORE_QUESTION_ALLOWED,
+							.target = question->targets[i],
+							.uid = event->answered.uid});
 			return 0;
 		}
 	close_unanswered(core, question, CORE_QUESTION_DENIED);
@@ -212,13 +227,18 @@ static struct question *find_place(struct core *core, struct core_qube_ref sourc
 	return n_of_source < PER_QUBE ? place : NULL;
 }
 
+bool question_has_place(struct core *core, struct core_qube_ref source)
+{
+	return find_place(core, source) != NULL;
+}
+
 enum core_answer question_open(struct core *core, const struct wish *wish, struct core_qube *const *targets,
 			       unsigned int n_targets)
 {
 	struct question *question = find_place(core, wish->device->ref.qube);
 
 	if (!question)
-		return CORE_ANSWER_NOBODY;
+		return CORE_ANSWER_CROWDED;
 	*question = (struct question){.q = {.id = ++core->n_questions_ever,
 					    .device = wish->device->ref,
 					    .terms = wish->terms,

@@ -24,7 +24,8 @@ void request_answer(struct core *core, const struct core_device *device, uint64_
 				     .answer = reply->answer,
 				     .outcome = reply->outcome,
 				     .confirmed = reply->confirmed,
-				     .rule = reply->rule && reply->rule[0] ? reply->rule : NULL};
+				     .rule = reply->rule && reply->rule[0] ? reply->rule : NULL,
+				     .back_rule = reply->back_rule && reply->back_rule[0] ? reply->back_rule : NULL};
 
 	if (device) {
 		action.session = device->session;
@@ -228,6 +229,10 @@ int request_detach(struct core *core, const struct core_event *event)
 		return CORE_EVENT_IGNORED;
 	if (!device || (theirs && is_required(core, device))) {
 		attachment_answer(core, device, input.token, device ? CORE_ANSWER_REQUIRED : CORE_ANSWER_NO_DEVICE);
+		return 0;
+	}
+	if (device->state == CORE_FREE && adopt_blocks(core, device)) { /* "not attached" may not be true */
+		attachment_answer(core, device, input.token, CORE_ANSWER_ADOPTING);
 		return 0;
 	}
 	if (theirs)

@@ -18,6 +18,7 @@
  */
 #include "broker/core/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/base/base.h"
@@ -216,6 +217,8 @@ void restore_ended(struct core *core, struct core_device *device, const struct r
 			restore->r.retry_usec = core->now_usec + backoff_usec(restore->r.n_tries);
 		} else if (reply->answer == CORE_ANSWER_SAID_NO || reply->answer == CORE_ANSWER_NOBODY ||
 			   reply->answer == CORE_ANSWER_DENIED) {
+			if (reply->rule)
+				(void)snprintf(restore->r.terms.rule, sizeof(restore->r.terms.rule), "%s", reply->rule);
 			fail(core, restore, reply->answer, reply->outcome);
 		}
 	}
@@ -261,7 +264,7 @@ static void try_again(struct core *core, struct restore *restore, struct core_de
 	restore->trying = false;
 	restore->r.n_tries--;
 	restore->r.last_answer = answer;
-	restore->r.last_outcome = request_outcome(answer);
+	restore->r.last_outcome = answer == CORE_ANSWER_FAILED ? request_outcome(answer) : OUTCOME_OK;
 	memcpy(restore->r.terms.rule, wish.terms.rule, sizeof(restore->r.terms.rule));
 	if (answer == CORE_ANSWER_DENIED || answer == CORE_ANSWER_FAILED || answer == CORE_ANSWER_NOBODY)
 		fail(core, restore, answer, restore->r.last_outcome);

@@ -83,6 +83,124 @@ static unsigned int count(const struct fixture *f, char letter)
 	return n;
 }
 
+/*
+ * The target's domain id is another life's, or another qube's, heard of when the source has vouched already: it is not
+ * waited for what cannot come.
+ */
+static void test_target_is_another(void **unused _unused_)
+{
+	for (int other_qube = 0; other_qube < 2; other_qube++) {
+		struct fixture f;
+
+		new_core(&f);
+		assert_int_equal(handle(&f, memory_event(SESSION)), 0);
+		f.source = start_qube(&f, 3, "sys-usb");
+		come(&f, f.source, WIRE_SIDE_EXPORT, RIGHT);
+		look_up_device(&f);
+		assert_int_equal(state_of(&f), CORE_ADOPTING);
+		f.actions[0] = '\0';
+		f.target = start_life(&f, 4, other_qube ? "heir" : "work", !other_qube);
+		assert_actions(&f, "Nns");
+		assert_int_equal(f.outcome, OUTCOME_QUBE_GONE);
+		agent_ready(&f, f.target, 7); /* and whatever it says */
+		assert_int_equal(handle(&f, report_event(f.target, WIRE_SIDE_IMPORT, SESSION)), 0);
+		assert_actions(&f, "y");
+		(void)handle(&f, of_session(CORE_STOPPED, f.source, SESSION));
+		assert_actions(&f, "nf");
+		assert_int_equal(state_of(&f), CORE_FREE);
+		assert_int_equal(f.core->n_memories, 0);
+		f.core = core_free(f.core);
+	}
+}
+
+/* The target is heard of when the source has vouched already: it can vouch all the same. */
+static void test_target_comes_late(void **unused _unused_)
+{
+	struct fixture f;
+
+	new_core(&f);
+	assert_int_equal(handle(&f, memory_event(SESSION)), 0);
+	f.source = start_qube(&f, 3, "sys-usb");
+	come(&f, f.source, WIRE_SIDE_EXPORT, RIGHT);
+	look_up_device(&f);
+	f.actions[0] = '\0';
+	f.other = start_qube(&f, 5, "personal");
+	f.target = start_qube(&f, 4, "work");
+	assert_actions(&f, "");
+	come(&f, f.target, WIRE_SIDE_IMPORT, RIGHT);
+	assert_true(count(&f, 'a') == 1 && state_of(&f) == CORE_ATTACHED);
+	assert_true(same_qube(core_find_device(f.core, f.device)->target, f.target));
+	f.core = core_free(f.core);
+}
+
+/* A user need not wait for what is not known yet: both sides are stopped, whenever they come. */
+static void test_detach_while_adopting(void **unused _unused_)
+{
+	struct core_event move;
+	struct fixture f;
+
+	setup_adopting(&f);
+	(void)handle(&f, request(CORE_DETACH, 9, f.device, f.other));
+	assert_int_equal(f.answer, CORE_ANSWER_NOT_ATTACHED);
+	f.actions[0] = '\0';
+	(void)handle(&f, request(CORE_DETACH, 9, f.device, f.target));
+	assert_actions(&f, "ns"); /* the target's agent has not come; its user wants it ended: no fault to tell */
+	agent_ready(&f, f.target, 7);
+	assert_int_equal(handle(&f, report_event(f.target, WIRE_SIDE_IMPORT, SESSION)), 0);
+	assert_actions(&f, "t");
+	(void)handle(&f, of_session(CORE_STOPPED, f.source, SESSION));
+	assert_actions(&f, "");
+	(void)handle(&f, of_session(CORE_STOPPED, f.target, SESSION));
+	assert_actions(&f, "nf!");
+	assert_int_equal(f.answer, CORE_ANSWER_DONE);
+	assert_true(f.confirmed);
+	f.core = core_free(f.core);
+
+	/* Before it is known which device it is: it may be attached, so nobody is told that it is not. */
+	new_core(&f);
+	assert_int_equal(handle(&f, memory_event(SESSION)), 0);
+	f.source = start_qube(&f, 3, "sys-usb");
+	f.target = start_qube(&f, 4, "work");
+	assert_int_equal(handle(&f, device_event(f.source, 2, 9, "1-2")), 0); /* as dom0's own are: without an agent */
+	look_up_device(&f);
+	(void)handle(&f, request(CORE_DETACH, 9, f.device, f.target));
+	assert_int_equal(f.answer, CORE_ANSWER_ADOPTING);
+	move = request(CORE_MOVE, 10, f.device, f.source);
+	move.request.from = f.target;
+	(void)handle(&f, move);
+	assert_int_equal(f.token, 10);
+	assert_int_equal(f.answer, CORE_ANSWER_ADOPTING);
+	f.core = core_free(f.core);
+}
+
+/* The agent vouches for a stream whose device finds no place in the inventory: it is stopped when the list ends. */
+static void test_no_place(void **unused _unused_)
+{
+	struct fixture f;
+	char port[8];
+
+	new_core(&f);
+	assert_int_equal(handle(&f, memory_event(SESSION)), 0);
+	f.source = start_qube(&f, 3, "sys-usb");
+	f.target = start_qube(&f, 4, "work");
+	agent_ready(&f, f.source, 6);
+	for (uint16_t i = 0; i < LIMIT_DEVICES; i++) { /* an attachment of a former agent keeps its record */
+		(void)snprintf(port, sizeof(port), "2-%u", i);
+		assert_int_equal(handle(&f, device_event(f.source, i, 1, port)), 0);
+		f.core->qubes[f.source.index].devices[i].state = CORE_LOCKED;
+	}
+	agent_ready(&f, f.source, 7);
+	f.actions[0] = '\0';
+	assert_int_equal(handle(&f, report_event(f.source, WIRE_SIDE_EXPORT, SESSION)), 0);
+	(void)handle(&f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f.source});
+	assert_int_equal(handle(&f, device_event(f.source, 2, 9, "1-2")), CORE_EVENT_FULL);
+	assert_actions(&f, "");
+	(void)handle(&f, (struct core_event){.type = CORE_LIST_END, .qube = f.source});
+	assert_actions(&f, "Nyf");
+	assert_int_equal(f.outcome, OUTCOME_NO_DEVICE);
+	f.core = core_free(f.core);
+}
+
 static void test_words(void **unused _unused_)
 {
 	static const struct {
@@ -403,10 +521,18 @@ static void test_paths(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_words),         cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_late_source),   cmocka_unit_test(test_port_is_held),
-		cmocka_unit_test(test_foreign_words), cmocka_unit_test(test_time_goes_on),
-		cmocka_unit_test(test_numbers),       cmocka_unit_test(test_sleep_while_adopting),
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_late_source),
+		cmocka_unit_test(test_port_is_held),
+		cmocka_unit_test(test_foreign_words),
+		cmocka_unit_test(test_time_goes_on),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_sleep_while_adopting),
+		cmocka_unit_test(test_target_is_another),
+		cmocka_unit_test(test_detach_while_adopting),
+		cmocka_unit_test(test_no_place),
+		cmocka_unit_test(test_target_comes_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

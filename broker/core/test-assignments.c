@@ -347,19 +347,22 @@ static void test_identity(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		assert_null(assignments_find(f->table, &others[i]));
 		assert_int_equal(assignments_remove(f->table, &others[i]), CORE_ASSIGN_UNKNOWN);
-		assert_int_equal(assignments_set_mode(f->table, &others[i], CORE_ASSIGN_ASK), CORE_ASSIGN_UNKNOWN);
+		assert_int_equal(assignments_replace(f->table, &others[i], &others[i]), CORE_ASSIGN_UNKNOWN);
 		assert_int_equal(assignments_add(f->table, &others[i]), 0);
 	}
 	assignment.mode = CORE_ASSIGN_REQUIRED;
 	assignment.follow_port = true;
 	assignment.max_time_usec = 1;
 	assert_int_equal(assignments_add(f->table, &assignment), CORE_ASSIGN_DUPLICATE);
-	assert_int_equal(assignments_set_mode(f->table, &assignment, CORE_ASSIGN_MODE_COUNT), CORE_ASSIGN_UNFIT);
-	assert_int_equal(assignments_set_mode(f->table, &assignment, CORE_ASSIGN_ASK), 0);
 	found = assignments_find(f->table, &assignment);
 	assert_non_null(found);
-	assert_int_equal(found->mode, CORE_ASSIGN_ASK);
-	assert_false(found->follow_port);
+	assert_int_not_equal(found->mode, CORE_ASSIGN_REQUIRED);
+	assert_int_equal(assignments_replace(f->table, &assignment, &assignment), 0); /* its mode and options */
+	found = assignments_find(f->table, &assignment);
+	assert_non_null(found);
+	assert_int_equal(found->mode, CORE_ASSIGN_REQUIRED);
+	assert_true(found->follow_port);
+	assert_int_equal(found->max_time_usec, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(others) + 1; i++) {
 		const struct core_assignment *next = assignments_next(f->table, &cursor);
 

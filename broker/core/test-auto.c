@@ -178,6 +178,65 @@ static void test_tries(void **unused _unused_)
 	f.core = core_free(f.core);
 }
 
+/* A yes to the one of two targets that is not assigned any more: the other one is looked at anew. */
+static void test_yes_to_a_former_target(void **unused _unused_)
+{
+	struct fixture f;
+
+	setup(&f);
+	set_answerers(&f, 1);
+	assign(&f, "work", CORE_ASSIGN_AUTO);
+	fail_attach(&f);
+	assign(&f, "personal", CORE_ASSIGN_AUTO);
+	assert_int_equal(f.question.n_offered, 2);
+	f.actions[0] = '\0';
+	assert_int_equal(tell(&f, CORE_UNASSIGNED, make("work", "1-2", CORE_ASSIGN_AUTO)), 0);
+	assert_actions(&f, "");
+	assert_int_equal(answer_question(&f, true, "work"), 0);
+	assert_actions(&f, ".A");
+	assert_false(f.terms.answered);
+	let_attach(&f, f.other);
+	f.core = core_free(f.core);
+}
+
+/* While a qube restarts two have its name: the younger one is meant. */
+static void test_two_of_one_name(void **unused _unused_)
+{
+	struct core_qube_ref younger;
+	struct fixture f;
+
+	setup(&f);
+	younger = start_qube(&f, 44, "work");
+	agent_up(&f, younger);
+	assert_true(same_qube(core_find_qube_by_name(f.core, "work")->ref, younger));
+	assign(&f, "work", CORE_ASSIGN_AUTO);
+	assert_actions(&f, "A");
+	let_attach(&f, younger);
+	f.core = core_free(f.core);
+}
+
+/* Only what was begun is a try: not a question, not a `yes` that came when something was in the way. */
+static void test_what_is_a_try(void **unused _unused_)
+{
+	struct fixture f;
+
+	setup(&f);
+	set_answerers(&f, 1);
+	assign(&f, "work", CORE_ASSIGN_ASK);
+	f.core->qubes[f.source.index].n_strays = 1;
+	f.core->qubes[f.source.index].strays[0] = 98;
+	f.actions[0] = '\0';
+	assert_int_equal(answer_question(&f, true, "work"), 0);
+	assert_actions(&f, ".");
+	(void)handle(&f, of_session(CORE_STOPPED, f.source, 98));
+	assert_actions(&f, "?");
+	assert_int_equal(answer_question(&f, true, "work"), 0);
+	assert_actions(&f, ".A");
+	fail_attach(&f);
+	assert_true(core_next_deadline(f.core) == f.now_usec + BACKOFF_AUTO_FIRST_USEC); /* it was the first one */
+	f.core = core_free(f.core);
+}
+
 /* One that works for a moment only is given up as well; one that worked for long begins anew. */
 static void test_flapping(void **unused _unused_)
 {
@@ -331,6 +390,105 @@ static void test_questions(void **unused _unused_)
 	set_answerers(&f, 1);
 	assert_actions(&f, "?");
 	f.core = core_free(f.core);
+}
+
+/*
+ * More than one device qube may have asked about: each is asked about in its turn, in the order in which they came, be
+ * it the assignment or the policy that wants it; none is forgotten, and none that the user has held off meanwhile comes.
+ */
+static void test_more_than_can_be_asked(void **unused _unused_)
+{
+	enum { N = LIMIT_QUESTIONS / 4 + 9 };
+
+	for (int by_policy = 0; by_policy < 2; by_policy++) {
+		struct core_assignment any = make("work", "", by_policy ? CORE_ASSIGN_AUTO : CORE_ASSIGN_ASK);
+		struct core_device_ref last = {0};
+		unsigned int cursor = 0, n = 0;
+		const struct core_device *device;
+		struct fixture f;
+		char port[16];
+
+		setup(&f);
+		set_answerers(&f, 1);
+		f.verdict = by_policy ? CORE_VERDICT_ASK : CORE_VERDICT_ALLOW;
+		assert_int_equal(tell(&f, CORE_ASSIGNED, any), 0);
+		for (uint16_t i = 1; i < N; i++) {
+			(void)snprintf(port, sizeof(port), "2-%u", i);
+			assert_int_equal(handle(&f, device_event(f.source, (uint16_t)(i + 2), 1, port)), 0);
+		}
+		while ((device = core_next_device(core_find_qube(f.core, f.source), &cursor)))
+			last = device->ref;
+		(void)handle(&f, request(CORE_DETACH, 9, last, f.target)); /* it was to be asked about: no more */
+		assert_int_equal(f.answer, CORE_ANSWER_NOT_ATTACHED);
+		f.actions[0] = '\0';
+		for (; f.question.id == ++n; f.question_end = CORE_QUESTION_END_COUNT) {
+			assert_int_equal(f.question.device.slot, n == 1 ? 2 : n + 1);
+			assert_int_equal(answer_question(&f, n % 2, n % 2 ? "work" : ""), 0);
+			if (n % 2) /* it goes on while the others wait */
+				let_attach(&f, f.target);
+			f.actions[0] = '\0';
+		}
+		assert_int_equal(n - 1, N - 1);
+		assert_int_equal(f.core->n_waiting, 0);
+		f.core = core_free(f.core);
+	}
+}
+
+/* Who waits for a place, and is gone, or is not to be asked about any more, holds up nobody. */
+static void test_waiting_ends(void **unused _unused_)
+{
+	enum { GONE, UNASSIGNED, NO_ANSWERER, USER, N_ENDS };
+
+	for (unsigned int i = 0; i < N_ENDS; i++) {
+		struct core_assignment any = make("work", "", CORE_ASSIGN_ASK);
+		struct core_event gone = {.type = CORE_DEVICE_GONE};
+		struct core_device_ref waiting = {0};
+		const struct core_device *device;
+		unsigned int cursor = 0;
+		struct fixture f;
+		char port[16];
+
+		setup(&f);
+		set_answerers(&f, 1);
+		assert_int_equal(tell(&f, CORE_ASSIGNED, any), 0);
+		for (uint16_t n = 1; n <= LIMIT_QUESTIONS / 4; n++) {
+			(void)snprintf(port, sizeof(port), "2-%u", n);
+			assert_int_equal(handle(&f, device_event(f.source, (uint16_t)(n + 2), 1, port)), 0);
+		}
+		while ((device = core_next_device(core_find_qube(f.core, f.source), &cursor)))
+			waiting = device->ref;
+		assert_int_equal(f.core->n_waiting, 1);
+		f.actions[0] = '\0';
+		gone.qube = f.source;
+		gone.gone.slot = waiting.slot;
+		gone.gone.generation = waiting.generation;
+		if (i == GONE)
+			assert_int_equal(handle(&f, gone), 0);
+		if (i == UNASSIGNED)
+			assert_int_equal(tell(&f, CORE_UNASSIGNED, any), 0);
+		if (i == NO_ANSWERER)
+			set_answerers(&f, 0);
+		if (i == USER) {
+			f.verdict_other = CORE_VERDICT_ALLOW;
+			(void)handle(&f, request(CORE_ATTACH, 9, waiting, f.other));
+			assert_actions(&f, "A");
+			assert_int_equal(answer_question(&f, false, ""), 0);
+			assert_actions(&f, ".?");
+		}
+		if (i == GONE) {
+			assert_int_equal(answer_question(&f, false, ""), 0);
+			assert_actions(&f, "-.?");
+		}
+		if (i == NO_ANSWERER) { /* and all are asked about when somebody comes */
+			f.actions[0] = '\0';
+			set_answerers(&f, 1);
+			assert_actions(&f, "?");
+			assert_int_equal(f.core->n_waiting, 1);
+		} else {
+			assert_int_equal(f.core->n_waiting, 0);
+		}
+		f.core = core_free(f.core);
+	}
 }
 
 /* The policy's `ask` holds for assignments as well; the limits of both count; after a `yes` it is looked at again. */
@@ -575,12 +733,15 @@ static void test_cost(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_causes),       cmocka_unit_test(test_tries),
-		cmocka_unit_test(test_flapping),     cmocka_unit_test(test_independent),
-		cmocka_unit_test(test_many_at_once), cmocka_unit_test(test_questions),
-		cmocka_unit_test(test_policy),       cmocka_unit_test(test_held),
-		cmocka_unit_test(test_required),     cmocka_unit_test(test_user_first),
-		cmocka_unit_test(test_stored),       cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_causes),          cmocka_unit_test(test_tries),
+		cmocka_unit_test(test_flapping),        cmocka_unit_test(test_independent),
+		cmocka_unit_test(test_many_at_once),    cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_policy),          cmocka_unit_test(test_held),
+		cmocka_unit_test(test_required),        cmocka_unit_test(test_user_first),
+		cmocka_unit_test(test_stored),          cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_what_is_a_try),   cmocka_unit_test(test_yes_to_a_former_target),
+		cmocka_unit_test(test_two_of_one_name), cmocka_unit_test(test_more_than_can_be_asked),
+		cmocka_unit_test(test_waiting_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

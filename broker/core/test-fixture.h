@@ -28,7 +28,7 @@ struct fixture {
 	enum outcome outcome;
 	bool confirmed;
 	uint64_t token;
-	char rule[LIMIT_RULE_TEXT];
+	char rule[LIMIT_RULE_TEXT], back_rule[LIMIT_RULE_TEXT];
 	char target_name[LIMIT_QUBE_NAME + 1];
 	struct core_terms terms; /* of the last audit record */
 	/* the policy: for each of source, target, other; and what it was asked */
@@ -72,6 +72,7 @@ static _unused_ void on_action(void *userdata, const struct core_action *action)
 		f->confirmed = action->confirmed;
 		f->token = action->token;
 		(void)snprintf(f->rule, sizeof(f->rule), "%s", action->rule ? action->rule : "");
+		(void)snprintf(f->back_rule, sizeof(f->back_rule), "%s", action->back_rule ? action->back_rule : "");
 		(void)snprintf(f->target_name, sizeof(f->target_name), "%s",
 			       action->target_name ? action->target_name : "");
 	}

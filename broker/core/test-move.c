@@ -389,13 +389,46 @@ static void test_limits_of_legs(void **unused _unused_)
 	f.core = core_free(f.core);
 }
 
+/* More at once than there is room for: it stays where it is, and that is said. */
+static void test_too_many(void **unused _unused_)
+{
+	unsigned int n_moved = 0;
+	struct fixture f;
+	char port[8];
+
+	setup(&f);
+	for (uint16_t i = 0; i <= LIMIT_MOVES; i++) { /* those of two device qubes */
+		struct core_qube_ref source = f.source, qubes[] = {f.source, f.other};
+
+		(void)snprintf(port, sizeof(port), "2-%u", i);
+		f.source = qubes[i % 2];
+		assert_int_equal(handle(&f, device_event(f.source, (uint16_t)(3 + i / 2), 20 + i, port)), 0);
+		for (unsigned int n = 0; n < LIMIT_DEVICES; n++) {
+			const struct core_device *device = &f.core->qubes[f.source.index].devices[n];
+
+			if (device->used && device->ref.generation == 20u + i)
+				f.device = device->ref;
+		}
+		(void)handle(&f, request(CORE_ATTACH, 7, f.device, f.target));
+		let_attach(&f, f.target);
+		f.actions[0] = '\0';
+		assert_int_equal(handle(&f, move_event(&f, f.target, qubes[1 - i % 2])), 0);
+		n_moved += strcmp(f.actions, "nst") == 0;
+		f.source = source;
+	}
+	assert_int_equal(n_moved, LIMIT_MOVES);
+	assert_actions(&f, "!");
+	assert_int_equal(f.answer, CORE_ANSWER_FAILED);
+	assert_int_equal(f.outcome, OUTCOME_BUSY);
+	assert_int_equal(state_of(&f), CORE_ATTACHED);
+	f.core = core_free(f.core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_ways_out),
-		cmocka_unit_test(test_asked),
-		cmocka_unit_test(test_limits_of_legs),
+		cmocka_unit_test(test_refusals),       cmocka_unit_test(test_ways_out), cmocka_unit_test(test_asked),
+		cmocka_unit_test(test_limits_of_legs), cmocka_unit_test(test_too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,9 +104,9 @@ static void test_ends_of_a_question(void **unused _unused_)
 		{TARGET_GONE, ".!", CORE_QUESTION_VOID, CORE_ANSWER_NO_REPLY},
 		{DETACH, ".!!", CORE_QUESTION_VOID, CORE_ANSWER_NOT_ATTACHED},
 		{SLEEP, ".!!", CORE_QUESTION_VOID, CORE_ANSWER_DONE}, /* the last answer is the sleep's own */
-		{POLICY, ".!", CORE_QUESTION_VOID, CORE_ANSWER_NO_REPLY},
+		{POLICY, ".!", CORE_QUESTION_VOID, CORE_ANSWER_DENIED},
 		{POLICY_ASKS, "", CORE_QUESTION_END_COUNT, CORE_ANSWER_COUNT},
-		{DENY_LIST, ".!", CORE_QUESTION_VOID, CORE_ANSWER_NO_REPLY},
+		{DENY_LIST, ".!", CORE_QUESTION_VOID, CORE_ANSWER_DENIED},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -241,6 +241,165 @@ static void test_after_the_answer(void **unused _unused_)
 	}
 }
 
+static void assign_work(struct fixture *f, bool follow_port)
+{
+	struct core_assignment assignment = {.class_id = WIRE_CLASS_USB,
+					     .source = "sys-usb",
+					     .target = "work",
+					     .port = "1-2",
+					     .follow_port = follow_port};
+
+	assert_int_equal(handle(f, (struct core_event){.type = CORE_ASSIGNED, .assignment = &assignment}), 0);
+}
+
+static void move_to_other(struct fixture *f)
+{
+	struct core_event event = request(CORE_MOVE, 6, f->device, f->other);
+
+	event.request.from = f->target;
+	assert_int_equal(handle(f, event), 0);
+}
+
+/* It re-enumerates, as the same device or as another one. */
+static void replug(struct fixture *f, bool other)
+{
+	struct core_event event = device_event(f->source, 2, 10, "1-2");
+
+	event.device.vendor = (uint16_t)(event.device.vendor + other);
+	assert_int_equal(handle(f, event), 0);
+	let_stop(f, f->target);
+}
+
+/* Ways of an attach, up to the moment when it is denied, and what makes that be noticed. */
+enum way {
+	WAY_ATTACH,
+	WAY_ATTACH_ASKED,
+	WAY_ASSIGNED,
+	WAY_ASSIGNED_ASKED,
+	WAY_MOVE,
+	WAY_MOVE_ASKED,
+	WAY_MOVE_IN,   /* when it is out of the former qube */
+	WAY_MOVE_BACK, /* when the new one has failed */
+	WAY_REPLUG,
+	WAY_REPLUG_ASKED, /* as another device, whose port is followed */
+	N_WAYS
+};
+
+static void begin_way(struct fixture *f, enum way way)
+{
+	bool asked = way == WAY_ATTACH_ASKED || way == WAY_ASSIGNED_ASKED || way == WAY_MOVE_ASKED ||
+		     way == WAY_REPLUG_ASKED;
+
+	setup(f);
+	set_answerers(f, 1);
+	if (way == WAY_REPLUG_ASKED) {
+		assign_work(f, true);
+		let_attach(f, f->target);
+	} else if (way >= WAY_MOVE) {
+		walk_to(f, CORE_ATTACHED);
+	}
+	if (asked)
+		f->verdict = f->verdict_other = CORE_VERDICT_ASK;
+	if (way == WAY_ATTACH_ASKED)
+		attach(f, 5);
+	if (way == WAY_ASSIGNED_ASKED)
+		assign_work(f, false);
+	if (way == WAY_MOVE_ASKED || way == WAY_MOVE_IN || way == WAY_MOVE_BACK)
+		move_to_other(f);
+	if (way == WAY_MOVE_BACK)
+		let_stop(f, f->target);
+	if (way == WAY_REPLUG_ASKED)
+		replug(f, true);
+	if (asked)
+		assert_non_null(strchr(f->actions, '?'));
+}
+
+static void end_way(struct fixture *f, enum way way)
+{
+	switch (way) {
+	case WAY_ATTACH:
+		attach(f, 5);
+		break;
+	case WAY_ASSIGNED:
+		assign_work(f, false);
+		break;
+	case WAY_MOVE:
+		move_to_other(f);
+		break;
+	case WAY_MOVE_IN:
+		f->verdict = CORE_VERDICT_ALLOW; /* at the former qube */
+		let_stop(f, f->target);
+		let_attach(f, f->target);
+		break;
+	case WAY_MOVE_BACK:
+		(void)handle(f, of_session(CORE_AUDIT_FAILED, f->source, f->session));
+		break;
+	case WAY_REPLUG:
+		replug(f, false);
+		break;
+	case WAY_ATTACH_ASKED:
+	case WAY_ASSIGNED_ASKED:
+	case WAY_MOVE_ASKED:
+	case WAY_REPLUG_ASKED:
+		(void)answer_question(f, true, way == WAY_MOVE_ASKED ? "personal" : "work");
+		break;
+	case N_WAYS:
+		break;
+	}
+}
+
+/* Whichever way an attach comes, and whenever it is denied: it is said that it was, by what, and to which qube. */
+static void test_denied_by_what(void **unused _unused_)
+{
+	enum { BY_POLICY, BY_POLICY_AT_ONCE, BY_LIST, N_BY }; /* at once: not only when it is next looked at */
+
+	for (unsigned int i = 0; i < N_WAYS * N_BY; i++) {
+		enum way way = i / N_BY;
+		unsigned int by = i % N_BY;
+		const char *to = way == WAY_MOVE || way == WAY_MOVE_ASKED || way == WAY_MOVE_IN ? "personal" : "work";
+		enum core_answer answer = way == WAY_MOVE_IN     ? CORE_ANSWER_MOVED_BACK
+					  : way == WAY_MOVE_BACK ? CORE_ANSWER_MOVED_FREE
+								 : CORE_ANSWER_DENIED;
+		char expected[LIMIT_RULE_TEXT];
+		struct fixture f;
+
+		begin_way(&f, way);
+		f.answer = CORE_ANSWER_COUNT;
+		if (by == BY_LIST)
+			deny_list(&f, to, "u08****");
+		else
+			f.verdict = f.verdict_other = CORE_VERDICT_DENY;
+		if (by == BY_POLICY_AT_ONCE)
+			(void)handle(&f, (struct core_event){.type = CORE_POLICY_CHANGED});
+		end_way(&f, way);
+		(void)snprintf(expected, sizeof(expected), "deny list of %s: u08****", to);
+		if (by != BY_LIST)
+			(void)strcpy(expected, "30-user.policy:4");
+		if (f.answer != answer || strcmp(way == WAY_MOVE_BACK ? f.back_rule : f.rule, expected) != 0)
+			fail_msg("way %u, by %u: %s; %s; %s", (unsigned int)way, by, core_answer_text(f.answer), f.rule,
+				 f.back_rule);
+		assert_true(way == WAY_MOVE_BACK ? f.rule[0] == '\0' : f.back_rule[0] == '\0');
+		if (f.token == 0) { /* nobody waited for an answer */
+			assert_string_equal(f.target_name, "work");
+			assert_int_equal(f.outcome, OUTCOME_OK); /* no other reason hides it */
+		}
+		f.core = core_free(f.core);
+	}
+}
+
+/* Token 0 is nobody's: there would be no answer. */
+static void test_no_token(void **unused _unused_)
+{
+	struct fixture f;
+
+	setup(&f);
+	assert_int_equal(handle(&f, request(CORE_ATTACH, 0, f.device, f.target)), CORE_EVENT_IGNORED);
+	walk_to(&f, CORE_ATTACHED);
+	assert_int_equal(handle(&f, request(CORE_DETACH, 0, f.device, f.target)), CORE_EVENT_IGNORED);
+	assert_actions(&f, "");
+	f.core = core_free(f.core);
+}
+
 /* PO18: nobody there, and whom nobody can ask about is not shown. */
 static void test_nobody(void **unused _unused_)
 {
@@ -282,8 +441,8 @@ static void test_one_at_a_time(void **unused _unused_)
 		(void)handle(&f, request(CORE_ATTACH, 100 + i, devices[i], f.target));
 		f.now_usec += SECOND;
 	}
-	assert_actions(&f, "?!!!!"); /* the places of one qube are taken: nobody can be asked */
-	assert_int_equal(f.answer, CORE_ANSWER_NOBODY);
+	assert_actions(&f, "?!!!!"); /* the places of one qube are taken: it is said */
+	assert_int_equal(f.answer, CORE_ANSWER_CROWDED);
 	first = f.question.id;
 	cursor = 0;
 	assert_int_equal(handle(&f, device_event(f.other, 1, 1, "9-1")), 0);
@@ -370,6 +529,7 @@ int main(void)
 		cmocka_unit_test(test_order_of_refusals), cmocka_unit_test(test_ends_of_a_question),
 		cmocka_unit_test(test_after_the_answer),  cmocka_unit_test(test_nobody),
 		cmocka_unit_test(test_one_at_a_time),     cmocka_unit_test(test_time_limit),
+		cmocka_unit_test(test_denied_by_what),    cmocka_unit_test(test_no_token),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

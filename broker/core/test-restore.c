@@ -61,7 +61,7 @@ static void test_replug(void **unused _unused_)
 	} cases[] = {
 		{SAME, false, CORE_VERDICT_ALLOW, "+A", NULL, 0, 0},
 		{SAME, false, CORE_VERDICT_ASK, "+A", NULL, 0, 0}, /* it was allowed to be there */
-		{SAME, false, CORE_VERDICT_DENY, "+r", NULL, CORE_ANSWER_DENIED, OUTCOME_STOPPED},
+		{SAME, false, CORE_VERDICT_DENY, "+r", NULL, CORE_ANSWER_DENIED, OUTCOME_OK},
 		{OTHER_DIGEST, false, CORE_VERDICT_ASK, "+A", NULL, 0, 0},
 		{OTHER_PORT, false, CORE_VERDICT_ALLOW, "+", "r", CORE_ANSWER_NO_DEVICE, OUTCOME_UNPLUGGED},
 		{OTHER_PORT, true, CORE_VERDICT_ALLOW, "+", "r", CORE_ANSWER_NO_DEVICE, OUTCOME_UNPLUGGED},
@@ -72,7 +72,7 @@ static void test_replug(void **unused _unused_)
 		{OTHER_SPEED, false, CORE_VERDICT_ALLOW, "+r", NULL, CORE_ANSWER_FAILED, OUTCOME_CHANGED},
 		{OTHER_VENDOR, true, CORE_VERDICT_ALLOW, "+A", NULL, 0, 0},
 		{OTHER_INTERFACES, true, CORE_VERDICT_ASK, "+?", NULL, 0, 0}, /* newly decided */
-		{OTHER_INTERFACES, true, CORE_VERDICT_DENY, "+r", NULL, CORE_ANSWER_DENIED, OUTCOME_STOPPED},
+		{OTHER_INTERFACES, true, CORE_VERDICT_DENY, "+r", NULL, CORE_ANSWER_DENIED, OUTCOME_OK},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -132,6 +132,29 @@ static void test_replug(void **unused _unused_)
 		}
 		f.core = core_free(f.core);
 	}
+}
+
+/* Only so many can wait for a sleep, and one that cannot be answered is no request. */
+static void test_sleepers(void **unused _unused_)
+{
+	struct core_event event = {.type = CORE_SUSPEND};
+	struct fixture f;
+
+	setup(&f);
+	walk_to(&f, CORE_ATTACHED);
+	assert_int_equal(handle(&f, event), CORE_EVENT_IGNORED);
+	assert_int_equal(state_of(&f), CORE_ATTACHED);
+	for (uint64_t i = 0; i < LIMIT_SLEEPERS; i++)
+		sleep_now(&f, 10 + i);
+	assert_actions(&f, "nst");
+	sleep_now(&f, 99);
+	assert_actions(&f, "!");
+	assert_int_equal(f.token, 99);
+	assert_int_equal(f.answer, CORE_ANSWER_SUSPENDED);
+	let_stop(&f, f.target);
+	assert_actions(&f, "ndf!!!!!!!!");
+	assert_int_equal(f.answer, CORE_ANSWER_DONE);
+	f.core = core_free(f.core);
 }
 
 /* What ends an attachment, and whether it may come back. */
@@ -495,15 +518,11 @@ static void test_source_restarts_while_trying(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_replug),
-		cmocka_unit_test(test_what_is_a_claim),
-		cmocka_unit_test(test_user_ends_a_claim),
-		cmocka_unit_test(test_tries),
-		cmocka_unit_test(test_flapping),
-		cmocka_unit_test(test_suspend),
-		cmocka_unit_test(test_woken_before_the_answer),
-		cmocka_unit_test(test_lives),
-		cmocka_unit_test(test_source_restarts_while_trying),
+		cmocka_unit_test(test_sleepers),        cmocka_unit_test(test_replug),
+		cmocka_unit_test(test_what_is_a_claim), cmocka_unit_test(test_user_ends_a_claim),
+		cmocka_unit_test(test_tries),           cmocka_unit_test(test_flapping),
+		cmocka_unit_test(test_suspend),         cmocka_unit_test(test_woken_before_the_answer),
+		cmocka_unit_test(test_lives),           cmocka_unit_test(test_source_restarts_while_trying),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

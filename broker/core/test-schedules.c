@@ -514,7 +514,7 @@ static void change_assignment(void)
 	else if (event.type == CORE_UNASSIGNED)
 		r = assignments_remove(w.assignments, &assignment) ? CORE_EVENT_IGNORED : 0;
 	else
-		r = assignments_set_mode(w.assignments, &assignment, assignment.mode) ? CORE_EVENT_IGNORED : 0;
+		r = assignments_replace(w.assignments, &assignment, &assignment) ? CORE_EVENT_IGNORED : 0;
 	if (r == 0)
 		release_held();
 	assert_int_equal(tell(event), r);

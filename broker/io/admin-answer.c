@@ -11,7 +11,7 @@
 
 /*
  * {a} "attaching D to Q", {d} device, {b} its backend, {q} the target, {u} who uses it, {f} from where it was to move,
- * {h} who was said to have it, {w} the outcome's sentence, {r} the rule
+ * {h} who was said to have it, {w} why it failed, {B} why the way back did too, {r} the rule
  */
 static const struct {
 	const char *type, *text;
@@ -40,6 +40,8 @@ static const struct {
 	[CORE_ANSWER_SAID_NO] = {"QubesException", "{a}: somebody was asked, and said no"},
 	[CORE_ANSWER_NOBODY] = {"QubesException", "{a} needs a yes, and nobody is there to be asked: run "
 						  "qvm-device watch --answer, and try again"},
+	[CORE_ANSWER_CROWDED] = {"QubesException", "{a} needs a yes, and too many questions are open: answer those "
+						   "first (qvm-device watch --answer), and try again"},
 	[CORE_ANSWER_NO_REPLY] =
 		{"QubesException",
 		 "{a} needs a yes, and nobody said it in time, or something changed meanwhile: try again"},
@@ -53,8 +55,8 @@ static const struct {
 				  "(qvm-usb unassign {q} {d})"},
 	[CORE_ANSWER_MOVED_BACK] = {"QubesException", "{a} failed: {w}. It is attached to {f} again"},
 	[CORE_ANSWER_MOVED_FREE] = {"QubesException",
-				    "{a} failed: {w}. The way back to {f} failed too: it is attached to no "
-				    "qube; attach it again"},
+				    "{a} failed: {w}. The way back to {f} {B}: it is attached to no qube; "
+				    "attach it again"},
 	[CORE_ANSWER_NOT_CONFIRMED] = {"QubesException", "{b} did not confirm that it stopped passing {d} on, so the "
 							 "device is locked; if it stays so, restart {b}"},
 };
@@ -65,6 +67,12 @@ static const char *const outcome_types[OUTCOME_COUNT] = {
 	[OUTCOME_CHANGED] = "UnrecognizedDevice",
 	[OUTCOME_UNPLUGGED] = "UnrecognizedDevice",
 	[OUTCOME_QUBE_GONE] = "QubesVMNotRunningError",
+};
+
+/* Parts of sentences that are made for one answer. */
+struct phrases {
+	char doing[192], back[ADMIN_REASON_MAX], reason_buffer[ADMIN_REASON_MAX];
+	const char *reason;
 };
 
 /* What is being done, for a sentence that begins with it. */
@@ -81,21 +89,30 @@ static void make_doing(const struct admin_subject *subject, char *text, size_t s
 		(void)snprintf(text, size, "taking all devices back");
 }
 
+const char *admin_reason(const struct core_action *action, char text[ADMIN_REASON_MAX])
+{
+	if (!action->rule)
+		return action->outcome != OUTCOME_OK ? outcome_text(action->outcome) : core_answer_text(action->answer);
+	(void)snprintf(text, ADMIN_REASON_MAX, "denied by %s", action->rule);
+	return text;
+}
+
 static const char *answer_word(char letter, const struct admin_subject *subject, const struct core_action *action,
-			       const char *doing)
+			       const struct phrases *phrases)
 {
 	const struct {
 		char letter;
 		const char *word;
 	} words[] = {
-		{'a', doing},
+		{'a', phrases->doing},
 		{'d', subject->device},
 		{'b', subject->backend},
 		{'q', subject->target},
 		{'u', action->device ? action->device->target_name : "another qube"},
 		{'f', subject->from},
 		{'h', subject->type == CORE_MOVE ? subject->from : subject->target},
-		{'w', outcome_text(action->outcome)},
+		{'w', phrases->reason},
+		{'B', phrases->back},
 		{'r', action->rule ? action->rule : "the policy"},
 	};
 
@@ -121,7 +138,8 @@ static void write_reservation(struct admin_writer *writer, const struct admin_su
 void admin_write_answer(struct admin_writer *writer, const struct admin_subject *subject,
 			const struct core_action *action)
 {
-	char doing[192], text[768];
+	struct phrases phrases;
+	char text[768];
 	struct admin_writer sentence;
 	const char *type;
 
@@ -134,10 +152,15 @@ void admin_write_answer(struct admin_writer *writer, const struct admin_subject 
 	type = answers[action->answer].type;
 	if (action->answer == CORE_ANSWER_FAILED && outcome_types[action->outcome])
 		type = outcome_types[action->outcome];
-	make_doing(subject, doing, sizeof(doing));
+	make_doing(subject, phrases.doing, sizeof(phrases.doing));
+	phrases.reason = admin_reason(action, phrases.reason_buffer);
+	if (action->back_rule)
+		(void)snprintf(phrases.back, sizeof(phrases.back), "is denied by %s", action->back_rule);
+	else
+		(void)snprintf(phrases.back, sizeof(phrases.back), "failed too");
 	admin_write_init(&sentence, text, sizeof(text) - 1);
 	for (const char *at = answers[action->answer].text; *at; at++) {
-		const char *word = at[0] == '{' ? answer_word(at[1], subject, action, doing) : NULL;
+		const char *word = at[0] == '{' ? answer_word(at[1], subject, action, &phrases) : NULL;
 
 		if (word) {
 			admin_write_bytes(&sentence, word, strlen(word));

@@ -62,6 +62,10 @@ enum admin_verdict admin_run(struct admin_job *job);
 /* Sets in job what listeners are told of a change of this assignment. */
 void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment);
 
+/* Why something did not come about (admin-answer.c): by which rule, or in the outcome's words, or in the answer's. */
+#define ADMIN_REASON_MAX (LIMIT_RULE_TEXT + sizeof("is denied by "))
+const char *admin_reason(const struct core_action *action, char text[ADMIN_REASON_MAX]);
+
 /* The reply to a request, from the core's answer (admin-answer.c). */
 void admin_write_answer(struct admin_writer *writer, const struct admin_subject *subject,
 			const struct core_action *action);

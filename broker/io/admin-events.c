@@ -69,24 +69,20 @@ static void tell_limit_near(const struct telling *t)
 	     (const char *[]){"device", t->names.full, "seconds", seconds, NULL});
 }
 
-/* Why something did not come about: the outcome's sentence, or the answer's where there was no outcome. */
-static const char *reason_of(enum core_answer answer, enum outcome outcome)
-{
-	return outcome != OUTCOME_OK ? outcome_text(outcome) : core_answer_text(answer);
-}
-
 static void tell_auto_failed(const struct telling *t)
 {
-	tell(t, t->action->target_name ? t->action->target_name : "", "device-attach-failed",
-	     (const char *[]){"device", t->names.full, "reason", reason_of(t->action->answer, t->action->outcome),
-			      NULL});
+	char reason[ADMIN_REASON_MAX];
+
+	tell(t, t->action->target_name, "device-attach-failed",
+	     (const char *[]){"device", t->names.full, "reason", admin_reason(t->action, reason), NULL});
 }
 
 static void tell_restore_failed(const struct telling *t)
 {
+	char reason[ADMIN_REASON_MAX];
+
 	tell(t, t->action->restore->target_name, "device-restore-failed",
-	     (const char *[]){"device", t->names.full, "reason", reason_of(t->action->answer, t->action->outcome),
-			      NULL});
+	     (const char *[]){"device", t->names.full, "reason", admin_reason(t->action, reason), NULL});
 }
 
 static void tell_not_adopted(const struct telling *t)

@@ -70,9 +70,12 @@ static bool of_answer(const struct core_action *action, const struct record_cont
 	case CORE_ANSWER_DONE:
 	case CORE_ANSWER_FAILED:
 	case CORE_ANSWER_NOT_CONFIRMED:
+		return false;
 	case CORE_ANSWER_MOVED_BACK:
 	case CORE_ANSWER_MOVED_FREE:
-		return false;
+		if (!action->rule && !action->back_rule)
+			return false; /* its legs were begun, and left records of their own */
+		break;
 	case CORE_ANSWER_NO_DEVICE:
 	case CORE_ANSWER_NO_QUBE:
 	case CORE_ANSWER_SELF:
@@ -87,6 +90,7 @@ static bool of_answer(const struct core_action *action, const struct record_cont
 	case CORE_ANSWER_ASKING:
 	case CORE_ANSWER_SAID_NO:
 	case CORE_ANSWER_NOBODY:
+	case CORE_ANSWER_CROWDED:
 	case CORE_ANSWER_NO_REPLY:
 	case CORE_ANSWER_SUSPENDED:
 	case CORE_ANSWER_ADOPTING:
@@ -96,7 +100,7 @@ static bool of_answer(const struct core_action *action, const struct record_cont
 	}
 	record->event = "refused";
 	record->target = context->requested;
-	record->rule = action->rule;
+	record->rule = action->rule ? action->rule : action->back_rule;
 	record->outcome = core_answer_text(action->answer);
 	return true;
 }

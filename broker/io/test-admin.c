@@ -5,6 +5,8 @@
  */
 #include "broker/io/test-admin.h"
 
+#include "broker/io/admin-calls.h"
+
 /* ---- golden bytes ------------------------------------------------------------------------------------------------- */
 
 static const struct row reading[] = {
@@ -218,6 +220,44 @@ static void test_twins(void **state)
 static void test_changing(void **state)
 {
 	run_rows(*state, changing, ARRAY_SIZE(changing));
+}
+
+/* Why a move came to nothing: an outcome, or what denied it; and the same of its way back. */
+static void test_moves_that_failed(void **unused _unused_)
+{
+	static const struct {
+		struct core_action action;
+		const char *sentence;
+	} rows[] = {
+		{{.answer = CORE_ANSWER_MOVED_BACK, .outcome = OUTCOME_QUBE_GONE},
+		 "moving D from A to B failed: the qube was shut down. It is attached to A again"},
+		{{.answer = CORE_ANSWER_MOVED_BACK, .outcome = OUTCOME_STOPPED, .rule = "a.policy:1"},
+		 "moving D from A to B failed: denied by a.policy:1. It is attached to A again"},
+		{{.answer = CORE_ANSWER_MOVED_FREE, .outcome = OUTCOME_QUBE_GONE},
+		 "moving D from A to B failed: the qube was shut down. The way back to A failed too: it is attached "
+		 "to no qube; attach it again"},
+		{{.answer = CORE_ANSWER_MOVED_FREE,
+		  .outcome = OUTCOME_STOPPED,
+		  .rule = "a.policy:1",
+		  .back_rule = "no rule"},
+		 "moving D from A to B failed: denied by a.policy:1. The way back to A is denied by no rule: it is "
+		 "attached to no qube; attach it again"},
+		{{.answer = CORE_ANSWER_CROWDED},
+		 "moving D from A to B needs a yes, and too many questions are open: answer those first (qvm-device "
+		 "watch --answer), and try again"},
+	};
+	static const struct admin_subject subject = {.type = CORE_MOVE, .device = "D", .from = "A", .target = "B"};
+	static const char type[] = "2\0QubesException\0";
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct admin_writer writer;
+		char reply[1024] = "";
+
+		admin_write_init(&writer, reply, sizeof(reply));
+		admin_write_answer(&writer, &subject, &rows[i].action);
+		assert_memory_equal(reply, type, sizeof(type));
+		assert_string_equal(reply + sizeof(type), rows[i].sentence);
+	}
 }
 
 /* Outcomes of a failed attach, each with its own type and sentence. */
@@ -540,6 +580,7 @@ int main(void)
 		TEST(test_changing),
 		TEST(test_twins),
 		TEST(test_failures),
+		cmocka_unit_test(test_moves_that_failed),
 		TEST(test_locked),
 		TEST(test_events),
 		TEST(test_slow_listener),

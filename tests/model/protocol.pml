@@ -17,8 +17,10 @@
  * be cut in between: each message may be lost with its connection anyhow.
  *
  * What is left out: refused requests (they change nothing); more than one device qube and one port; texts, classes,
- * assignments, claims, back-off, time limits, suspend; agents that lie (unit tests and fuzzers are about those). Time
- * is a choice: whatever has a deadline may reach it at any moment, N_TIMEOUTS times. HELLO, SESSION* and LIST_BEGIN are
+ * assignments, claims, back-off, time limits, suspend; agents that lie (unit tests and fuzzers are about those). A qube
+ * that is gone has a successor with its domain id in the same step, and a broker that starts hears of all qubes before
+ * any agent: one that is gone without a successor, and one that is heard of late, are not here (test-adopt.c). Time is
+ * a choice: whatever has a deadline may reach it at any moment, N_TIMEOUTS times. HELLO, SESSION* and LIST_BEGIN are
  * one message here, and so are the devices and LIST_END.
  *
  * Bounds: N_ATTACHES sessions in all, N_REQUESTS attaches and detaches of users, N_MOVES, and N_TIMEOUTS, N_FAULTS,
