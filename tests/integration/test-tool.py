@@ -16,18 +16,26 @@ import time
 sys.dont_write_bytecode = True
 from admin_world import BIN, main, run
 
+PATIENCE = 30
 STICK = "0781:5581:AB12:u080650"
 
 
 def watch(server, *words, **more):
-    return subprocess.Popen(["qvm-device", "watch", *words], executable=BIN / "qvm-device",
-                            env={"QDB_SOCKET": server.path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                            **more)
+    """A watcher that hears all from now on: it shows no event before its streams are open, so one is made until it does."""
+    process = subprocess.Popen(["qvm-device", "watch", *words], executable=BIN / "qvm-device",
+                               env={"QDB_SOCKET": server.path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               **more)
+    deadline = time.monotonic() + PATIENCE
+    while not select.select([process.stdout], [], [], 0.05)[0]:
+        assert time.monotonic() < deadline, "the watcher hears nothing"
+        server.do("qube passing 77")
+        server.do("halt passing")
+    return process
 
 
-def read_until(process, text, seconds=10):
+def read_until(process, text):
     said = ""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while text not in said:
         left = deadline - time.monotonic()
         assert left > 0 and select.select([process.stdout], [], [], left)[0], f"{text} did not come: {said}"
@@ -40,7 +48,7 @@ def read_until(process, text, seconds=10):
 
 def stop(process):
     process.terminate()
-    process.wait(5)
+    process.wait(PATIENCE)
     process.stdin.close()
     process.stdout.close()
 
@@ -161,7 +169,6 @@ def test_audit(server):
 
 def test_watch(server):
     watcher = watch(server)
-    time.sleep(0.3)
     run("attach", "work", "sys-usb:1-2", path=server.path)
     said = read_until(watcher, "device-attach:usb")
     assert f"device-attach:usb work device=sys-usb:1-2:{STICK} options={{}}\n" in said, said
@@ -175,7 +182,6 @@ def test_answer(server):
     said = run("attach", "work", "sys-usb:1-2", path=server.path, status=1)[1]
     assert "nobody is there to be asked: run qvm-device watch --answer" in said, said
     watcher = watch(server, "--answer")
-    time.sleep(0.3)
 
     def ask(answers, status, expected):
         process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
@@ -186,7 +192,7 @@ def test_answer(server):
             watcher.stdin.write(answer + "\n")
             watcher.stdin.flush()
         with process:
-            assert process.wait(10) == status
+            assert process.wait(PATIENCE) == status
             assert expected in process.stderr.read()
 
     ask(["n"], 1, "somebody was asked, and said no")
@@ -202,7 +208,7 @@ def test_answer(server):
     read_until(watcher, "not a question any more")
     watcher.stdin.write("y\n")
     watcher.stdin.flush()
-    assert process.wait(10) == 1
+    assert process.wait(PATIENCE) == 1
     assert watcher.poll() is None
     stop(watcher)
     assert "nobody is there" in run("attach", "work", "sys-usb:1-2.4", path=server.path, status=1)[1]
@@ -210,7 +216,6 @@ def test_answer(server):
 
 def test_answer_choice(server):  # two qubes want the same device: one line chooses
     watcher = watch(server, "--answer")
-    time.sleep(0.3)
     run("assign", "-q", "--port", "work", "sys-usb:7-1", path=server.path)
     run("assign", "-q", "--port", "personal", "sys-usb:7-1", path=server.path)
     server.device("sys-usb", 5, "7-1", "0001", "0002", "S", "Maker", "Thing", ["080650"])
@@ -242,9 +247,8 @@ def test_no_class(server):  # a command that is about no class stands where the 
 
 def test_broker_ends(server):  # a watcher is told, and ends with the status of a missing broker
     watcher = watch(server, "--answer", stderr=subprocess.PIPE)
-    time.sleep(0.3)
     server.stop()
-    assert watcher.wait(5) == 3
+    assert watcher.wait(PATIENCE) == 3
     assert "closed the connection" in watcher.stderr.read()
     watcher.stderr.close()
     watcher.stdin.close()
