@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "tests/integration/played-agents.h"
+#include "tests/scratch.h"
 
 /* ---- the broker -------------------------------------------------------------------------------------------------- */
 
@@ -141,13 +141,28 @@ static int call_begin(const char *method, const char *argument, const char *dest
 }
 
 /*
- * The reply as text: "0" and the content, or "2", the exception's type, ": ", its text. Serves the agents meanwhile.
+ * A reply's bytes as text: "0" and the content, or "2", the exception's type, ": ", its text.
+ * Three NULs follow the bytes, so that one cut short ends too.
  */
+static void reply_text(const char *raw, char *ret_text, size_t size)
+{
+	const char *type = raw + 2, *trace, *text;
+
+	if (raw[0] == '0') {
+		(void)snprintf(ret_text, size, "0%s", raw + 2);
+		return;
+	}
+	trace = type + strlen(type) + 1;
+	text = trace + strlen(trace) + 1;
+	(void)snprintf(ret_text, size, "%c%s: %s", raw[0], type, text);
+}
+
+/* The reply as text. Serves the agents meanwhile. */
 static const char *call_end(int fd)
 {
 	static char replies[4][8200];
 	static unsigned int next;
-	char *reply = replies[next++ % 4], raw[8192];
+	char *reply = replies[next++ % 4], raw[8192] = {0};
 	uint64_t deadline = now_usec() + 3 * PATIENCE_USEC;
 	size_t len = 0;
 
@@ -157,21 +172,14 @@ static const char *call_end(int fd)
 		assert_true(now_usec() < deadline);
 		if (!serve(fd, 1000))
 			continue;
-		n = read(fd, raw + len, sizeof(raw) - 1 - len);
+		n = read(fd, raw + len, sizeof(raw) - 3 - len);
 		if (n <= 0)
 			break;
 		len += (size_t)n;
 	}
 	(void)close(fd);
-	raw[len] = '\0';
 	assert_true(len >= 2 && raw[1] == '\0');
-	if (raw[0] == '0') {
-		(void)snprintf(reply, sizeof(replies[0]), "0%s", raw + 2);
-	} else {
-		const char *type = raw + 2, *trace = type + strlen(type) + 1, *text = trace + strlen(trace) + 1;
-
-		(void)snprintf(reply, sizeof(replies[0]), "%c%s: %s", raw[0], type, text);
-	}
+	reply_text(raw, reply, sizeof(replies[0]));
 	return reply;
 }
 
@@ -285,8 +293,7 @@ static int scene_begin_in(const char *parent)
 	char backend[96];
 
 	memset(&scene, 0, sizeof(scene));
-	(void)snprintf(scene.directory, sizeof(scene.directory), "%s/test-broker-XXXXXX", parent);
-	assert_non_null(mkdtemp(scene.directory));
+	scratch_make_in(parent, "broker", scene.directory, sizeof(scene.directory));
 	assert_int_equal(mkdir(path_of("state"), 0700), 0);
 	assert_int_equal(mkdir(path_of("qubes"), 0700), 0);
 	assert_int_equal(mkdir(path_of("policy.d"), 0700), 0);
@@ -300,24 +307,6 @@ static int scene_begin_in(const char *parent)
 static int scene_begin(void **unused _unused_)
 {
 	return scene_begin_in("/tmp");
-}
-
-static void remove_tree(const char *path)
-{
-	DIR *dir = opendir(path);
-
-	for (struct dirent *entry = NULL; dir && (entry = readdir(dir));) {
-		char child[512];
-
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		(void)snprintf(child, sizeof(child), "%s/%s", path, entry->d_name);
-		if (unlink(child) < 0)
-			remove_tree(child);
-	}
-	if (dir)
-		(void)closedir(dir);
-	(void)rmdir(path);
 }
 
 /* sys-usb with a stick, and two app qubes. */
@@ -360,6 +349,6 @@ static int scene_end(void **unused _unused_)
 	for (unsigned int i = 0; i < scene.n_agents; i++)
 		scene.agents[i].channel = channel_free(scene.agents[i].channel);
 	scene.backend = channel_backend_free(scene.backend);
-	remove_tree(scene.directory);
+	scratch_remove(scene.directory);
 	return status != 0 || socket_left || !verified ? -1 : 0;
 }
