@@ -613,8 +613,12 @@ static void test_taken_away(void **state _unused_)
 
 static void test_state_texts(void **state _unused_)
 {
-	for (unsigned int i = 0; i < AUDIT_STATE_COUNT; i++)
+	for (unsigned int i = 0; i < AUDIT_STATE_COUNT; i++) {
 		assert_true(strlen(audit_state_text((enum audit_state)i)) > 20);
+		for (unsigned int j = 0; j < i; j++)
+			assert_string_not_equal(audit_state_text((enum audit_state)i),
+						audit_state_text((enum audit_state)j));
+	}
 	assert_null(audit_free(NULL));
 }
 
