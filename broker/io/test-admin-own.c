@@ -396,21 +396,6 @@ static int begin(struct fixture *f, const char *request, size_t len)
 	return fd;
 }
 
-static void assert_reply(struct fixture *f, int fd, const char *bytes, size_t len)
-{
-	char reply[512];
-	bool closed;
-	size_t n = receive(f, fd, reply, sizeof(reply), &closed);
-
-	if (n != len || memcmp(reply, bytes, len) != 0) {
-		show("is", reply, n);
-		show("should be", bytes, len);
-		fail_msg("the reply differs");
-	}
-	assert_true(closed);
-	(void)close(fd);
-}
-
 static void test_questions(void **state)
 {
 	static const struct row nobody = {

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "tests/unit.h"
+#include "tests/scratch.h"
 #pragma GCC diagnostic ignored "-Wunused-function" /* no program needs all */
 #include "broker/io/admin.h"
 #include "lib/base/base.h"
@@ -225,8 +225,7 @@ static int set_up(void **state)
 
 	f->now_usec = 1;
 	f->verdict = CORE_VERDICT_ALLOW;
-	(void)strcpy(f->directory, "/tmp/test-admin-XXXXXX");
-	assert_non_null(mkdtemp(f->directory));
+	scratch_make("admin", f->directory, sizeof(f->directory));
 	(void)snprintf(f->path, sizeof(f->path), "%s/run/admin.sock", f->directory);
 	f->state_dir = open(f->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->state_dir >= 0);
@@ -259,7 +258,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
-	char run[96];
 	struct stat stat_unused;
 
 	f->admin = admin_free(f->admin);
@@ -268,9 +266,7 @@ static int tear_down(void **state)
 	f->policy = policy_free(f->policy);
 	(void)close(f->state_dir);
 	sd_event_unref(f->event);
-	(void)snprintf(run, sizeof(run), "%s/run", f->directory);
-	(void)rmdir(run);
-	(void)rmdir(f->directory);
+	scratch_remove(f->directory);
 	free(f);
 	return 0;
 }
@@ -335,6 +331,16 @@ static void show(const char *name, const char *bytes, size_t len)
 	fprintf(stderr, "\n");
 }
 
+/* Shows both if they are not the same. */
+static bool is_same(const char *is, size_t is_len, const char *should_be, size_t len)
+{
+	if (is_len == len && (!len || memcmp(is, should_be, len) == 0))
+		return true;
+	show("is", is, is_len);
+	show("should be", should_be ? should_be : "", len);
+	return false;
+}
+
 struct row {
 	const char *request;
 	size_t request_len;
@@ -348,29 +354,41 @@ static void run_rows(struct fixture *f, const struct row *rows, size_t n)
 		char reply[8192];
 		size_t len = call(f, rows[i].request, rows[i].request_len, reply, sizeof(reply));
 
-		if (len == rows[i].reply_len && (!len || memcmp(reply, rows[i].reply, len) == 0))
+		if (is_same(reply, len, rows[i].reply, rows[i].reply_len))
 			continue;
 		show("request", rows[i].request, rows[i].request_len);
-		show("is", reply, len);
-		show("should be", rows[i].reply ? rows[i].reply : "", rows[i].reply_len);
 		fail_msg("row %zu", i);
 	}
+}
+
+/* What has come, and whether the connection then ends. */
+static void assert_comes(struct fixture *f, int fd, const char *bytes, size_t len, bool ends)
+{
+	char received[4096];
+	bool closed;
+	size_t n = receive(f, fd, received, sizeof(received), &closed);
+
+	assert_true(is_same(received, n, bytes, len));
+	assert_int_equal(closed, ends);
+}
+
+/* The answer to a call that waited; the connection is given up. */
+static void assert_reply(struct fixture *f, int fd, const char *bytes, size_t len)
+{
+	assert_comes(f, fd, bytes, len, true);
+	(void)close(fd);
 }
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
 static int listen_with(struct fixture *f, const char *method, const char *qube)
 {
-	char request[64], reply[128];
+	char request[64];
 	int fd = open_client(f), len = snprintf(request, sizeof(request), "%s+" FROM "%s", method, qube);
-	bool closed;
 
 	assert_int_equal(send(fd, request, (size_t)len + 1, 0), len + 1);
 	(void)shutdown(fd, SHUT_WR);
-	len = (int)receive(f, fd, reply, sizeof(reply), &closed);
-	assert_false(closed); /* although we half-closed */
-	assert_int_equal(len, sizeof("1\0\0connection-established\0\0") - 1);
-	assert_memory_equal(reply, "1\0\0connection-established\0\0", (size_t)len);
+	assert_comes(f, fd, BYTES("1\0\0connection-established\0\0"), false); /* open, although we half-closed */
 	return fd;
 }
 
@@ -381,14 +399,5 @@ static int listen_to(struct fixture *f, const char *qube)
 
 static void assert_events(struct fixture *f, int fd, const char *bytes, size_t len)
 {
-	char events[4096];
-	bool closed;
-	size_t n = receive(f, fd, events, sizeof(events), &closed);
-
-	if (n != len || memcmp(events, bytes, len) != 0) {
-		show("is", events, n);
-		show("should be", bytes, len);
-		fail_msg("events differ");
-	}
-	assert_false(closed);
+	assert_comes(f, fd, bytes, len, false);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Reading and checking the audit log: every record of a log in three files is tampered with in every way. */
-#include "tests/unit.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,11 +86,7 @@ static int begin_group(void **state _unused_)
 	struct audit *audit;
 	uint64_t first_seq = 0;
 
-	(void)strcpy(scene.path, "/dev/shm/test-audit-XXXXXX"); /* where a sync takes no time */
-	if (!mkdtemp(scene.path))
-		(void)strcpy(scene.path, "/tmp/test-audit-XXXXXX");
-	if (strncmp(scene.path, "/tmp", 4) == 0)
-		assert_non_null(mkdtemp(scene.path));
+	scratch_make("audit", scene.path, sizeof(scene.path));
 	scene.dir = open(scene.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(audit_new(scene.dir, &options, &audit), 0);
 	for (uint64_t i = 1; i <= N_RECORDS; i++) {
@@ -115,11 +111,9 @@ static int begin_group(void **state _unused_)
 
 static int end_group(void **state _unused_)
 {
-	char command[96];
-
 	(void)close(scene.dir);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", scene.path);
-	return system(command); /* NOLINT: our own directory */
+	scratch_remove(scene.path);
+	return 0;
 }
 
 /* ---- tampering --------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is kept, in a real store, over the end of whoever kept it. */
-#include "tests/unit.h"
+#include "tests/scratch.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -60,8 +60,7 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	(void)strcpy(f->directory, "/tmp/test-keep-XXXXXX");
-	assert_non_null(mkdtemp(f->directory));
+	scratch_make("keep", f->directory, sizeof(f->directory));
 	f->fd = open(f->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	start(f);
 	*state = f;
@@ -70,14 +69,11 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	static const char *const files[] = {"state.journal", "state.new", "state.torn"};
 	struct fixture *f = *state;
 
 	end(f);
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		(void)unlinkat(f->fd, files[i], 0);
 	(void)close(f->fd);
-	assert_int_equal(rmdir(f->directory), 0);
+	scratch_remove(f->directory);
 	free(f);
 	return 0;
 }

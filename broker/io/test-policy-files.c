@@ -3,17 +3,17 @@
  * The policy's directory, with real files: what is taken and what is not, faults of the disk, and sets that are
  * exchanged under our eyes. Hostile cases PO01, PO02, PO03, PO06, PO10, PO11.
  */
-#include "tests/unit.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "broker/io/clock.h"
 #include "broker/io/policy-files.h"
@@ -44,33 +44,68 @@ ssize_t pread(int fd, void *buffer, size_t size, off_t offset)
 	return syscall(SYS_pread64, fd, buffer, size, offset);
 }
 
-/* ---- directories ---- */
+/* ---- scenes ---- */
 
-struct place {
+/* Two directories, and what a test may have begun. */
+static struct {
 	char root[64], policy[96], other[96];
-};
+	sd_event *event;
+	struct policy_files *files;
+	unsigned int n_changes;
+	pid_t child; /* 0: none */
+} scene;
 
-static int remove_entry(const char *path, const struct stat *st _unused_, int type _unused_, struct FTW *ftw _unused_)
-{
-	return remove(path);
-}
-
-static void set_up(struct place *place)
+static int set_up(void **unused _unused_)
 {
 	memset(&fault, 0, sizeof(fault));
-	(void)snprintf(place->root, sizeof(place->root), "%s/test-policy-files.XXXXXX",
-		       access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	assert_non_null(mkdtemp(place->root));
-	(void)snprintf(place->policy, sizeof(place->policy), "%s/policy.d", place->root);
-	(void)snprintf(place->other, sizeof(place->other), "%s/other.d", place->root);
-	assert_int_equal(mkdir(place->policy, 0755), 0);
-	assert_int_equal(mkdir(place->other, 0755), 0);
+	memset(&scene, 0, sizeof(scene));
+	scratch_make("policy-files", scene.root, sizeof(scene.root));
+	(void)snprintf(scene.policy, sizeof(scene.policy), "%s/policy.d", scene.root);
+	(void)snprintf(scene.other, sizeof(scene.other), "%s/other.d", scene.root);
+	assert_int_equal(mkdir(scene.policy, 0755), 0);
+	assert_int_equal(mkdir(scene.other, 0755), 0);
+	return 0;
 }
 
-static void tear_down(const struct place *place)
+/* The exit status as waitpid() has it. */
+static int wait_for_child(void)
 {
-	(void)chmod(place->policy, 0755);
-	assert_int_equal(nftw(place->root, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+	int status = -1;
+
+	assert_int_equal(waitpid(scene.child, &status, 0), scene.child);
+	scene.child = 0;
+	return status;
+}
+
+static int kill_child(void)
+{
+	assert_true(scene.child > 0);
+	assert_int_equal(kill(scene.child, SIGKILL), 0);
+	return wait_for_child();
+}
+
+/* Its exit status is what `run` returns. */
+static void start_child(int (*run)(void))
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(run());
+	}
+	scene.child = child;
+}
+
+static int tear_down(void **unused _unused_)
+{
+	if (scene.child)
+		(void)kill_child();
+	policy_files_free(scene.files);
+	sd_event_unref(scene.event);
+	(void)chmod(scene.policy, 0755);
+	scratch_remove(scene.root);
+	return 0;
 }
 
 static void write_file(const char *directory, const char *name, const char *text)
@@ -239,30 +274,29 @@ static void test_kinds(void **unused _unused_)
 		{make_foreign, "ch"},
 		{make_big, "too big"},
 	};
-	struct place place;
 	char path[128], part[128];
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		set_up(&place);
-		write_file(place.policy, "b.policy", "* * * * allow\n");
-		expect(place.policy, "good");
+		write_file(scene.policy, "b.policy", "* * * * allow\n");
+		expect(scene.policy, "good");
 		/* no matter what, while nobody needs it */
-		(void)snprintf(path, sizeof(path), "%s/x", place.policy);
+		(void)snprintf(path, sizeof(path), "%s/x", scene.policy);
 		kinds[i].make(path);
-		expect(place.policy, "good");
-		(void)snprintf(path, sizeof(path), "%s/.x.policy", place.policy);
+		expect(scene.policy, "good");
+		(void)snprintf(path, sizeof(path), "%s/.x.policy", scene.policy);
 		kinds[i].make(path);
-		expect(place.policy, "good");
-		replace_file(place.policy, "b.policy", "* * * * allow\n!include x\n");
+		expect(scene.policy, "good");
+		replace_file(scene.policy, "b.policy", "* * * * allow\n!include x\n");
 		(void)snprintf(part, sizeof(part), "x: %s", kinds[i].make == make_big ? "the files" : "");
-		expect(place.policy, part);
-		expect(place.policy, kinds[i].fault);
-		replace_file(place.policy, "b.policy", "* * * * allow\n");
-		(void)snprintf(path, sizeof(path), "%s/x.policy", place.policy);
+		expect(scene.policy, part);
+		expect(scene.policy, kinds[i].fault);
+		replace_file(scene.policy, "b.policy", "* * * * allow\n");
+		(void)snprintf(path, sizeof(path), "%s/x.policy", scene.policy);
 		kinds[i].make(path);
-		expect(place.policy, "x.policy: ");
-		expect(place.policy, kinds[i].fault);
-		tear_down(&place);
+		expect(scene.policy, "x.policy: ");
+		expect(scene.policy, kinds[i].fault);
+		scratch_remove(scene.policy);
+		assert_int_equal(mkdir(scene.policy, 0755), 0);
 	}
 }
 
@@ -272,68 +306,63 @@ static void test_directory(void **unused _unused_)
 		mode_t mode;
 		const char *part;
 	} modes[] = {{0755, "good"}, {0700, "good"}, {0775, "chmod go-w"}, {0757, "chmod go-w"}, {01777, "chmod go-w"}};
-	struct place place;
 	char path[128];
 
-	set_up(&place);
-	expect(place.policy, "no file *.policy");
-	write_file(place.policy, "a.policy", "* * * * allow\n");
+	expect(scene.policy, "no file *.policy");
+	write_file(scene.policy, "a.policy", "* * * * allow\n");
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		assert_int_equal(chmod(place.policy, modes[i].mode), 0);
-		expect(place.policy, modes[i].part);
+		assert_int_equal(chmod(scene.policy, modes[i].mode), 0);
+		expect(scene.policy, modes[i].part);
 	}
-	assert_int_equal(chmod(place.policy, 0755), 0);
+	assert_int_equal(chmod(scene.policy, 0755), 0);
 	if (geteuid() == 0) {
-		assert_int_equal(chown(place.policy, 12345, 0), 0);
-		expect(place.policy, "does not belong to root");
-		assert_int_equal(chown(place.policy, 0, 0), 0);
+		assert_int_equal(chown(scene.policy, 12345, 0), 0);
+		expect(scene.policy, "does not belong to root");
+		assert_int_equal(chown(scene.policy, 0, 0), 0);
 	}
-	(void)snprintf(path, sizeof(path), "%s/link", place.root);
+	(void)snprintf(path, sizeof(path), "%s/link", scene.root);
 	assert_int_equal(symlink("policy.d", path), 0);
 	expect(path, "not a directory");
-	(void)snprintf(path, sizeof(path), "%s/missing", place.root);
+	(void)snprintf(path, sizeof(path), "%s/missing", scene.root);
 	expect(path, "is missing: create it");
-	(void)snprintf(path, sizeof(path), "%s/policy.d/a.policy", place.root);
+	(void)snprintf(path, sizeof(path), "%s/policy.d/a.policy", scene.root);
 	expect(path, "not a directory");
-	write_file(place.policy, "b c.policy", "#\n");
-	expect(place.policy, "b c.policy: a file's name");
-	tear_down(&place);
+	write_file(scene.policy, "b c.policy", "#\n");
+	expect(scene.policy, "b c.policy: a file's name");
+}
+
+static int look_unreadable(void)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/a.policy", scene.policy);
+	if (geteuid() == 0 ? setresuid(12345, 12345, 12345) : chmod(path, 0))
+		return 9;
+	return !strstr(read_it(scene.policy), "a.policy: the broker's account may not read it: chmod a+r");
+}
+
+static int look_readable(void)
+{
+	if (geteuid() == 0 && setresuid(12345, 12345, 12345))
+		return 9;
+	return strcmp(read_it(scene.policy), "good") != 0;
 }
 
 /* PO02: the files of somebody whom we may not read; root may read all, so another account looks. */
 static void test_unreadable(void **unused _unused_)
 {
-	struct place place;
 	char path[128];
-	int status;
-	pid_t child;
 
-	set_up(&place);
-	(void)snprintf(path, sizeof(path), "%s/a.policy", place.policy);
-	write_file(place.policy, "a.policy", "* * * * allow\n");
+	(void)snprintf(path, sizeof(path), "%s/a.policy", scene.policy);
+	write_file(scene.policy, "a.policy", "* * * * allow\n");
 	assert_int_equal(chmod(path, 0600), 0);
-	assert_int_equal(chmod(place.root, 0755), 0);
-	child = fork();
-	if (child == 0) {
-		if (geteuid() == 0 ? setresuid(12345, 12345, 12345) : chmod(path, 0))
-			_exit(9);
-		if (!strstr(read_it(place.policy), "a.policy: the broker's account may not read it: chmod a+r"))
-			_exit(1);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
+	assert_int_equal(chmod(scene.root, 0755), 0);
+	start_child(look_unreadable);
+	assert_int_equal(wait_for_child(), 0);
 	/* as installed: root's, and read by the broker's own account */
 	assert_int_equal(chmod(path, 0644), 0);
-	child = fork();
-	if (child == 0) {
-		if (geteuid() == 0 && setresuid(12345, 12345, 12345))
-			_exit(9);
-		_exit(strcmp(read_it(place.policy), "good") != 0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
-	tear_down(&place);
+	start_child(look_readable);
+	assert_int_equal(wait_for_child(), 0);
 }
 
 /* ---- faults while it is read ---- */
@@ -373,208 +402,181 @@ static void add_file(const char *directory)
 static void test_disk(void **unused _unused_)
 {
 	static void (*const changes[])(const char *directory) = {grow, shrink, rewrite_a, add_file};
-	struct place place;
 	int n_eio = 0;
 
-	set_up(&place);
 	for (int n = 1; n < 20; n++) {
-		replace_file(place.policy, "a.policy", "# first\n");
-		replace_file(place.policy, "b.policy", "* * * * allow\n* * * * ask\n");
+		replace_file(scene.policy, "a.policy", "# first\n");
+		replace_file(scene.policy, "b.policy", "* * * * allow\n* * * * ask\n");
 		fault.at = n;
 		fault.error = EIO;
 		if (n <= 4) /* two per file */
-			expect(place.policy, ".policy: the disk failed");
+			expect(scene.policy, ".policy: the disk failed");
 		else
-			expect(place.policy, "good");
+			expect(scene.policy, "good");
 		n_eio += fault.at == 0;
 	}
 	assert_int_equal(n_eio, 4);
 	memset(&fault, 0, sizeof(fault));
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
 		for (int n = 1; n <= 4; n++) {
-			replace_file(place.policy, "b.policy", "* * * * allow\n* * * * ask\n");
+			replace_file(scene.policy, "b.policy", "* * * * allow\n* * * * ask\n");
 			fault.at = n;
 			fault.before = changes[i];
-			fault.directory = place.policy;
+			fault.directory = scene.policy;
 			fault.every = 0; /* once: read again, and taken */
-			expect(place.policy, "good");
+			expect(scene.policy, "good");
 			assert_int_equal(fault.at, 0);
 			if (changes[i] == add_file || changes[i] == shrink)
 				continue;
 			fault.at = n;
 			fault.every = 4; /* each time */
-			expect(place.policy, "keeps changing");
+			expect(scene.policy, "keeps changing");
 			memset(&fault, 0, sizeof(fault));
 		}
-	tear_down(&place);
 }
 
 /* No more are looked at than there may be, so it makes no difference how many more there are. */
 static void test_many_files(void **unused _unused_)
 {
-	struct place place;
 	char path[128];
-	uint64_t start;
+	clock_t start;
 
-	set_up(&place);
-	write_file(place.policy, "a.policy", "* * * * allow\n");
+	write_file(scene.policy, "a.policy", "* * * * allow\n");
 	for (unsigned int i = 0; i < LIMIT_POLICY_FILES - 1; i++) {
-		(void)snprintf(path, sizeof(path), "%s/%u", place.policy, i);
+		(void)snprintf(path, sizeof(path), "%s/%u", scene.policy, i);
 		make_empty(path);
 	}
-	expect(place.policy, "good");
+	expect(scene.policy, "good");
 	for (unsigned int i = LIMIT_POLICY_FILES; i < 10000; i++) {
-		(void)snprintf(path, sizeof(path), "%s/%u", place.policy, i);
+		(void)snprintf(path, sizeof(path), "%s/%u", scene.policy, i);
 		make_empty(path);
 		if (i == LIMIT_POLICY_FILES)
-			expect(place.policy, "more than 256 entries");
+			expect(scene.policy, "more than 256 entries");
 	}
-	start = clock_now_usec();
-	expect(place.policy, "more than 256 entries");
-	assert_true(clock_now_usec() - start < USEC_PER_SEC);
-	tear_down(&place);
+	start = clock(); /* of the processor's time, which others do not use up */
+	expect(scene.policy, "more than 256 entries");
+	assert_true(clock() - start < CLOCKS_PER_SEC);
 }
 
 /* ---- following ---- */
 
-struct follower {
-	struct place place;
-	sd_event *event;
-	struct policy_files *files;
-	unsigned int n_changes;
-};
-
-static void on_changed(void *userdata)
+static void on_changed(void *unused _unused_)
 {
-	((struct follower *)userdata)->n_changes++;
+	scene.n_changes++;
 }
 
-static void follow(struct follower *f)
+static void follow(void)
 {
 	static const struct policy_files_hooks hooks = {.changed = on_changed};
 
-	*f = (struct follower){0};
-	set_up(&f->place);
-	write_file(f->place.policy, "a.policy", "* * * work allow\n");
-	assert_int_equal(sd_event_new(&f->event), 0);
-	assert_int_equal(policy_files_new(f->event, f->place.policy, geteuid(), &hooks, f, &f->files), 0);
-}
-
-static void unfollow(struct follower *f)
-{
-	policy_files_free(f->files);
-	sd_event_unref(f->event);
-	tear_down(&f->place);
+	write_file(scene.policy, "a.policy", "* * * work allow\n");
+	assert_int_equal(sd_event_new(&scene.event), 0);
+	assert_int_equal(policy_files_new(scene.event, scene.policy, geteuid(), &hooks, NULL, &scene.files), 0);
 }
 
 /* Waits for a set that says so of `work`, and for a message with `part` in it (NULL: good). */
-static void wait_for(struct follower *f, enum policy_action action, const char *part)
+static void wait_for(enum policy_action action, const char *part)
 {
 	uint64_t end = clock_now_usec() + 20 * USEC_PER_SEC;
 
 	for (;;) {
-		const struct policy *policy = policy_files_current(f->files);
-		const char *error = policy_files_error(f->files);
+		const struct policy *policy = policy_files_current(scene.files);
+		const char *error = policy_files_error(scene.files);
 
 		assert_int_equal(policy == NULL, error != NULL);
 		if (decide(policy, "work") == action && (part ? error && strstr(error, part) : !error))
 			return;
 		if (clock_now_usec() > end)
 			fail_msg("still %s, not %s", error ? error : "good", part ? part : "good");
-		assert_true(sd_event_run(f->event, 100 * USEC_PER_MSEC) >= 0);
+		assert_true(sd_event_run(scene.event, 100 * USEC_PER_MSEC) >= 0);
 	}
 }
 
-static void settle(struct follower *f, uint64_t usec)
+static void settle(uint64_t usec)
 {
 	uint64_t end = clock_now_usec() + usec;
 
 	while (clock_now_usec() < end)
-		assert_true(sd_event_run(f->event, 10 * USEC_PER_MSEC) >= 0);
+		assert_true(sd_event_run(scene.event, 10 * USEC_PER_MSEC) >= 0);
 }
 
 /* PO11: each kind of change is seen; a broken set denies until it is good again. */
 static void test_follow(void **unused _unused_)
 {
-	struct follower f;
 	char path[128];
 	unsigned int n;
 	int fd;
 
-	follow(&f);
-	assert_int_equal(f.n_changes, 0);
-	wait_for(&f, POLICY_ALLOW, NULL);
-	write_file(f.place.policy, "a.policy", "* * * work ask\n"); /* in place */
-	wait_for(&f, POLICY_ASK, NULL);
-	replace_file(f.place.policy, "a.policy", "* * * work allow\n");
-	wait_for(&f, POLICY_ALLOW, NULL);
-	fd = open_file(f.place.policy, "a.policy"); /* ... and kept open */
+	follow();
+	assert_int_equal(scene.n_changes, 0);
+	wait_for(POLICY_ALLOW, NULL);
+	write_file(scene.policy, "a.policy", "* * * work ask\n"); /* in place */
+	wait_for(POLICY_ASK, NULL);
+	replace_file(scene.policy, "a.policy", "* * * work allow\n");
+	wait_for(POLICY_ALLOW, NULL);
+	fd = open_file(scene.policy, "a.policy"); /* ... and kept open */
 	assert_int_equal(pwrite(fd, "* * * work ask  \n", 17, 0), 17);
-	wait_for(&f, POLICY_ASK, NULL);
+	wait_for(POLICY_ASK, NULL);
 	assert_int_equal(close(fd), 0);
-	replace_file(f.place.policy, "a.policy", "* * * work allow\n");
-	wait_for(&f, POLICY_ALLOW, NULL);
-	write_file(f.place.policy, "b.policy", "#\nnonsense\n");
-	wait_for(&f, POLICY_DENY, "b.policy:2: DEVICE is missing");
-	(void)snprintf(path, sizeof(path), "%s/b.policy", f.place.policy);
+	replace_file(scene.policy, "a.policy", "* * * work allow\n");
+	wait_for(POLICY_ALLOW, NULL);
+	write_file(scene.policy, "b.policy", "#\nnonsense\n");
+	wait_for(POLICY_DENY, "b.policy:2: DEVICE is missing");
+	(void)snprintf(path, sizeof(path), "%s/b.policy", scene.policy);
 	assert_int_equal(unlink(path), 0);
-	wait_for(&f, POLICY_ALLOW, NULL);
-	(void)snprintf(path, sizeof(path), "%s/a.policy", f.place.policy);
+	wait_for(POLICY_ALLOW, NULL);
+	(void)snprintf(path, sizeof(path), "%s/a.policy", scene.policy);
 	assert_int_equal(chmod(path, 0666), 0);
-	wait_for(&f, POLICY_DENY, "chmod go-w");
+	wait_for(POLICY_DENY, "chmod go-w");
 	assert_int_equal(chmod(path, 0644), 0);
-	wait_for(&f, POLICY_ALLOW, NULL);
-	assert_int_equal(chmod(f.place.policy, 0777), 0);
-	wait_for(&f, POLICY_DENY, "chmod go-w");
-	assert_int_equal(chmod(f.place.policy, 0755), 0);
-	wait_for(&f, POLICY_ALLOW, NULL);
+	wait_for(POLICY_ALLOW, NULL);
+	assert_int_equal(chmod(scene.policy, 0777), 0);
+	wait_for(POLICY_DENY, "chmod go-w");
+	assert_int_equal(chmod(scene.policy, 0755), 0);
+	wait_for(POLICY_ALLOW, NULL);
 	/* the directory itself: exchanged, gone, back */
-	write_file(f.place.other, "z.policy", "* * * work ask\n");
-	assert_int_equal(exchange(f.place.policy, f.place.other), 0);
-	wait_for(&f, POLICY_ASK, NULL);
-	settle(&f, 3 * TIMEOUT_POLICY_GATHER_USEC);
-	n = f.n_changes;
-	write_file(f.place.other, "z.policy", "nonsense\n"); /* the former one: no longer of interest */
-	settle(&f, 3 * TIMEOUT_POLICY_GATHER_USEC);
-	assert_int_equal(f.n_changes, n);
-	replace_file(f.place.policy, "z.policy", "* * * work allow\n");
-	wait_for(&f, POLICY_ALLOW, NULL);
-	(void)snprintf(path, sizeof(path), "%s/away", f.place.root);
-	assert_int_equal(rename(f.place.policy, path), 0);
-	wait_for(&f, POLICY_DENY, "is missing");
-	n = f.n_changes;
-	settle(&f, TIMEOUT_POLICY_RETRY_USEC * 5 / 2);
-	assert_int_equal(f.n_changes, n); /* looked again, and nothing new to tell */
-	assert_int_equal(rename(path, f.place.policy), 0);
-	wait_for(&f, POLICY_ALLOW, NULL);
+	write_file(scene.other, "z.policy", "* * * work ask\n");
+	assert_int_equal(exchange(scene.policy, scene.other), 0);
+	wait_for(POLICY_ASK, NULL);
+	settle(3 * TIMEOUT_POLICY_GATHER_USEC);
+	n = scene.n_changes;
+	write_file(scene.other, "z.policy", "nonsense\n"); /* the former one: no longer of interest */
+	settle(3 * TIMEOUT_POLICY_GATHER_USEC);
+	assert_int_equal(scene.n_changes, n);
+	replace_file(scene.policy, "z.policy", "* * * work allow\n");
+	wait_for(POLICY_ALLOW, NULL);
+	(void)snprintf(path, sizeof(path), "%s/away", scene.root);
+	assert_int_equal(rename(scene.policy, path), 0);
+	wait_for(POLICY_DENY, "is missing");
+	n = scene.n_changes;
+	settle(TIMEOUT_POLICY_RETRY_USEC * 5 / 2);
+	assert_int_equal(scene.n_changes, n); /* looked again, and nothing new to tell */
+	assert_int_equal(rename(path, scene.policy), 0);
+	wait_for(POLICY_ALLOW, NULL);
 	/* by hand, before any event was read */
-	replace_file(f.place.policy, "z.policy", "* * * work ask\n");
-	n = f.n_changes;
-	policy_files_reload(f.files);
-	assert_int_equal(f.n_changes, n + 1);
-	assert_int_equal(decide(policy_files_current(f.files), "work"), POLICY_ASK);
-	settle(&f, 3 * TIMEOUT_POLICY_GATHER_USEC);
-	assert_in_range(f.n_changes, n + 1, n + 2);
-	unfollow(&f);
+	replace_file(scene.policy, "z.policy", "* * * work ask\n");
+	n = scene.n_changes;
+	policy_files_reload(scene.files);
+	assert_int_equal(scene.n_changes, n + 1);
+	assert_int_equal(decide(policy_files_current(scene.files), "work"), POLICY_ASK);
+	settle(3 * TIMEOUT_POLICY_GATHER_USEC);
+	assert_in_range(scene.n_changes, n + 1, n + 2);
 }
 
 /* A burst is read together; a disk that failed is tried again though nothing changed. */
 static void test_bursts(void **unused _unused_)
 {
-	struct follower f;
-
-	follow(&f);
+	follow();
 	for (int i = 0; i < 1000; i++)
-		replace_file(f.place.policy, "a.policy", i % 2 ? "* * * work ask\n" : "nonsense\n");
-	wait_for(&f, POLICY_ASK, NULL);
-	settle(&f, 3 * TIMEOUT_POLICY_GATHER_USEC);
-	assert_in_range(f.n_changes, 1, 3);
+		replace_file(scene.policy, "a.policy", i % 2 ? "* * * work ask\n" : "nonsense\n");
+	wait_for(POLICY_ASK, NULL);
+	settle(3 * TIMEOUT_POLICY_GATHER_USEC);
+	assert_in_range(scene.n_changes, 1, 3);
 	fault.at = 1;
 	fault.error = EIO;
-	policy_files_reload(f.files);
-	assert_non_null(strstr(policy_files_error(f.files), "the disk failed"));
-	wait_for(&f, POLICY_ASK, NULL);
-	unfollow(&f);
+	policy_files_reload(scene.files);
+	assert_non_null(strstr(policy_files_error(scene.files), "the disk failed"));
+	wait_for(POLICY_ASK, NULL);
 }
 
 /* ---- PO10 ---- */
@@ -598,14 +600,14 @@ static void write_set(const char *directory, bool turned)
 }
 
 /* Every millisecond, until killed: the directories change places. */
-static void exchange_for_ever(const struct place *place)
+static int exchange_for_ever(void)
 {
-	for (;;) {
-		struct timespec pause = {.tv_nsec = 1000000};
+	const struct timespec pause = {.tv_nsec = 1000000};
 
-		(void)exchange(place->policy, place->other);
-		(void)nanosleep(&pause, NULL);
-	}
+	do
+		(void)exchange(scene.policy, scene.other);
+	while (nanosleep(&pause, NULL) == 0);
+	return 1;
 }
 
 enum seen { SEEN_NONE, SEEN_ONE, SEEN_OTHER, SEEN_MIX };
@@ -632,46 +634,38 @@ static void test_exchange(void **unused _unused_)
 {
 	unsigned int n_seen[4] = {0};
 	char path[128];
-	struct follower f;
-	uint64_t end;
-	int status;
-	pid_t child;
+	uint64_t start, took = 0;
 
-	follow(&f);
-	(void)snprintf(path, sizeof(path), "%s/a.policy", f.place.policy);
+	follow();
+	(void)snprintf(path, sizeof(path), "%s/a.policy", scene.policy);
 	assert_int_equal(unlink(path), 0);
-	write_set(f.place.policy, false);
-	write_set(f.place.other, true);
-	child = fork();
-	if (child == 0) {
-		exchange_for_ever(&f.place);
-		_exit(1);
-	}
-	end = clock_now_usec() + 3 * USEC_PER_SEC;
-	for (unsigned int i = 0; clock_now_usec() < end; i++) {
+	write_set(scene.policy, false);
+	write_set(scene.other, true);
+	start_child(exchange_for_ever);
+	start = clock_now_usec();
+	for (unsigned int i = 0; took < 3 * USEC_PER_SEC || n_seen[SEEN_ONE] == 0 || n_seen[SEEN_OTHER] == 0; i++) {
+		took = clock_now_usec() - start;
+		assert_true(took < 60 * USEC_PER_SEC);
 		if (i % 2)
-			policy_files_reload(f.files);
+			policy_files_reload(scene.files);
 		else
-			assert_true(sd_event_run(f.event, 2 * USEC_PER_MSEC) >= 0);
-		n_seen[look_at(policy_files_current(f.files))]++;
+			assert_true(sd_event_run(scene.event, 2 * USEC_PER_MSEC) >= 0);
+		n_seen[look_at(policy_files_current(scene.files))]++;
 	}
-	assert_int_equal(kill(child, SIGKILL), 0);
-	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(kill_child()));
 	print_message("%u decisions by the one set, %u by the other, %u by none\n", n_seen[SEEN_ONE],
 		      n_seen[SEEN_OTHER], n_seen[SEEN_NONE]);
 	assert_int_equal(n_seen[SEEN_MIX], 0);
-	assert_true(n_seen[SEEN_ONE] > 0 && n_seen[SEEN_OTHER] > 0);
-	write_file(f.place.policy, "0.policy", "* * * work allow\n");
-	wait_for(&f, POLICY_ALLOW, NULL);
-	unfollow(&f);
+	write_file(scene.policy, "0.policy", "* * * work allow\n");
+	wait_for(POLICY_ALLOW, NULL);
 }
 
 int main(void)
 {
+#define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kinds),  cmocka_unit_test(test_directory),  cmocka_unit_test(test_unreadable),
-		cmocka_unit_test(test_disk),   cmocka_unit_test(test_many_files), cmocka_unit_test(test_follow),
-		cmocka_unit_test(test_bursts), cmocka_unit_test(test_exchange),
+		SCENE(test_kinds),      SCENE(test_directory), SCENE(test_unreadable), SCENE(test_disk),
+		SCENE(test_many_files), SCENE(test_follow),    SCENE(test_bursts),     SCENE(test_exchange),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Assignments and deny lists as texts in the store: there and back, and every single fault. */
-#include "tests/unit.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -51,8 +51,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	(void)snprintf(f->path, sizeof(f->path), "/tmp/test-records.XXXXXX");
-	assert_non_null(mkdtemp(f->path));
+	scratch_make("records", f->path, sizeof(f->path));
 	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	start(f);
 	*state = f;
@@ -66,9 +65,8 @@ static int teardown(void **state)
 	f->store = store_free(f->store);
 	f->assignments = assignments_free(f->assignments);
 	f->denied = denied_free(f->denied);
-	(void)unlinkat(f->dir, "state.journal", 0);
 	(void)close(f->dir);
-	assert_int_equal(rmdir(f->path), 0);
+	scratch_remove(f->path);
 	free(f);
 	return 0;
 }

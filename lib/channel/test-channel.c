@@ -4,7 +4,7 @@
  * `socket` as far as one process can show it, hostile indices (DI09) and a killed peer included. What two processes
  * show, the same for every back-end, is in tests/integration/channel-suite.c.
  */
-#include "tests/unit.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -192,8 +192,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	(void)strcpy(f->directory, "/tmp/test-channel-XXXXXX");
-	assert_non_null(mkdtemp(f->directory));
+	scratch_make("channel", f->directory, sizeof(f->directory));
 	assert_int_equal(channel_backend_new_socket(f->directory, &f->backend), 0);
 	f->address = (struct channel_address){.server_domid = 1, .client_domid = 2, .service = "qdb/1f"};
 	*state = f;

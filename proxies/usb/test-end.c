@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How a session ends for the other side: a cut must not look like an orderly end of stream, whose outcome is "done". */
-#include "tests/unit.h"
+#include "tests/scratch.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,7 +44,7 @@ static void test_what_the_other_side_sees(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		char directory[] = "/tmp/test-end.XXXXXX";
+		char directory[32];
 		struct channel_address address = {.server_domid = 1, .client_domid = 2};
 		struct channel_backend *backend = NULL;
 		struct channel *server = NULL;
@@ -52,7 +52,7 @@ static void test_what_the_other_side_sees(void **state)
 		struct proxy_report report;
 		uint8_t byte;
 
-		assert_non_null(mkdtemp(directory));
+		scratch_make("end", directory, sizeof(directory));
 		(void)snprintf(address.service, sizeof(address.service), "qdb/%zx", i + 1);
 		assert_int_equal(channel_backend_new_socket(directory, &backend), 0);
 		assert_int_equal(channel_listen(backend, &address, &rings, &server), 0);
@@ -68,7 +68,7 @@ static void test_what_the_other_side_sees(void **state)
 		assert_int_equal(channel_state(server), ends[i].peer_sees);
 		server = channel_free(server);
 		backend = channel_backend_free(backend);
-		(void)rmdir(directory);
+		scratch_remove(directory);
 	}
 	assert_return_code(close(report_fd), 0);
 }

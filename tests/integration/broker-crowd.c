@@ -5,7 +5,7 @@
  *
  *     broker-crowd DIR QUBES DEVICES
  */
-#include "tests/integration/broker-vocabulary.h"
+#include "tests/integration/played-agents.h"
 
 static struct agent crowd[LIMIT_QUBES];
 static unsigned int n_devices[LIMIT_QUBES];

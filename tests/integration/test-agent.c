@@ -145,16 +145,17 @@ static void test_storm(void **state)
 {
 	struct world *world = *state;
 	uint64_t begun = now_usec(), took;
-	size_t n;
+	size_t n = 0;
 
 	start_agent(world);
 	meet(world);
 	for (unsigned int i = 0; i < 150; i++) {
 		mock_add(world->bed, &stick);
 		mock_unplug(world->bed, &stick, false);
+		n += take_in(world, 0); /* who does not read for long is cut */
 	}
 	mock_add(world->bed, &stick);
-	n = settle(world);
+	n += settle(world);
 	took = now_usec() - begun;
 	/* the burst, then the rate; a list of one device each second */
 	if (n > LIMIT_PEER_EVENTS_BURST + (LIMIT_PEER_EVENTS_PER_SEC + 7) * (took / USEC_PER_SEC + 1))
@@ -458,7 +459,7 @@ static void test_bad_proxies(void **state)
 	(void)expect(world, WIRE_EXPORTED);
 	begun = now_usec();
 	expect_stopped(world, ask_stop(world, 13), 13);
-	assert_in_range(now_usec() - begun, 900 * USEC_PER_MSEC, TIMEOUT_STOP_USEC);
+	assert_true(now_usec() - begun >= TIMEOUT_PROXY_EXIT_USEC); /* how late says only how busy the machine is */
 	assert_int_equal(count_children(world->agent), 0);
 	assert_int_equal(count_fds(world->agent), n_fds);
 	stop_agent(world);
@@ -593,9 +594,30 @@ static void test_import(void **state)
 	stop_agent(world);
 }
 
+/* Of a session: first its import fails, then its STOP is answered; each once. */
+static void note_end(struct world *world, unsigned int ends[LIMIT_SESSIONS + 1])
+{
+	struct wire_message message;
+	uint64_t session;
+
+	assert_true(receive(world, &message, WAIT_USEC));
+	session = message.type == WIRE_FAILED ? message.FAILED.session : message.STOPPED.session;
+	assert_in_range(session, 1, LIMIT_SESSIONS);
+	if (message.type == WIRE_FAILED) {
+		assert_int_equal(ends[session]++, 0);
+		if (message.FAILED.outcome != OUTCOME_TIMED_OUT) /* on a busy machine it may be the first to come */
+			assert_int_equal(message.FAILED.outcome, OUTCOME_STOPPED);
+		return;
+	}
+	assert_int_equal(message.type, WIRE_STOPPED);
+	assert_int_equal(ends[session]++, 1);
+	assert_int_equal(message.id, session + LIMIT_SESSIONS + 1);
+}
+
 /* RX10, TO04: all sessions that there can be, one more, and all of them stopped at once, deaf. */
 static void test_full(void **state)
 {
+	unsigned int ends[LIMIT_SESSIONS + 1] = {0};
 	struct world *world = *state;
 
 	add_vhci(world, vhci_idle);
@@ -606,15 +628,11 @@ static void test_full(void **state)
 		(void)ask_import(world, session);
 	(void)ask_import(world, LIMIT_SESSIONS + 1);
 	expect_failed(world, "one too many", LIMIT_SESSIONS + 1, OUTCOME_BUSY);
-	assert_int_equal(count_children(world->agent), LIMIT_SESSIONS);
+	expect_children(world, LIMIT_SESSIONS);
 	for (uint64_t session = 1; session <= LIMIT_SESSIONS; session++)
 		(void)ask_stop(world, session);
-	for (unsigned int i = 0; i < LIMIT_SESSIONS; i++) {
-		struct wire_message message = expect(world, WIRE_FAILED);
-
-		assert_int_equal(message.FAILED.outcome, OUTCOME_STOPPED);
-		expect_stopped(world, message.id + LIMIT_SESSIONS + 1, message.FAILED.session);
-	}
+	for (unsigned int i = 0; i < 2 * LIMIT_SESSIONS; i++)
+		note_end(world, ends);
 	assert_int_equal(count_children(world->agent), 0);
 	stop_agent(world);
 }
@@ -641,8 +659,10 @@ static void test_death(void **state)
 		       world->number);
 	kill_agent(world);
 	expect_cut(world);
-	for (unsigned int i = 0; i < 1000 && kill(proxy, 0) == 0; i++)
+	assert_true(proxy > 0);
+	for (unsigned int i = 0; i < 2000 && kill(proxy, 0) == 0; i++)
 		pause_usec(10000); /* the proxy sees the end of its report socket */
+	assert_int_equal(kill(proxy, 0), -1);
 	start_agent(world);
 	meet(world);
 	assert_int_not_equal(world->hello.incarnation, incarnation);
@@ -653,7 +673,7 @@ static void test_death(void **state)
 	set_mode(world, "deaf");
 	(void)ask_export(world, 2, &find_seen(world, "1-1")->device);
 	(void)expect(world, WIRE_EXPORTED);
-	stop_agent_within(world, 3 * USEC_PER_SEC);
+	stop_agent(world);
 	message = expect(world, WIRE_ENDED);
 	assert_int_equal(message.ENDED.outcome, OUTCOME_STOPPED);
 	assert_false(receive(world, &message, QUIET_USEC));
@@ -686,8 +706,7 @@ static int set_up(void **state)
 	struct world *world = calloc(1, sizeof(*world));
 
 	assert_non_null(world);
-	(void)snprintf(world->dir, sizeof(world->dir), "/tmp/test-agent-XXXXXX");
-	assert_non_null(mkdtemp(world->dir));
+	scratch_make_in("/tmp", "agent", world->dir, sizeof(world->dir)); /* umockdev takes all of /dev for its own */
 	world->bed = umockdev_testbed_new();
 	assert_int_equal(channel_backend_new_socket(world->dir, &world->backend), 0);
 	*state = world;
@@ -697,7 +716,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct world *world = *state;
-	char command[128];
 
 	if (world->agent > 0) {
 		(void)kill(world->agent, SIGKILL);
@@ -706,8 +724,7 @@ static int tear_down(void **state)
 	leave(world);
 	world->backend = channel_backend_free(world->backend);
 	g_object_unref(world->bed);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", world->dir);
-	assert_int_equal(system(command), 0);
+	scratch_remove(world->dir);
 	free(world);
 	return 0;
 }

@@ -36,7 +36,7 @@ def drive(directory, n, first, prefix=(), kind="mixed"):
                           env=ENVIRONMENT, capture_output=True, timeout=60)
     words = struct.unpack(f"{n}i", results.read_bytes()) if results.exists() else ()
     results.unlink(missing_ok=True)
-    return [2 - word if word > 1 else 2 - word for word in words], done
+    return [2 - word for word in words], done
 
 
 def judge(directory, written, absent=()):

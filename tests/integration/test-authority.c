@@ -7,24 +7,6 @@
 
 #define MOVE "device.Move"
 
-struct trio {
-	struct agent *usb, *work, *personal;
-};
-
-static struct trio add_trio(void)
-{
-	struct trio trio = {
-		.usb = add_agent(3, "sys-usb", "1-2", 0),
-		.work = add_agent(4, "work", NULL, 0),
-		.personal = add_agent(5, "personal", NULL, 0),
-	};
-
-	SERVE_UNTIL(trio.usb->state == WIRE_IN_READY && trio.work->state == WIRE_IN_READY &&
-		    trio.personal->state == WIRE_IN_READY);
-	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:0781:5581:AB12:u080650"));
-	return trio;
-}
-
 /* A new set of rules; returns when it holds. */
 static void set_policy(const char *text)
 {
@@ -48,7 +30,7 @@ static const char *assign(const char *argument, const char *qube, const char *pa
 
 static void test_policy(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	set_policy("usb * sys-usb personal deny\nusb * sys-usb @anyvm allow\n");
 	assert_text_has(attach("personal"), "denied by 50-test.policy:1; why: qvm-device policy explain personal "
@@ -109,7 +91,7 @@ static void hear_question(struct stream *asks, char question[24])
 
 static void test_ask(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 	struct stream asks;
 	char question[24];
 	int waiting;
@@ -164,7 +146,7 @@ static void test_ask(void **unused _unused_)
 
 static void test_assign(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	assert_done(assign(STICK, "work", "mode='auto-attach' _max-time='1h'"));
 	SERVE_UNTIL(is_attached("work")); /* both are there */
@@ -204,7 +186,6 @@ static void test_assign(void **unused _unused_)
 	SERVE_UNTIL(strstr(attached("later"), "sys-usb+7-1:"));
 }
 
-/* RF01: one of three fails each time; the other two do not wait for it. */
 static const char *assigned(const char *qube)
 {
 	return call("admin.vm.device.usb.Assigned", "", qube);
@@ -218,7 +199,7 @@ static const char *unassign(const char *argument, const char *qube)
 /* A port is where it is, not what the kernel calls it: another device has the old number after a restart. */
 static void test_renumbered(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 	struct stream events;
 
 	open_stream(&events, "admin.Events");
@@ -249,7 +230,7 @@ static void test_renumbered(void **unused _unused_)
 /* Two that swap their names, over the end of the broker, and one that was assigned before its port was ever seen. */
 static void test_swapped(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	plug(t.usb, 1, "2-2", false);
 	SERVE_UNTIL(strstr(available("sys-usb"), "2-2:"));
@@ -280,29 +261,47 @@ static void test_swapped(void **unused _unused_)
 	assert_text_has(assigned("work"), "2-2:*");
 }
 
+/* The slots of the devices that were to be exported, in this order. */
+static struct {
+	uint16_t slots[16];
+	size_t n;
+} exports;
+
+static bool note_export(struct agent *agent _unused_, const struct wire_message *order)
+{
+	if (order->type == WIRE_EXPORT && exports.n < ARRAY_SIZE(exports.slots))
+		exports.slots[exports.n++] = order->EXPORT.slot;
+	return true;
+}
+
+/* RF01: one of three fails each time; the other two do not wait for it. */
 static void test_one_failure_stays_one(void **unused _unused_)
 {
-	struct trio t = add_trio();
-	uint64_t since;
+	struct trio t = add_trio(0);
+	unsigned int n_orders[4] = {0};
 
 	assert_done(assign("sys-usb+7-1+_", "work", "mode='auto-attach'"));
 	assert_done(assign("sys-usb+7-2+_", "work", "mode='auto-attach'"));
 	assert_done(assign("sys-usb+7-3+_", "personal", "mode='auto-attach'"));
-	since = now_usec();
+	exports.n = 0;
+	scene.on_order = note_export;
 	plug(t.usb, 1, "7-1", true);
 	plug(t.usb, 2, "7-2", false);
 	plug(t.usb, 3, "7-3", false);
 	SERVE_UNTIL(strstr(attached("work"), "sys-usb+7-2:") && strstr(attached("personal"), "sys-usb+7-3:"));
-	assert_true(now_usec() - since < 2 * USEC_PER_SEC);
+	for (size_t i = 0; i < 3; i++)
+		n_orders[exports.slots[i] % ARRAY_SIZE(n_orders)]++;
+	assert_memory_equal(n_orders, ((unsigned int[]){0, 1, 1, 1}), sizeof(n_orders));
 	assert_null(strstr(attached("work"), "sys-usb+7-1:"));
 	SERVE_UNTIL(count_audit("\"attach-failed\"") >= 2); /* it is tried again, later */
+	assert_int_equal(exports.slots[3], 1);
 	t.usb->more[1].broken = false;
 	SERVE_UNTIL(strstr(attached("work"), "sys-usb+7-1:"));
 }
 
 static void test_deny_list(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	assert_done(call_with("admin.vm.device.denied.Add", "", "work", "u08****"));
 	assert_text_has(attach("work"), "denied by ");
@@ -324,7 +323,7 @@ static void test_deny_list(void **unused _unused_)
 
 static void test_move(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	assert_text_has(call_with(MOVE, STICK, "personal", "from='work'"), "not attached to");
 	assert_done(attach("work"));
@@ -347,7 +346,7 @@ static void test_move(void **unused _unused_)
 
 static void test_sleep(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	assert_done(attach("work"));
 	assert_done(call("device.Suspend", "", "dom0"));
@@ -362,7 +361,7 @@ static void test_sleep(void **unused _unused_)
 
 static void test_replug(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	assert_done(attach("work"));
 	say_gone(t.usb, 0, 1);
@@ -371,8 +370,13 @@ static void test_replug(void **unused _unused_)
 	SERVE_UNTIL(is_attached("work"));
 	assert_int_equal(count_audit("\"origin\":\"replug\""), 2);
 	say_gone(t.usb, 0, 2);
+	say_device(t.usb, "1-2", 0, 3); /* and before its stream has ended */
+	SERVE_UNTIL(count_audit("\"origin\":\"replug\"") == 4);
+	SERVE_UNTIL(is_attached("work"));
+	assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 2);
+	say_gone(t.usb, 0, 3);
 	SERVE_UNTIL(n_sessions(t.usb) + n_sessions(t.work) == 0);
-	say_device_of(t.usb, "1-2", 0, 3, 0x9999, "AB12"); /* something else */
+	say_device_of(t.usb, "1-2", 0, 4, 0x9999, "AB12"); /* something else */
 	SERVE_UNTIL(strstr(available("sys-usb"), "0781:9999"));
 	(void)serve(-1, 300);
 	assert_false(is_attached("work"));
@@ -380,7 +384,7 @@ static void test_replug(void **unused _unused_)
 
 static void test_max_time(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 	struct stream events;
 	uint64_t since;
 
@@ -402,7 +406,7 @@ static void test_max_time(void **unused _unused_)
 
 static void test_adoption(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 	uint64_t session;
 
 	assert_done(call_with("admin.vm.device.usb.Attach", STICK, "work", "_max-time='1h'"));
@@ -428,7 +432,7 @@ static void test_adoption(void **unused _unused_)
 /* One side lost its stream while the broker was away: the other is stopped, nobody has the device, then all is free. */
 static void test_not_adopted(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 
 	assert_done(attach("work"));
 	(void)stop_broker(SIGKILL);
@@ -446,7 +450,7 @@ static void test_not_adopted(void **unused _unused_)
 /* ST07: what cannot be written cannot be granted; what runs goes on. */
 static void test_disk_full(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 	struct rlimit before, none;
 
 	plug(t.usb, 1, "7-1", false);
@@ -466,7 +470,7 @@ static void test_disk_full(void **unused _unused_)
 /* A journal with a flipped byte: nothing is granted, and it says what to do; after --recover all is well. */
 static void test_damaged_store(void **unused _unused_)
 {
-	struct trio t = add_trio();
+	struct trio t = add_trio(0);
 	FILE *file;
 
 	assert_done(assign("sys-usb+7-1+_", "work", "mode='auto-attach'"));

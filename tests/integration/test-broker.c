@@ -5,25 +5,6 @@
  */
 #include "tests/integration/broker-vocabulary.h"
 
-/* sys-usb with a stick, and two app qubes; all listed. */
-struct trio {
-	struct agent *usb, *work, *personal;
-};
-
-static struct trio add_trio(unsigned int usb_manners)
-{
-	struct trio trio = {
-		.usb = add_agent(3, "sys-usb", "1-2", usb_manners),
-		.work = add_agent(4, "work", NULL, 0),
-		.personal = add_agent(5, "personal", NULL, 0),
-	};
-
-	SERVE_UNTIL(trio.usb->state == WIRE_IN_READY && trio.work->state == WIRE_IN_READY &&
-		    trio.personal->state == WIRE_IN_READY);
-	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:0781:5581:AB12:u080650"));
-	return trio;
-}
-
 static void test_plug_to_use(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
@@ -115,8 +96,8 @@ static void test_locked(void **unused _unused_)
 static void test_hung_requests(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
+	struct pollfd hung[4];
 	uint64_t since = now_usec();
-	int hung[4];
 
 	t.personal->manners = NO_ANSWER_TO_STOP;
 	assert_done(attach("personal"));
@@ -132,15 +113,16 @@ static void test_hung_requests(void **unused _unused_)
 		(void)snprintf(id, sizeof(id), "sys-usb+%s+0781+5581+AB12+u080650", port);
 		say_device(t.usb, port, (uint16_t)(1 + i), 1);
 		SERVE_UNTIL(strstr(available("sys-usb"), port));
-		hung[i] = call_begin("admin.vm.device.usb.Attach", id, "work");
+		hung[i].fd = call_begin("admin.vm.device.usb.Attach", id, "work");
+		hung[i].events = POLLIN;
 	}
 	SERVE_UNTIL(t.usb->n_exports == 5);
-	assert_true(now_usec() - since < TIMEOUT_ATTACH_STEP_USEC); /* before the first of them has failed */
+	assert_int_equal(poll(hung, ARRAY_SIZE(hung), 0), 0); /* before the first of them has failed */
 	t.usb->manners = NO_ANSWER_TO_STOP;
 	assert_done(attach("work"));
-	assert_true(now_usec() - since < TIMEOUT_ATTACH_STEP_USEC + TIMEOUT_STOP_USEC);
+	assert_int_equal(poll(hung, ARRAY_SIZE(hung), 0), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(hung); i++)
-		assert_text_has(call_end(hung[i]), "2");
+		assert_text_has(call_end(hung[i].fd), "2");
 
 	while (now_usec() < since + 22 * USEC_PER_SEC)
 		(void)serve(-1, 100);
@@ -349,12 +331,17 @@ static void send_garbage(struct agent *agent, const struct garbage *garbage)
 	(void)channel_write(agent->channel, frame, len < WIRE_HEADER ? WIRE_HEADER : len);
 }
 
+/* A busy machine may hold up one answer; a busy broker holds up each. */
 static void assert_prompt(void)
 {
-	uint64_t since = now_usec();
+	for (unsigned int i = 0; i < 5; i++) {
+		uint64_t since = now_usec();
 
-	assert_text_has(available("sys-usb"), "1-2:");
-	assert_true(now_usec() - since < USEC_PER_SEC); /* 100 ms, and what a loaded machine may add */
+		assert_text_has(available("sys-usb"), "1-2:");
+		if (now_usec() - since < USEC_PER_SEC)
+			return;
+	}
+	fail_msg("each of 5 answers took more than a second");
 }
 
 static void test_garbage(void **unused _unused_)
@@ -401,44 +388,64 @@ static void test_garbage(void **unused _unused_)
 	assert_done(detach("work"));
 }
 
-/* TO01, TO03: each kind of silence ends at its time, and only that peer. */
+/* An agent, how long the broker bears with it from a moment that comes after `since`, and when it did no more. */
+struct silence {
+	struct agent *agent;
+	uint64_t patience, since, ended;
+};
+
+static struct silence silent_agent(const char *name, unsigned int manners, uint64_t patience)
+{
+	uint64_t since = now_usec();
+
+	return (struct silence){
+		add_agent((uint16_t)(7 + scene.n_agents), name, NULL, manners),
+		patience,
+		since,
+		0,
+	};
+}
+
+/*
+ * TO01, TO03: each kind of silence ends at its time, and only that peer. How late says only how busy the machine is:
+ * that they end in the order of their times says that none is waited for longer.
+ */
 static void test_silences(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
-	struct agent *mute = add_agent(10, "mute", NULL, NO_ANSWER_TO_PING);
-	struct agent *no_hello = add_agent(11, "no-hello", NULL, DOES_NOT_GREET);
-	struct agent *no_list = add_agent(12, "no-list", NULL, NO_LIST);
-	struct agent *half = add_agent(13, "half", NULL, 0);
-	struct agent *chatty = add_agent(14, "chatty", NULL, NO_ANSWER_TO_PING);
-	struct {
-		struct agent *agent;
-		uint64_t expected, ended;
-	} cases[] = {{mute, HEARTBEAT_LOST_USEC, 0},
-		     {no_hello, TIMEOUT_CONNECT_USEC, 0},
-		     {no_list, TIMEOUT_CONNECT_USEC, 0},
-		     {half, TIMEOUT_HEADER_USEC, 0},
-		     {chatty, HEARTBEAT_USEC + HEARTBEAT_PONG_USEC, 0}};
-	uint64_t since;
-	uint8_t start[3] = {WIRE_LIST_BEGIN, 0, 12};
+	struct silence cases[] = {
+		silent_agent("half", 0, TIMEOUT_HEADER_USEC),
+		silent_agent("no-hello", DOES_NOT_GREET, TIMEOUT_CONNECT_USEC),
+		silent_agent("no-list", NO_LIST, TIMEOUT_CONNECT_USEC),
+		silent_agent("mute", NO_ANSWER_TO_PING, HEARTBEAT_LOST_USEC),
+		silent_agent("chatty", NO_ANSWER_TO_PING, HEARTBEAT_USEC + HEARTBEAT_PONG_USEC),
+	};
+	struct agent *half = cases[0].agent, *chatty = cases[4].agent;
+	const uint8_t start[3] = {WIRE_LIST_BEGIN, 0, 12};
+	size_t n_ended = 0;
+	uint64_t until;
 
-	assert_done(attach("work"));
-	SERVE_UNTIL(half->state == WIRE_IN_READY && mute->state == WIRE_IN_READY && chatty->state == WIRE_IN_READY &&
-		    no_hello->greeted);
+	SERVE_UNTIL(half->state == WIRE_IN_READY);
 	half->manners = NO_ANSWER_TO_PING; /* its answer would complete the message */
-	since = now_usec();
+	cases[0].since = now_usec();
 	(void)channel_write(half->channel, start, sizeof(start));
-	while (now_usec() - since < HEARTBEAT_USEC + HEARTBEAT_PONG_USEC + 3 * USEC_PER_SEC) {
+	assert_done(attach("work"));
+	until = now_usec() + HEARTBEAT_USEC + HEARTBEAT_PONG_USEC + PATIENCE_USEC;
+	while (n_ended < ARRAY_SIZE(cases) && now_usec() < until) {
 		(void)serve(-1, 50);
 		say_gone(chatty, 0, 1); /* not silent, but it does not answer */
 		for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-			if (cases[i].agent->ended && cases[i].ended == 0)
-				cases[i].ended = now_usec() - since;
+			if (cases[i].agent->ended && cases[i].ended == 0) {
+				cases[i].ended = now_usec();
+				n_ended++;
+			}
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		if (cases[i].ended + USEC_PER_SEC < cases[i].expected ||
-		    cases[i].ended > cases[i].expected + 2 * USEC_PER_SEC)
-			fail_msg("case %zu ended after %llu us", i, (unsigned long long)cases[i].ended);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (cases[i].ended < cases[i].since + cases[i].patience)
+			fail_msg("%zu ended after %lld us", i, (long long)(cases[i].ended - cases[i].since));
+	for (size_t i = 0; i < 3; i++)
+		assert_true(cases[i].ended <= cases[3].ended);
+	assert_true(cases[3].ended <= cases[4].ended);
 	assert_true(t.usb->n_pings >= 2 && !t.usb->ended && !t.work->ended);
 	assert_int_equal(n_sessions(t.usb), 1);
 	assert_done(detach("work"));
@@ -478,26 +485,31 @@ static void test_flood(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
 	struct agent *flood = add_agent(20, "flood", "3-1", 0);
-	uint64_t until;
+	uint64_t since, took = 0;
 	uint32_t generation = 2;
 	long before;
 
 	SERVE_UNTIL(flood->state == WIRE_IN_READY && strstr(available("flood"), "3-1:"));
 	assert_prompt();
 	before = broker_rss_kib();
-	until = now_usec() + 3 * USEC_PER_SEC;
-	while (now_usec() < until) {
+	since = now_usec();
+	while (took < 3 * USEC_PER_SEC || generation <= LIMIT_PEER_EVENTS_BURST) {
+		assert_true(took < PATIENCE_USEC);
 		while (channel_space(flood->channel) > 3 * LIMIT_FRAME)
 			say_device(flood, "3-1", 0, generation++);
 		assert_prompt();
 		assert_done(attach("work"));
 		assert_done(detach("work"));
 		(void)serve(-1, 20);
+		took = now_usec() - since;
 	}
 	assert_false(flood->ended || t.usb->ended);
-	assert_true(generation > LIMIT_PEER_EVENTS_BURST);
-	assert_true(generation < 2 + 4 * LIMIT_PEER_EVENTS_PER_SEC + LIMIT_PEER_EVENTS_BURST + 100);
-	assert_true(SANITIZED || broker_rss_kib() < before + 4096); /* a sanitizer keeps what was freed */
+	assert_true(generation <
+		    2 + (took / USEC_PER_SEC + 1) * LIMIT_PEER_EVENTS_PER_SEC + LIMIT_PEER_EVENTS_BURST + 100);
+	if (SANITIZED)
+		print_message("# not judged: whether the broker has grown; a sanitizer keeps what was freed\n");
+	else
+		assert_true(broker_rss_kib() < before + 4096);
 }
 
 /* An agent that connects anew all the time, with new ports and wrong words, fills neither log nor audit. */
@@ -505,12 +517,13 @@ static void test_reconnecting_liar(void **unused _unused_)
 {
 	struct agent *liar;
 	unsigned int n = 0;
-	uint64_t until;
+	uint64_t since;
 
 	(void)add_trio(0);
+	since = now_usec();
 	liar = add_agent(21, "liar", NULL, DOES_NOT_GREET);
-	until = now_usec() + 8 * USEC_PER_SEC;
-	while (now_usec() < until) {
+	while (n < 8) {
+		assert_true(now_usec() - since < 3 * PATIENCE_USEC);
 		(void)serve(-1, 5);
 		if (liar->greeted && !liar->ended) {
 			send_garbage(liar, &garbages[0]);
@@ -520,12 +533,13 @@ static void test_reconnecting_liar(void **unused _unused_)
 		if (liar->ended)
 			listen_at_new_port(liar);
 	}
-	assert_true(n >= 6 && n <= 10); /* once a second, although it asks for more */
+	assert_true(now_usec() - since >= 6 * USEC_PER_SEC); /* once a second, although it asks for more */
 	assert_int_equal(count_audit("\"event\":\"agent-lost\""), 5);
 	assert_prompt();
 }
 
-int main(void)
+/* With a word: only the tests of that name. */
+int main(int argc, char **argv)
 {
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, scene_begin, scene_end)
 	const struct CMUnitTest tests[] = {
@@ -538,5 +552,6 @@ int main(void)
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

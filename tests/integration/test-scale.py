@@ -92,7 +92,10 @@ def measure(directory):
               f"{median_ms(times):.2f} ms (median of 9), one qube's {median_ms(qube_times):.3f} ms; a decision explained "
               f"{median_ms(explain):.3f} ms; a whole attach with its two syncs {median_ms(attach):.2f} ms; "
               f"the broker has {size:.1f} MiB")
-        assert SANITIZED or size < RSS_MIB, f"{size:.1f} MiB resident, more than {RSS_MIB}"
+        if SANITIZED:
+            print(f"# not judged under sanitizers: whether the broker has less than {RSS_MIB} MiB")
+        else:
+            assert size < RSS_MIB, f"{size:.1f} MiB resident, more than {RSS_MIB}"
     finally:
         for process in (broker, crowd):
             process.terminate()

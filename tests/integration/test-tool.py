@@ -17,18 +17,26 @@ import time
 sys.dont_write_bytecode = True
 from admin_world import BIN, main, run
 
+PATIENCE = 30
 STICK = "0781:5581:AB12:u080650"
 
 
 def watch(server, *words, **more):
-    return subprocess.Popen(["qvm-device", "watch", *words], executable=BIN / "qvm-device",
-                            env={"QDB_SOCKET": server.path}, stdout=subprocess.PIPE, text=True,
-                            **{"stdin": subprocess.PIPE} | more)
+    """A watcher that hears all from now on: it shows no event before its streams are open, so one is made until it does."""
+    process = subprocess.Popen(["qvm-device", "watch", *words], executable=BIN / "qvm-device",
+                               env={"QDB_SOCKET": server.path}, stdout=subprocess.PIPE, text=True,
+                               **{"stdin": subprocess.PIPE} | more)
+    deadline = time.monotonic() + PATIENCE
+    while not select.select([process.stdout], [], [], 0.05)[0]:
+        assert time.monotonic() < deadline, "the watcher hears nothing"
+        server.do("qube passing 77")
+        server.do("halt passing")
+    return process
 
 
-def read_until(process, text, seconds=10):
+def read_until(process, text):
     said = ""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while text not in said:
         left = deadline - time.monotonic()
         assert left > 0 and select.select([process.stdout], [], [], left)[0], f"{text} did not come: {said}"
@@ -46,7 +54,7 @@ def type_in(process, text):
 
 def stop(process):
     process.terminate()
-    process.wait(5)
+    process.wait(PATIENCE)
     if process.stdin:
         process.stdin.close()
     process.stdout.close()
@@ -59,7 +67,7 @@ def attach(server, device):  # which asks
 
 def ended(process, status, expected):
     with process:
-        assert process.wait(10) == status
+        assert process.wait(PATIENCE) == status
         assert expected in process.stderr.read()
 
 
@@ -222,7 +230,6 @@ def test_audit(server):
 
 def test_watch(server):
     watcher = watch(server)
-    time.sleep(0.3)
     run("attach", "work", "sys-usb:1-2", path=server.path)
     said = read_until(watcher, "device-attach:usb")
     assert f"device-attach:usb work device=sys-usb:1-2:{STICK} options={{}}\n" in said, said
@@ -236,7 +243,6 @@ def test_answer(server):
     said = run("attach", "work", "sys-usb:1-2", path=server.path, status=1)[1]
     assert "nobody is there to be asked: run qvm-device watch --answer" in said, said
     watcher = watch(server, "--answer")
-    time.sleep(0.3)
 
     def ask(answers, status, expected):
         process = attach(server, "sys-usb:1-2")
@@ -276,7 +282,6 @@ def two_questions(server, watcher):  # the first is on the screen, the other wai
 def test_answer_late(server):  # the question ends by itself, and the line that was meant for it comes: not for the next one
     server.do("policy ask")
     watcher = watch(server, "--answer")
-    time.sleep(0.3)
     first, second = two_questions(server, watcher)
     since = time.monotonic()
     server.do("unplug sys-usb 0")
@@ -311,7 +316,6 @@ def test_answer_late(server):  # the question ends by itself, and the line that 
 def test_answer_once(server):  # two lines at once: the second answers nothing
     server.do("policy ask")
     watcher = watch(server, "--answer")
-    time.sleep(0.3)
     first, second = two_questions(server, watcher)
     type_in(watcher, "y\ny\n")
     ended(first, 0, "")
@@ -336,7 +340,6 @@ def test_answer_on_terminal(server):  # which holds what was typed, line by line
     keys, terminal = pty.openpty()
     watcher = watch(server, "--answer", stdin=terminal)
     os.close(terminal)
-    time.sleep(0.3)
     first, second = two_questions(server, watcher)
     os.write(keys, b"y\ny\n")
     ended(first, 0, "")
@@ -361,7 +364,6 @@ def test_answer_on_terminal(server):  # which holds what was typed, line by line
 def test_answer_input_ends(server):  # nobody can answer any more: the broker hears so, and the watcher goes on
     server.do("policy ask")
     watcher = watch(server, "--answer", stderr=subprocess.PIPE)
-    time.sleep(0.3)
     process = attach(server, "sys-usb:1-2")
     read_until(watcher, "[y/n] ")
     watcher.stdin.close()
@@ -377,7 +379,6 @@ def test_answer_input_ends(server):  # nobody can answer any more: the broker he
 
 def test_answer_choice(server):  # two qubes want the same device: one line chooses
     watcher = watch(server, "--answer")
-    time.sleep(0.3)
     run("assign", "-q", "--port", "work", "sys-usb:7-1", path=server.path)
     run("assign", "-q", "--port", "personal", "sys-usb:7-1", path=server.path)
     server.device("sys-usb", 5, "7-1", "0001", "0002", "S", "Maker", "Thing", ["080650"])
@@ -410,9 +411,8 @@ def test_no_class(server):  # a command that is about no class stands where the 
 
 def test_broker_ends(server):  # a watcher is told, and ends with the status of a missing broker
     watcher = watch(server, "--answer", stderr=subprocess.PIPE)
-    time.sleep(0.3)
     server.stop()
-    assert watcher.wait(5) == 3
+    assert watcher.wait(PATIENCE) == 3
     said = watcher.stderr.read()
     assert "closed the connection" in said, said
     watcher.stderr.close()
