@@ -128,22 +128,8 @@ static int check_said(const struct admin_job *job, const struct admin_payload *p
 static int find_absent_id(const struct admin_job *job, const struct admin_device *wanted,
 			  const struct admin_payload *payload, char ret_id[CORE_DEVICE_ID_MAX])
 {
-	struct admin_device at_port = *wanted;
-	struct admin_found found[ADMIN_DEVICES_MAX];
 	char encoded[CORE_DEVICE_ID_MAX];
 
-	at_port.any_id = true;
-	if (!wanted->any_port && admin_find_devices(job, &at_port, NULL, NULL, found) > 0) {
-		struct admin_names names;
-
-		admin_device_names(found[0].backend, found[0].device, &names);
-		admin_write_exception(
-			job->reply, "UnrecognizedDevice",
-			"another device is at %s now, %s: look at the list again (qvm-%s list), or assign "
-			"the other one to any port",
-			names.place, names.id, admin_class_name(job->class_id));
-		return 1;
-	}
 	if (!payload->device_id[0]) {
 		admin_write_exception(job->reply, "UnrecognizedDevice",
 				      "no device with the id that the argument says is there: plug it in, or say "

@@ -13,9 +13,6 @@
 	"sys-usb+" port ":" id " device_id='" id "' port_id='" port "' devclass='usb' " \
 	"backend_domain='sys-usb' mode='" mode "' frontend_domain='work'"
 #define STICK_ID "0781:5581:AB12:u080650"
-#define OTHER_THERE                                                                                                 \
-	"another device is at sys-usb:1-2 now, " STICK_ID ": look at the list again (qvm-usb list), or assign the " \
-	"other one to any port"
 #define BAD_MODE "the mode of an assignment is auto-attach, ask-to-attach or required"
 #define BAD_PATTERN "the payload is not a list of patterns like u03**01, seven characters each"
 
@@ -87,12 +84,6 @@ static const struct row
 				{BYTES(ASSIGN "sys-usb+1-2+_" FROM "work\0mode='auto-attach' device_id='" STICK_ID "'"),
 				 REFUSED("QubesValueError", "the request contradicts itself: device_id " STICK_ID
 							    " is not what its argument says")},
-				/* another device is where the named one should be */
-				{BYTES(ASSIGN "sys-usb+1-2+aaaa+bbbb+C+u080650" FROM
-					      "work\0mode='auto-attach' device_id='aaaa:bbbb:C:u080650'"),
-				 REFUSED("UnrecognizedDevice", OTHER_THERE)},
-				{BYTES(ASSIGN "sys-usb+1-2+aaaa+bbbb+C+u080650" FROM "work\0mode='auto-attach'"),
-				 REFUSED("UnrecognizedDevice", OTHER_THERE)},
 				{BYTES(ASSIGNED FROM "work\0"), OK("")},
 				/* good ones */
 				{BYTES(ASSIGN STICK_ARG FROM
