@@ -43,12 +43,6 @@ static struct memory *find(struct core *core, uint64_t session)
 	return NULL;
 }
 
-static bool is_life(const struct core_life *life, const struct core_qube *qube)
-{
-	return life->domid == qube->domid && memcmp(life->uuid, qube->uuid, sizeof(life->uuid)) == 0 &&
-	       strcmp(life->start, qube->start) == 0;
-}
-
 static void tell_not_adopted(struct core *core, const struct memory *memory, const struct core_device *device,
 			     enum outcome outcome)
 {
@@ -88,8 +82,13 @@ int adopt_remember(struct core *core, const struct core_event *event)
 	const struct core_memory *said = &event->memory;
 	struct memory *memory = NULL;
 
-	if (core->n_incarnations != 0 || said->session == 0 || find(core, said->session))
+	if (core->n_incarnations != 0 || said->session == 0 || find(core, said->session) ||
+	    restore_keeps(core, said->session))
 		return CORE_EVENT_IGNORED;
+	if (said->session >> 32 == core->session_epoch && (uint32_t)said->session > core->n_sessions)
+		core->n_sessions = (uint32_t)said->session; /* two lives drew the same epoch */
+	if (said->asleep)
+		return restore_remember(core, said);
 	for (unsigned int i = 0; i < LIMIT_MEMORIES && !memory; i++)
 		if (!core->memories[i].used)
 			memory = &core->memories[i];
@@ -97,15 +96,7 @@ int adopt_remember(struct core *core, const struct core_event *event)
 		return CORE_EVENT_FULL;
 	*memory = (struct memory){.used = true, .m = *said, .deadline_usec = core->now_usec + TIMEOUT_ADOPT_USEC};
 	core->n_memories++;
-	if (said->session >> 32 == core->session_epoch && (uint32_t)said->session > core->n_sessions)
-		core->n_sessions = (uint32_t)said->session; /* two lives drew the same epoch */
 	return 0;
-}
-
-/* Its domain id is another life's: that one has ended. */
-static bool is_contradicted(const struct core_life *life, const struct core_qube *qube)
-{
-	return life->domid == qube->domid && !is_life(life, qube);
 }
 
 void adopt_qube_started(struct core *core, const struct core_qube *qube)
@@ -118,17 +109,17 @@ void adopt_qube_started(struct core *core, const struct core_qube *qube)
 
 		if (!memory->used)
 			continue;
-		if (is_life(&memory->m.source, qube))
+		if (inventory_is_life(&memory->m.source, qube))
 			memory->source = qube->ref;
-		if (is_life(&memory->m.target, qube)) {
+		if (inventory_is_life(&memory->m.target, qube)) {
 			memory->target = qube->ref;
 			if (device)
 				device->target = qube->ref;
 		}
-		if (device && is_contradicted(&memory->m.target, qube)) /* a bound one's source is there */
+		if (device && inventory_contradicts(&memory->m.target, qube)) /* a bound one's source is there */
 			(void)attachment_handle(core, device, &target_gone);
-		else if (!device &&
-			 (is_contradicted(&memory->m.source, qube) || is_contradicted(&memory->m.target, qube)))
+		else if (!device && (inventory_contradicts(&memory->m.source, qube) ||
+				     inventory_contradicts(&memory->m.target, qube)))
 			fail(core, memory, OUTCOME_QUBE_GONE);
 	}
 }
@@ -275,6 +266,7 @@ void adopt_listed(struct core *core, struct core_device *device)
 			continue;
 		}
 		memory->bound = true;
+		(void)restore_drop(core, device, NULL); /* made again already, when the broker was killed */
 		(void)attachment_handle(core, device, &(struct input){.type = IN_ADOPT, .memory = memory});
 		if (memory->target_side == SIDE_REPORTED)
 			(void)attachment_handle(core, device, &(struct input){.type = IN_ADOPTED});

@@ -276,6 +276,7 @@ struct core_memory {
 	uint64_t agent_incarnation;    /* of the source's agent */
 	struct core_device device;     /* what it is (not its maker's texts), ref.slot, ref.generation, terms */
 	uint8_t approved[WIRE_DIGEST]; /* the digest that IMPORT named */
+	bool asleep; /* the machine's sleep ended it: no stream to prove, but a claim on making it again */
 };
 
 /* What the policy says of one device, from one qube, to another. */
@@ -433,7 +434,12 @@ enum core_action_type {
 	CORE_DO_DEVICE_REMOVED,
 	CORE_DO_ATTACHED, /* device, session, state */
 	CORE_DO_DETACHED, /* what was ATTACHED is proven gone; the same and outcome; device still names the target */
-	CORE_DO_FORGET,   /* session: its memory is not needed any more. Nothing waits for it. device: or NULL */
+	/*
+	 * The machine goes to sleep: what is kept of this session is its claim from now on (core_memory.asleep), until
+	 * CORE_DO_FORGET. Nothing waits for it. device, session, state.
+	 */
+	CORE_DO_CLAIM,
+	CORE_DO_FORGET, /* session: its memory is not needed any more. Nothing waits for it. device: or NULL */
 	/*
 	 * Show the question to whoever answers. device, qube (its source), question. Then CORE_ANSWERED, or nothing; it
 	 * closes by itself.

@@ -49,6 +49,8 @@ struct question {
 struct restore {
 	struct core_restore r;
 	struct core_qube_ref target;
+	uint64_t session;      /* whose memory on disk is this claim; 0: it is nowhere on disk */
+	struct core_life life; /* of the target, for a claim of a former life of the broker, until that is heard of */
 	bool gone;   /* REPLUG: the device has gone; before that it is not a claim yet, its stream only ended */
 	bool trying; /* an attach of `tried`, or a question about it, is under way */
 	struct core_device_ref tried;
@@ -199,8 +201,11 @@ int inventory_stop_stray(struct core *core, struct core_qube *qube, uint64_t ses
 struct core_qube *inventory_qube(struct core *core, struct core_qube_ref ref);
 struct core_device *inventory_device_by_ref(struct core *core, struct core_device_ref ref); /* present */
 struct core_device *inventory_record_by_ref(struct core *core, struct core_device_ref ref); /* or not gone yet */
-bool inventory_same_identity(const struct core_device *a, const struct core_device *b);     /* what a policy sees */
-bool inventory_same_description(const struct core_device *a, const struct core_device *b);  /* every word */
+bool inventory_is_life(const struct core_life *life, const struct core_qube *qube);
+bool inventory_contradicts(const struct core_life *life,
+			   const struct core_qube *qube); /* its domain id is another's now */
+bool inventory_same_identity(const struct core_device *a, const struct core_device *b);    /* what a policy sees */
+bool inventory_same_description(const struct core_device *a, const struct core_device *b); /* every word */
 
 /* request.c: the one way to an attach. */
 int request_attach(struct core *core, const struct core_event *event);
@@ -277,7 +282,10 @@ int restore_suspend(struct core *core, const struct core_event *event);
 int restore_resumed(struct core *core, const struct core_event *event);
 void restore_left(struct core *core, const struct core_device *device, const struct input *input); /* ATTACHED */
 void restore_device_gone(struct core *core, const struct core_device *device, bool unplugged);
+void restore_qube_started(struct core *core, const struct core_qube *qube);
 void restore_qube_gone(struct core *core, const struct core_qube *qube);
+int restore_remember(struct core *core, const struct core_memory *memory); /* 0 or CORE_EVENT_FULL */
+bool restore_keeps(const struct core *core, uint64_t session);             /* on disk, as a claim */
 bool restore_claims(struct core *core, const struct core_device *device);
 bool restore_drop(struct core *core, const struct core_device *device, const struct core_qube_ref *target);
 void restore_ended(struct core *core, struct core_device *device, const struct reply *reply);

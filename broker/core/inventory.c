@@ -84,6 +84,17 @@ static void for_sides(struct core *core, const struct core_qube *qube, enum inpu
 	}
 }
 
+bool inventory_is_life(const struct core_life *life, const struct core_qube *qube)
+{
+	return life->domid == qube->domid && memcmp(life->uuid, qube->uuid, sizeof(life->uuid)) == 0 &&
+	       strcmp(life->start, qube->start) == 0;
+}
+
+bool inventory_contradicts(const struct core_life *life, const struct core_qube *qube)
+{
+	return life->domid == qube->domid && !inventory_is_life(life, qube);
+}
+
 int inventory_qube_gone(struct core *core, struct core_qube *qube, const struct core_event *event _unused_)
 {
 	qube->agent = false;
@@ -121,6 +132,7 @@ int inventory_qube_started(struct core *core, const struct core_event *event, st
 	free_slot->start[LIMIT_START_TEXT - 1] = '\0';
 	core->fresh[free_slot->ref.index] = true;
 	adopt_qube_started(core, free_slot);
+	restore_qube_started(core, free_slot);
 	if (ret_qube)
 		*ret_qube = free_slot->ref;
 	return 0;

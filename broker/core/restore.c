@@ -14,7 +14,8 @@
  * decision of its own. `deny` ends a claim. Only attaches that were begun and failed count as tries; while agents are
  * away a claim waits. The former end of its time stays.
  *
- * Claims live as long as the broker: one that is restarted while the machine sleeps makes nothing again.
+ * What a sleep has ended outlives the broker: the session's memory on disk becomes the claim's, before anything is
+ * stopped, and is forgotten with the claim. All other claims, which last seconds, live as long as the broker.
  */
 #include "broker/core/internal.h"
 
@@ -25,10 +26,23 @@
 
 /* ---- claims ------------------------------------------------------------------------------------------------------ */
 
+/* While its former stream is still being stopped, the end of that forgets the memory. */
 static void release(struct core *core, struct restore *restore)
 {
+	struct core_action forget = {.type = CORE_DO_FORGET, .session = restore->session};
+
 	memset(restore, 0, sizeof(*restore));
 	core->n_restores--;
+	if (forget.session != 0 && !attachment_find(core, forget.session))
+		core_emit(core, &forget);
+}
+
+bool restore_keeps(const struct core *core, uint64_t session)
+{
+	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++)
+		if (core->restores[i].session == session)
+			return true;
+	return false;
 }
 
 static struct core_qube *find_source(struct core *core, const struct restore *restore)
@@ -107,8 +121,9 @@ static struct restore *find_place(struct core *core)
 	return NULL;
 }
 
-static void claim(struct core *core, const struct core_device *device, enum core_origin origin, uint64_t deadline_usec,
-		  bool gone, enum outcome outcome)
+/* The claim, or NULL: there cannot be one. */
+static struct restore *claim(struct core *core, const struct core_device *device, enum core_origin origin,
+			     uint64_t deadline_usec, bool gone, enum outcome outcome)
 {
 	const struct core_qube *source = inventory_qube(core, device->ref.qube);
 	const struct core_qube *target = inventory_qube(core, device->target);
@@ -116,7 +131,7 @@ static void claim(struct core *core, const struct core_device *device, enum core
 	struct restore *restore, made = {.gone = gone};
 
 	if (!source || !target)
-		return;
+		return NULL;
 	made.target = target->ref;
 	made.r.used = true;
 	made.r.origin = origin;
@@ -137,11 +152,24 @@ static void claim(struct core *core, const struct core_device *device, enum core
 	(void)restore_drop(core, device, NULL);
 	restore = find_place(core);
 	core->n_restores++;
-	if (restore) {
+	if (restore)
 		*restore = made;
+	else
+		fail(core, &made, CORE_ANSWER_FAILED, OUTCOME_BUSY); /* too many at once: said, not forgotten */
+	return restore;
+}
+
+/* On disk before the stream is stopped: killed from here on, the broker makes it again. */
+static void claim_asleep(struct core *core, const struct core_device *device)
+{
+	struct core_action action = {
+		.type = CORE_DO_CLAIM, .device = device, .session = device->session, .state = device->state};
+	struct restore *restore = claim(core, device, CORE_ORIGIN_RESUME, 0, true, OUTCOME_SUSPENDED);
+
+	if (!restore)
 		return;
-	}
-	fail(core, &made, CORE_ANSWER_FAILED, OUTCOME_BUSY); /* too many at once: said, not forgotten */
+	restore->session = device->session;
+	core_emit(core, &action);
 }
 
 static bool ended_by_itself(const struct input *input)
@@ -156,13 +184,16 @@ void restore_left(struct core *core, const struct core_device *device, const str
 	bool just_awake = core->now_usec < core->awake_until_usec;
 
 	if (input->type == IN_STOP && input->outcome == OUTCOME_SUSPENDED)
-		claim(core, device, CORE_ORIGIN_RESUME, 0, true, input->outcome);
+		claim_asleep(core, device);
 	else if (just_awake && input->outcome == OUTCOME_PEER_LOST)
-		claim(core, device, CORE_ORIGIN_RESUME, core->now_usec + TIMEOUT_RESUME_USEC, true, input->outcome);
+		(void)claim(core, device, CORE_ORIGIN_RESUME, core->now_usec + TIMEOUT_RESUME_USEC, true,
+			    input->outcome);
 	else if (input->type == IN_UNPLUGGED)
-		claim(core, device, CORE_ORIGIN_REPLUG, core->now_usec + TIMEOUT_REPLUG_USEC, true, input->outcome);
+		(void)claim(core, device, CORE_ORIGIN_REPLUG, core->now_usec + TIMEOUT_REPLUG_USEC, true,
+			    input->outcome);
 	else if (ended_by_itself(input))
-		claim(core, device, CORE_ORIGIN_REPLUG, core->now_usec + TIMEOUT_REPLUG_USEC, false, input->outcome);
+		(void)claim(core, device, CORE_ORIGIN_REPLUG, core->now_usec + TIMEOUT_REPLUG_USEC, false,
+			    input->outcome);
 }
 
 /* What only ended before becomes a claim when its device goes; a new agent that numbers anew proves no such thing. */
@@ -179,6 +210,47 @@ void restore_device_gone(struct core *core, const struct core_device *device, bo
 		} else {
 			release(core, restore);
 		}
+	}
+}
+
+/*
+ * A former life of the broker went to sleep, and was killed. Whether the machine has slept since is not known: the
+ * claim's time begins now.
+ */
+int restore_remember(struct core *core, const struct core_memory *memory)
+{
+	struct restore *restore = find_place(core);
+
+	if (!restore)
+		return CORE_EVENT_FULL;
+	*restore = (struct restore){.gone = true, .session = memory->session, .life = memory->target};
+	restore->r = (struct core_restore){.used = true,
+					   .origin = CORE_ORIGIN_RESUME,
+					   .device = memory->device,
+					   .terms = memory->device.terms,
+					   .deadline_usec = core->now_usec + TIMEOUT_RESUME_USEC,
+					   .last_answer = CORE_ANSWER_NO_DEVICE,
+					   .last_outcome = OUTCOME_SUSPENDED};
+	restore->r.terms.origin = CORE_ORIGIN_RESUME;
+	memcpy(restore->r.source_uuid, memory->source.uuid, sizeof(restore->r.source_uuid));
+	memcpy(restore->r.target_uuid, memory->target.uuid, sizeof(restore->r.target_uuid));
+	memcpy(restore->r.source_name, memory->source.name, sizeof(restore->r.source_name));
+	memcpy(restore->r.target_name, memory->target.name, sizeof(restore->r.target_name));
+	core->n_restores++;
+	return 0;
+}
+
+void restore_qube_started(struct core *core, const struct core_qube *qube)
+{
+	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++) {
+		struct restore *restore = &core->restores[i];
+
+		if (!restore->r.used || inventory_qube(core, restore->target))
+			continue;
+		if (inventory_is_life(&restore->life, qube))
+			restore->target = qube->ref;
+		else if (inventory_contradicts(&restore->life, qube))
+			fail(core, restore, CORE_ANSWER_NO_QUBE, OUTCOME_QUBE_GONE);
 	}
 }
 
@@ -270,10 +342,17 @@ static void try_again(struct core *core, struct restore *restore, struct core_de
 		fail(core, restore, answer, restore->r.last_outcome);
 }
 
+/* A claim of a former life of the broker waits for its target to be heard of. */
+static bool is_target_there(struct core *core, const struct restore *restore)
+{
+	return inventory_qube(core, restore->target) != NULL;
+}
+
 static void expire(struct core *core, struct restore *restore)
 {
 	if (restore->gone)
-		fail(core, restore, restore->r.last_answer, restore->r.last_outcome);
+		fail(core, restore, is_target_there(core, restore) ? restore->r.last_answer : CORE_ANSWER_NO_QUBE,
+		     restore->r.last_outcome);
 	else
 		release(core, restore);
 }
@@ -291,7 +370,8 @@ static void run(struct core *core, struct restore *restore)
 	}
 	if (restore->r.retry_usec != 0 && restore->r.retry_usec <= core->now_usec)
 		restore->r.retry_usec = 0;
-	if (!restore->gone || restore->r.retry_usec != 0 || core->n_auditing >= LIMIT_STARTS)
+	if (!restore->gone || restore->r.retry_usec != 0 || !is_target_there(core, restore) ||
+	    core->n_auditing >= LIMIT_STARTS)
 		return;
 	device = find_device(core, restore);
 	if (device)

@@ -518,6 +518,73 @@ static void test_paths(void **unused _unused_)
 	}
 }
 
+/*
+ * What the machine's sleep had ended, and a broker that was killed before it was back: no stream of it is adopted; it is
+ * made again once, for the same life of its target, and forgotten when that is done or cannot be.
+ */
+static void test_asleep(void **unused _unused_)
+{
+	enum what { GOOD, STILL_RUNS, OTHER_TARGET, NO_TARGET, NO_SOURCE, ADOPTED_SINCE };
+	static const struct {
+		enum what what;
+		const char *actions; /* until there is nothing more to wait for */
+		enum core_answer answer;
+		enum outcome outcome;
+	} cases[] = {
+		{GOOD, "+AXInaf", CORE_ANSWER_DONE, OUTCOME_OK},
+		{STILL_RUNS, "yy+AXInaf", CORE_ANSWER_DONE, OUTCOME_OK},
+		{OTHER_TARGET, "fr+", CORE_ANSWER_NO_QUBE, OUTCOME_QUBE_GONE},
+		{NO_TARGET, "+fr", CORE_ANSWER_NO_QUBE, OUTCOME_SUSPENDED},
+		{NO_SOURCE, "fr", CORE_ANSWER_NO_DEVICE, OUTCOME_SUSPENDED},
+		{ADOPTED_SINCE, "+fnna", CORE_ANSWER_DONE, OUTCOME_OK},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const enum what what = cases[i].what;
+		struct core_event asleep = memory_event(what == ADOPTED_SINCE ? SESSION + 1 : SESSION);
+		struct fixture f;
+
+		new_core(&f);
+		asleep.memory.asleep = true;
+		assert_int_equal(handle(&f, asleep), 0);
+		assert_int_equal(handle(&f, asleep), CORE_EVENT_IGNORED);
+		if (what == ADOPTED_SINCE)
+			assert_int_equal(handle(&f, memory_event(SESSION)), 0);
+		f.source = start_qube(&f, 3, "sys-usb");
+		if (what != NO_TARGET)
+			f.target = start_life(&f, 4, "work", what == OTHER_TARGET);
+		if (what != NO_TARGET)
+			come(&f, f.target, WIRE_SIDE_IMPORT,
+			     what == STILL_RUNS || what == ADOPTED_SINCE ? RIGHT : SAYS_NOTHING);
+		if (what == STILL_RUNS)
+			(void)handle(&f, of_session(CORE_STOPPED, f.target, SESSION));
+		if (what == STILL_RUNS) { /* its end comes before the list's */
+			agent_ready(&f, f.source, 7);
+			assert_int_equal(handle(&f, report_event(f.source, WIRE_SIDE_EXPORT, SESSION)), 0);
+			(void)handle(&f, of_session(CORE_STOPPED, f.source, SESSION));
+			(void)handle(&f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f.source});
+			assert_int_equal(handle(&f, device_event(f.source, 2, 9, "1-2")), 0);
+			(void)handle(&f, (struct core_event){.type = CORE_LIST_END, .qube = f.source});
+		} else if (what != NO_SOURCE) {
+			come(&f, f.source, WIRE_SIDE_EXPORT, what == ADOPTED_SINCE ? RIGHT : SAYS_NOTHING);
+		}
+		if (cases[i].answer == CORE_ANSWER_DONE) {
+			look_up_device(&f);
+			if (what != ADOPTED_SINCE) {
+				assert_int_equal(f.terms.origin, CORE_ORIGIN_RESUME);
+				let_attach(&f, f.target);
+			}
+			assert_int_equal(state_of(&f), CORE_ATTACHED);
+		} else {
+			tick(&f, TIMEOUT_RESUME_USEC);
+			assert_int_equal(f.answer, cases[i].answer);
+			assert_int_equal(f.outcome, cases[i].outcome);
+		}
+		assert_actions(&f, cases[i].actions);
+		f.core = core_free(f.core);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +596,7 @@ int main(void)
 		cmocka_unit_test(test_time_goes_on),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_sleep_while_adopting),
+		cmocka_unit_test(test_asleep),
 		cmocka_unit_test(test_target_is_another),
 		cmocka_unit_test(test_detach_while_adopting),
 		cmocka_unit_test(test_no_place),

@@ -51,9 +51,9 @@ static _unused_ void on_action(void *userdata, const struct core_action *action)
 		[CORE_DO_IMPORT] = 'I',         [CORE_DO_STOP_SOURCE] = 's', [CORE_DO_STOP_TARGET] = 't',
 		[CORE_DO_STOP_STRAY] = 'y',     [CORE_DO_ANSWER] = '!',      [CORE_DO_DEVICE_ADDED] = '+',
 		[CORE_DO_DEVICE_REMOVED] = '-', [CORE_DO_ATTACHED] = 'a',    [CORE_DO_DETACHED] = 'd',
-		[CORE_DO_FORGET] = 'f',         [CORE_DO_ASK] = '?',         [CORE_DO_ASK_END] = '.',
-		[CORE_DO_LIMIT_NEAR] = 'w',     [CORE_DO_AUTO_FAILED] = 'u', [CORE_DO_RESTORE_FAILED] = 'r',
-		[CORE_DO_NOT_ADOPTED] = 'N',
+		[CORE_DO_CLAIM] = 'c',          [CORE_DO_FORGET] = 'f',      [CORE_DO_ASK] = '?',
+		[CORE_DO_ASK_END] = '.',        [CORE_DO_LIMIT_NEAR] = 'w',  [CORE_DO_AUTO_FAILED] = 'u',
+		[CORE_DO_RESTORE_FAILED] = 'r', [CORE_DO_NOT_ADOPTED] = 'N',
 	};
 	struct fixture *f = userdata;
 	size_t len = strlen(f->actions);

@@ -146,13 +146,13 @@ static void test_sleepers(void **unused _unused_)
 	assert_int_equal(state_of(&f), CORE_ATTACHED);
 	for (uint64_t i = 0; i < LIMIT_SLEEPERS; i++)
 		sleep_now(&f, 10 + i);
-	assert_actions(&f, "nst");
+	assert_actions(&f, "cnst");
 	sleep_now(&f, 99);
 	assert_actions(&f, "!");
 	assert_int_equal(f.token, 99);
 	assert_int_equal(f.answer, CORE_ANSWER_SUSPENDED);
 	let_stop(&f, f.target);
-	assert_actions(&f, "ndf!!!!!!!!");
+	assert_actions(&f, "nd!!!!!!!!");
 	assert_int_equal(f.answer, CORE_ANSWER_DONE);
 	f.core = core_free(f.core);
 }
@@ -353,7 +353,7 @@ static void test_tries(void **unused _unused_)
 	assert_int_equal(n, 6); /* at 0, 1, 3, 7, 15, 31 s; then 61 s is too late */
 	assert_int_equal(count_claims(&f), 1);
 	tick(&f, core_next_deadline(f.core) - f.now_usec);
-	assert_actions(&f, "r");
+	assert_actions(&f, "fr"); /* and what was kept of it goes */
 	assert_int_equal(f.answer, CORE_ANSWER_FAILED);
 	assert_int_equal(f.outcome, OUTCOME_AUDIT_FAILED);
 	f.core = core_free(f.core);
@@ -368,7 +368,7 @@ static void test_tries(void **unused _unused_)
 	tick(&f, 100 * SECOND);
 	f.actions[0] = '\0';
 	wake_up(&f);
-	assert_actions(&f, "r");
+	assert_actions(&f, "fr");
 	assert_int_equal(f.outcome, OUTCOME_TIME_LIMIT);
 	f.core = core_free(f.core);
 }
@@ -419,7 +419,7 @@ static void test_suspend(void **unused _unused_)
 			tick(&f, TIMEOUT_STOP_USEC);
 		else if (i != FREE)
 			let_stop(&f, f.target);
-		assert_actions(&f, i == FREE ? "" : i == WALKING ? "nf!!!" : i == HELD ? "ndf!!" : "n!!");
+		assert_actions(&f, i == FREE ? "" : i == WALKING ? "nf!!!" : i == HELD ? "nd!!" : "n!!");
 		if (i != FREE) {
 			assert_int_equal(f.answer, i == SILENT ? CORE_ANSWER_NOT_CONFIRMED : CORE_ANSWER_DONE);
 			assert_in_range(f.token, 9, 10);
@@ -432,7 +432,7 @@ static void test_suspend(void **unused _unused_)
 		assert_actions(&f, i == HELD ? "A" : "");
 		if (i == SILENT) { /* as soon as the source's word is there */
 			(void)handle(&f, of_session(CORE_STOPPED, f.source, f.session));
-			assert_actions(&f, "ndfA");
+			assert_actions(&f, "ndA");
 		}
 		f.core = core_free(f.core);
 	}
@@ -446,13 +446,13 @@ static void test_woken_before_the_answer(void **unused _unused_)
 	setup(&f);
 	walk_to(&f, CORE_ATTACHED);
 	sleep_now(&f, 9);
-	assert_actions(&f, "nst");
+	assert_actions(&f, "cnst");
 	wake_up(&f);
 	assert_actions(&f, "!");
 	assert_int_equal(f.token, 9);
 	assert_int_equal(f.answer, CORE_ANSWER_NOT_CONFIRMED);
 	let_stop(&f, f.target);
-	assert_actions(&f, "ndfA");
+	assert_actions(&f, "ndA");
 	f.core = core_free(f.core);
 }
 
@@ -478,7 +478,7 @@ static void test_lives(void **unused _unused_)
 			assert_actions(&f, i == 0 ? "+A" : "+");
 		} else {
 			(void)handle(&f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f.target});
-			assert_actions(&f, "r");
+			assert_actions(&f, "fr");
 			assert_int_equal(f.answer, CORE_ANSWER_NO_QUBE);
 			assert_int_equal(f.outcome, OUTCOME_QUBE_GONE);
 			f.target = start_qube(&f, 44, "work");

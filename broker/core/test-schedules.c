@@ -409,7 +409,9 @@ static void tell_memories(void)
 			continue;
 		}
 		record->forgotten = false;
-		record->given = record->written = true;
+		record->given = !record->memory.asleep; /* nothing of it is a stream to prove */
+		record->written = true;
+		w.n_claims_back += record->memory.asleep;
 		event.memory = record->memory;
 		assert_int_equal(tell(event), 0);
 		assert_int_equal(tell(event), CORE_EVENT_IGNORED);
@@ -664,6 +666,8 @@ static void test_schedules(void **unused _unused_)
 		{"of both, not kept", &w.n_not_kept, 500},
 		{"begun under a name that is not the present one", &w.n_by_path, 1000},
 		{"restarts of the broker", &w.n_restarts, 5},
+		{"sleeping attachments kept", &w.n_claims_kept, 5},
+		{"the same told to a later broker", &w.n_claims_back, 100},
 		{"attachments adopted", &w.n_adopted, 100},
 		{"memories not proven", &w.n_not_adopted, 20},
 	};

@@ -122,7 +122,8 @@ static struct world {
 	uint64_t random;
 	uint64_t n_plugs, n_lives, n_incarnations, n_exports, n_attached, n_adopted, n_not_adopted, n_shown, n_allowed;
 	uint64_t n_learnt, n_renumbered, n_not_kept, n_by_path;
-	uint64_t n_moved, n_moved_back, n_moved_free, n_resumed, n_replugged, n_auto, n_limits, n_restarts;
+	uint64_t n_moved, n_moved_back, n_moved_free, n_resumed, n_replugged, n_auto, n_limits, n_restarts,
+		n_claims_kept, n_claims_back;
 	uint32_t epoch;
 	uint16_t next_domid;
 	struct qube qubes[N_QUBES];
@@ -438,6 +439,17 @@ static void on_note(const struct core_action *action)
 	}
 }
 
+/* What was ATTACHED is to sleep: from here on its record is no stream any more. */
+static void on_claim(const struct core_action *action)
+{
+	const struct session *session = session_of(action->session);
+	struct record *record = record_of(action->session);
+
+	assert_true(w.suspended && record && !record->forgotten && session && session->attached);
+	record->memory.asleep = true;
+	w.n_claims_kept++;
+}
+
 static void on_forget(const struct core_action *action)
 {
 	struct record *record = record_of(action->session);
@@ -555,6 +567,9 @@ static void on_action(void *userdata _unused_, const struct core_action *action)
 		break;
 	case CORE_DO_NOTE:
 		on_note(action);
+		break;
+	case CORE_DO_CLAIM:
+		on_claim(action);
 		break;
 	case CORE_DO_FORGET:
 		on_forget(action);

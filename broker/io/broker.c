@@ -92,7 +92,7 @@ static void write_plain(struct broker *broker, const char *event, const char *ta
 static void audit(struct broker *broker, const struct core_action *action)
 {
 	bool good = write_record(broker, action, true) == 0 &&
-		    keep_session(broker->keep, broker->core, action->device) == 0;
+		    keep_session(broker->keep, broker->core, action->device, false) == 0;
 
 	assert(broker->n_audited < AUDITED_MAX);
 	broker->audited[broker->n_audited].session = action->session;
@@ -132,6 +132,9 @@ static void emit(void *userdata, const struct core_action *action)
 		break;
 	case CORE_DO_ANSWER:
 		answer(broker, action);
+		break;
+	case CORE_DO_CLAIM:
+		(void)keep_session(broker->keep, broker->core, action->device, true);
 		break;
 	case CORE_DO_FORGET:
 		keep_forget(broker->keep, action->session);

@@ -169,11 +169,11 @@ static void life_of(const struct core_qube *qube, struct core_life *ret_life)
 	memcpy(ret_life->start, qube->start, sizeof(ret_life->start));
 }
 
-int keep_session(struct keep *keep, const struct core *core, const struct core_device *device)
+int keep_session(struct keep *keep, const struct core *core, const struct core_device *device, bool asleep)
 {
 	const struct core_qube *source = core_find_qube(core, device->ref.qube);
 	const struct core_qube *target = core_find_qube(core, device->target);
-	struct core_memory memory = {.session = device->session, .device = *device};
+	struct core_memory memory = {.session = device->session, .device = *device, .asleep = asleep};
 	char key[SESSION_KEY_TEXT], text[SESSION_RECORD_TEXT];
 	int r;
 
@@ -190,7 +190,8 @@ int keep_session(struct keep *keep, const struct core *core, const struct core_d
 	if (r > 0)
 		r = -ENOSPC;
 	if (r < 0)
-		log_error("the memory of a session cannot be kept, so nothing will be attached: %s",
+		log_error("the memory of a session cannot be kept, so nothing will be attached%s: %s",
+			  asleep ? ", and a restart during this sleep makes nothing again" : "",
 			  keep_fault(keep) ? keep_fault(keep) : strerror(-r));
 	return r;
 }

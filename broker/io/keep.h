@@ -23,8 +23,11 @@ const char *keep_fault(const struct keep *keep);
  */
 int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core_event *event), void *userdata);
 
-/* The memory of an action's device, which is on its way or attached, on disk. 0 or a negative errno. */
-int keep_session(struct keep *keep, const struct core *core, const struct core_device *device);
+/*
+ * The memory of an action's device, which is on its way or attached, on disk; `asleep`: as a claim. 0 or a negative
+ * errno, then the one before it stays.
+ */
+int keep_session(struct keep *keep, const struct core *core, const struct core_device *device, bool asleep);
 void keep_forget(struct keep *keep, uint64_t session);
 
 /*

@@ -24,6 +24,7 @@ enum kind {
 	TEXT,       /* printable ASCII */
 	LATER_TEXT, /* the same; a record of a former version does not have it, then it is empty */
 	FLAG,
+	LATER_FLAG, /* see LATER_TEXT; then it is false */
 };
 
 #define AT(member) offsetof(struct core_memory, member), sizeof(((struct core_memory *)NULL)->member)
@@ -65,6 +66,7 @@ static const struct field {
 	{"follow_port", FLAG, AT(device.terms.follow_port), 0},
 	{"max_time", LONG, AT(device.terms.max_time_usec), 0},
 	{"end", LONG, AT(device.terms.end_usec), 0},
+	{"asleep", LATER_FLAG, AT(asleep), 0},
 };
 #undef AT
 #undef LIFE
@@ -122,6 +124,7 @@ static void write_field(struct json_writer *writer, const struct field *field, c
 		json_write_text(writer, field->key, at);
 		break;
 	case FLAG:
+	case LATER_FLAG:
 		json_write_flag(writer, field->key, *(const bool *)at);
 		break;
 	}
@@ -167,6 +170,10 @@ static void read_field(struct json_reader *reader, const struct field *field, vo
 		break;
 	case TEXT:
 		json_read_text(reader, field->key, at, field->size);
+		break;
+	case LATER_FLAG:
+		if (json_read_is_next(reader, field->key))
+			json_read_flag(reader, field->key, at);
 		break;
 	case FLAG:
 		json_read_flag(reader, field->key, at);

@@ -345,9 +345,9 @@ static void test_sessions(void **state)
 	struct core_qube_ref source = add_qube(f, "sys-usb", 3), target = add_qube(f, "work", 4);
 	struct core_device device = a_device(source, target, 0xabcdef);
 
-	assert_int_equal(keep_session(f->keep, f->core, &device), 0);
+	assert_int_equal(keep_session(f->keep, f->core, &device, false), 0);
 	device.session = 2;
-	assert_int_equal(keep_session(f->keep, f->core, &device), 0);
+	assert_int_equal(keep_session(f->keep, f->core, &device, false), 0);
 	keep_forget(f->keep, 2);
 	keep_forget(f->keep, 3); /* never was */
 	end(f);

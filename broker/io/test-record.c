@@ -122,6 +122,7 @@ static const struct {
 	 NULL,
 	 "not-proven"},
 	{{.type = CORE_DO_EXPORT, .device = &device}, NULL, 0, NULL, NULL, NULL, NULL},
+	{{.type = CORE_DO_CLAIM}, NULL, 0, NULL, NULL, NULL, NULL},
 	{{.type = CORE_DO_FORGET}, NULL, 0, NULL, NULL, NULL, NULL},
 	{{.type = CORE_DO_ATTACHED, .device = &device}, NULL, 0, NULL, NULL, NULL, NULL},
 };

@@ -42,6 +42,7 @@ static struct core_memory sample(void)
 	m.device.ref.generation = UINT32_MAX;
 	memset(m.device.digest, 0x5a, sizeof(m.device.digest));
 	memset(m.approved, 0xa5, sizeof(m.approved));
+	m.asleep = true;
 	return m;
 }
 
@@ -160,8 +161,8 @@ static void test_bad(void **unused _unused_)
 	}
 }
 
-/* A broker that did not know paths wrote this: its memory is one. */
-static void test_without_path(void **unused _unused_)
+/* A broker that did not know paths, or claims, wrote this: its memory is one. */
+static void test_of_former_brokers(void **unused _unused_)
 {
 	struct core_memory memory = sample();
 	char text[SESSION_RECORD_TEXT], old[SESSION_RECORD_TEXT];
@@ -171,6 +172,11 @@ static void test_without_path(void **unused _unused_)
 	assert_int_equal(session_record_read(KEY, old, BOOT, &memory), 0);
 	assert_string_equal(memory.device.path, "");
 	assert_string_equal(memory.device.port, "1-2.4");
+	change(text, ",\"asleep\":true", "", old); /* one that did not keep claims */
+	assert_int_equal(session_record_read(KEY, old, BOOT, &memory), 0);
+	assert_false(memory.asleep);
+	assert_int_equal(session_record_read(KEY, text, BOOT, &memory), 0);
+	assert_true(memory.asleep);
 }
 
 static void test_boot(void **unused _unused_)
@@ -186,8 +192,8 @@ static void test_boot(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_longest), cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_without_path),   cmocka_unit_test(test_boot),
+		cmocka_unit_test(test_there_and_back),    cmocka_unit_test(test_longest), cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_of_former_brokers), cmocka_unit_test(test_boot),
 	};
 
 	return cmocka_run_group_tests_name("session-record", tests, NULL, NULL);

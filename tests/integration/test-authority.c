@@ -359,6 +359,27 @@ static void test_sleep(void **unused _unused_)
 	assert_done(detach("work"));
 }
 
+/* What a sleep ended outlives the broker; once it is back, or detached, nothing of it is left to a later one. */
+static void test_killed_asleep(void **unused _unused_)
+{
+	struct trio t = add_trio(0);
+
+	assert_done(attach("work"));
+	for (unsigned int i = 1; i <= 2; i++) {
+		assert_done(call("device.Suspend", "", "dom0"));
+		assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 0);
+		restart_broker(SIGKILL);
+		SERVE_UNTIL(is_attached("work"));
+		assert_int_equal(count_audit("\"origin\":\"resume\""), 2 * i);
+		assert_int_equal(t.usb->n_exports, 1 + i);
+	}
+	assert_done(detach("work"));
+	restart_broker(SIGKILL);
+	SERVE_UNTIL(strcmp(attach("personal"), "0") == 0);
+	assert_done(detach("personal"));
+	assert_int_equal(t.usb->n_exports, 4);
+}
+
 static void test_replug(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
@@ -505,14 +526,14 @@ int main(void)
 {
 #define SCENE(t) cmocka_unit_test_setup_teardown(t, scene_begin, scene_end)
 	const struct CMUnitTest tests[] = {
-		SCENE(test_policy),        SCENE(test_ask),
-		SCENE(test_assign),        SCENE(test_one_failure_stays_one),
-		SCENE(test_renumbered),    SCENE(test_swapped),
-		SCENE(test_deny_list),     SCENE(test_move),
-		SCENE(test_sleep),         SCENE(test_replug),
-		SCENE(test_max_time),      SCENE(test_adoption),
-		SCENE(test_not_adopted),   SCENE(test_disk_full),
-		SCENE(test_damaged_store),
+		SCENE(test_policy),     SCENE(test_ask),
+		SCENE(test_assign),     SCENE(test_one_failure_stays_one),
+		SCENE(test_renumbered), SCENE(test_swapped),
+		SCENE(test_deny_list),  SCENE(test_move),
+		SCENE(test_sleep),      SCENE(test_killed_asleep),
+		SCENE(test_replug),     SCENE(test_max_time),
+		SCENE(test_adoption),   SCENE(test_not_adopted),
+		SCENE(test_disk_full),  SCENE(test_damaged_store),
 	};
 
 	return cmocka_run_group_tests_name("authority", tests, NULL, NULL);
