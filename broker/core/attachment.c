@@ -98,8 +98,8 @@ static int finish(struct core *core, struct core_device *device)
 	emit(core, device, (struct core_action){.type = CORE_DO_NOTE, .outcome = device->reason});
 	if (device->was_attached)
 		emit(core, device, (struct core_action){.type = CORE_DO_DETACHED, .outcome = device->reason});
-	if (!restore_keeps(core, device->session))
-		emit(core, device, (struct core_action){.type = CORE_DO_FORGET});
+	emit(core, device,
+	     (struct core_action){.type = restore_keeps(core, device->session) ? CORE_DO_CLAIM : CORE_DO_FORGET});
 	tell_attach(core, device, CORE_ANSWER_FAILED, confirmed);
 	tell_detach(core, device, CORE_ANSWER_DONE, confirmed);
 	if (device->present)

@@ -435,8 +435,8 @@ enum core_action_type {
 	CORE_DO_ATTACHED, /* device, session, state */
 	CORE_DO_DETACHED, /* what was ATTACHED is proven gone; the same and outcome; device still names the target */
 	/*
-	 * The machine goes to sleep: what is kept of this session is its claim from now on (core_memory.asleep), until
-	 * CORE_DO_FORGET. Nothing waits for it. device, session, state.
+	 * The machine's sleep ended this session: what is kept of it is a claim from now on (core_memory.asleep), until
+	 * CORE_DO_FORGET. Nothing waits for it. device (which still names the target), session, state.
 	 */
 	CORE_DO_CLAIM,
 	CORE_DO_FORGET, /* session: its memory is not needed any more. Nothing waits for it. device: or NULL */

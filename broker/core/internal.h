@@ -49,7 +49,7 @@ struct question {
 struct restore {
 	struct core_restore r;
 	struct core_qube_ref target;
-	uint64_t session;      /* whose memory on disk is this claim; 0: it is nowhere on disk */
+	uint64_t session;      /* whose memory on disk is this claim's when it has ended; 0: nowhere on disk */
 	struct core_life life; /* of the target, for a claim of a former life of the broker, until that is heard of */
 	bool gone;   /* REPLUG: the device has gone; before that it is not a claim yet, its stream only ended */
 	bool trying; /* an attach of `tried`, or a question about it, is under way */

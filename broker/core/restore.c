@@ -14,8 +14,8 @@
  * decision of its own. `deny` ends a claim. Only attaches that were begun and failed count as tries; while agents are
  * away a claim waits. The former end of its time stays.
  *
- * What a sleep has ended outlives the broker: the session's memory on disk becomes the claim's, before anything is
- * stopped, and is forgotten with the claim. All other claims, which last seconds, live as long as the broker.
+ * What a sleep has ended outlives the broker: the session's memory on disk becomes the claim's, and is forgotten with
+ * the claim. All other claims, which last seconds, live as long as the broker.
  */
 #include "broker/core/internal.h"
 
@@ -159,17 +159,13 @@ static struct restore *claim(struct core *core, const struct core_device *device
 	return restore;
 }
 
-/* On disk before the stream is stopped: killed from here on, the broker makes it again. */
+/* It takes over the session's memory when that has ended: until then a new life of the broker proves the stream anew. */
 static void claim_asleep(struct core *core, const struct core_device *device)
 {
-	struct core_action action = {
-		.type = CORE_DO_CLAIM, .device = device, .session = device->session, .state = device->state};
 	struct restore *restore = claim(core, device, CORE_ORIGIN_RESUME, 0, true, OUTCOME_SUSPENDED);
 
-	if (!restore)
-		return;
-	restore->session = device->session;
-	core_emit(core, &action);
+	if (restore)
+		restore->session = device->session;
 }
 
 static bool ended_by_itself(const struct input *input)

@@ -67,7 +67,7 @@ static const struct pair pairs[] = {
 	{"somebody answers",   CORE_ANSWERERS,      NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
 	{"policy changed",     CORE_POLICY_CHANGED, NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
 	{"deny list of none",  CORE_DENIED,         NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"sleep",              CORE_SUSPEND,        NOW,         {"F !",      "F nf!!",   "D ns",     "D nst",    "D cnst",   "D",        "L !",      "D Nns"}},
+	{"sleep",              CORE_SUSPEND,        NOW,         {"F !",      "F nf!!",   "D ns",     "D nst",    "D nst",    "D",        "L !",      "D Nns"}},
 	{"awake",              CORE_RESUMED,        NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
 	{"memory, too late",   CORE_REMEMBER,       NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
 };

@@ -146,13 +146,13 @@ static void test_sleepers(void **unused _unused_)
 	assert_int_equal(state_of(&f), CORE_ATTACHED);
 	for (uint64_t i = 0; i < LIMIT_SLEEPERS; i++)
 		sleep_now(&f, 10 + i);
-	assert_actions(&f, "cnst");
+	assert_actions(&f, "nst");
 	sleep_now(&f, 99);
 	assert_actions(&f, "!");
 	assert_int_equal(f.token, 99);
 	assert_int_equal(f.answer, CORE_ANSWER_SUSPENDED);
 	let_stop(&f, f.target);
-	assert_actions(&f, "nd!!!!!!!!");
+	assert_actions(&f, "ndc!!!!!!!!");
 	assert_int_equal(f.answer, CORE_ANSWER_DONE);
 	f.core = core_free(f.core);
 }
@@ -419,7 +419,7 @@ static void test_suspend(void **unused _unused_)
 			tick(&f, TIMEOUT_STOP_USEC);
 		else if (i != FREE)
 			let_stop(&f, f.target);
-		assert_actions(&f, i == FREE ? "" : i == WALKING ? "nf!!!" : i == HELD ? "nd!!" : "n!!");
+		assert_actions(&f, i == FREE ? "" : i == WALKING ? "nf!!!" : i == HELD ? "ndc!!" : "n!!");
 		if (i != FREE) {
 			assert_int_equal(f.answer, i == SILENT ? CORE_ANSWER_NOT_CONFIRMED : CORE_ANSWER_DONE);
 			assert_in_range(f.token, 9, 10);
@@ -432,7 +432,7 @@ static void test_suspend(void **unused _unused_)
 		assert_actions(&f, i == HELD ? "A" : "");
 		if (i == SILENT) { /* as soon as the source's word is there */
 			(void)handle(&f, of_session(CORE_STOPPED, f.source, f.session));
-			assert_actions(&f, "ndA");
+			assert_actions(&f, "ndcA");
 		}
 		f.core = core_free(f.core);
 	}
@@ -446,13 +446,13 @@ static void test_woken_before_the_answer(void **unused _unused_)
 	setup(&f);
 	walk_to(&f, CORE_ATTACHED);
 	sleep_now(&f, 9);
-	assert_actions(&f, "cnst");
+	assert_actions(&f, "nst");
 	wake_up(&f);
 	assert_actions(&f, "!");
 	assert_int_equal(f.token, 9);
 	assert_int_equal(f.answer, CORE_ANSWER_NOT_CONFIRMED);
 	let_stop(&f, f.target);
-	assert_actions(&f, "ndA");
+	assert_actions(&f, "ndcA");
 	f.core = core_free(f.core);
 }
 

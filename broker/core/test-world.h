@@ -439,13 +439,13 @@ static void on_note(const struct core_action *action)
 	}
 }
 
-/* What was ATTACHED is to sleep: from here on its record is no stream any more. */
+/* What a sleep has ended: from here on its record is no stream any more. */
 static void on_claim(const struct core_action *action)
 {
 	const struct session *session = session_of(action->session);
 	struct record *record = record_of(action->session);
 
-	assert_true(w.suspended && record && !record->forgotten && session && session->attached);
+	assert_true(record && !record->forgotten && session && session->free);
 	record->memory.asleep = true;
 	w.n_claims_kept++;
 }

@@ -134,7 +134,8 @@ static void emit(void *userdata, const struct core_action *action)
 		answer(broker, action);
 		break;
 	case CORE_DO_CLAIM:
-		(void)keep_session(broker->keep, broker->core, action->device, true);
+		if (keep_session(broker->keep, broker->core, action->device, true) < 0)
+			keep_forget(broker->keep, action->session); /* no stream to prove, in any case */
 		break;
 	case CORE_DO_FORGET:
 		keep_forget(broker->keep, action->session);
