@@ -10,20 +10,17 @@
 #include <string.h>
 
 #include "cli/options.h"
+#include "cli/suggest.h"
 #include "lib/base/base.h"
 #include "lib/base/text.h"
 
 #define SOCKET_PATH "/run/device-broker/admin.sock"
 #define SOCKET_ENV "QDB_SOCKET"
+#define TOOL "qvm-device"
 #define SHOWN_MAX 512u
 #define DEFAULT_CLASS "usb"
 
-static const struct {
-	const char *name, *aliases[2];
-	bool any_class; /* may stand without a class */
-	size_t min_args, max_args;
-	const char *args, *help;
-} commands[COMMAND_COUNT] = {
+const struct command_row command_rows[COMMAND_COUNT] = {
 	[COMMAND_LIST] = {"list", {"ls", "l"}, false, 0, SIZE_MAX, "[VM...]", "list devices (this is the default)"},
 	[COMMAND_ATTACH] = {"attach", {"at", "a"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "attach a device to a qube"},
 	[COMMAND_DETACH] =
@@ -76,18 +73,12 @@ enum option_id {
 	OPTION_ANSWER,
 };
 
-#define EVERYWHERE (~0u)
-#define IN(command) (1u << (command))
+#define EVERYWHERE OPTION_EVERYWHERE
+#define IN(command) OPTION_IN(command)
 #define SETTABLE (IN(COMMAND_ATTACH) | IN(COMMAND_MOVE) | IN(COMMAND_ASSIGN))
 #define ASSIGNING (IN(COMMAND_ASSIGN) | IN(COMMAND_UNASSIGN))
 
-static const struct {
-	enum option_id id;
-	char letter; /* 0: none */
-	const char *name, *value;
-	unsigned int where;
-	const char *help;
-} all_options[] = {
+const struct option_row option_rows[] = {
 	{OPTION_HELP, 'h', "help", NULL, EVERYWHERE, "show this help"},
 	{OPTION_VERSION, 0, "version", NULL, EVERYWHERE, "show the version"},
 	{OPTION_VERBOSE, 'v', "verbose", NULL, EVERYWHERE, "say what was done"},
@@ -95,28 +86,61 @@ static const struct {
 	{OPTION_SOCKET, 0, "socket", "PATH", EVERYWHERE, "the broker's socket (" SOCKET_PATH ")"},
 	{OPTION_CLASSES, 0, "list-device-classes", NULL, EVERYWHERE, "show the classes of devices"},
 	{OPTION_CLASSES, 0, "list-classes", NULL, EVERYWHERE, NULL},
-	{OPTION_JSON, 0, "json", NULL, IN(COMMAND_LIST) | IN(COMMAND_AUDIT), "list, audit: for programs"},
-	{OPTION_ASSIGNMENTS, 's', "assignments", NULL, IN(COMMAND_LIST), "list: also stored assignments"},
-	{OPTION_ALL, 0, "all", NULL, IN(COMMAND_LIST), "list: all qubes but dom0"},
-	{OPTION_EXCLUDE, 0, "exclude", "VM", IN(COMMAND_LIST), "list: with --all, not this qube"},
-	{OPTION_SETTING, 'o', "option", "KEY=VALUE", SETTABLE, "attach, move, assign: max-time=30m and others"},
+	{OPTION_JSON, 0, "json", NULL, IN(COMMAND_LIST) | IN(COMMAND_AUDIT), "output for programs"},
+	{OPTION_ASSIGNMENTS, 's', "assignments", NULL, IN(COMMAND_LIST), "also stored assignments"},
+	{OPTION_ALL, 0, "all", NULL, IN(COMMAND_LIST), "all qubes but dom0"},
+	{OPTION_EXCLUDE, 0, "exclude", "VM", IN(COMMAND_LIST), "with --all, not this qube"},
+	{OPTION_SETTING, 'o', "option", "KEY=VALUE", SETTABLE, "max-time=30m and others"},
 	{OPTION_READ_ONLY, 0, "ro", NULL, SETTABLE, "the same as -o read-only=yes"},
-	{OPTION_ASK, 0, "ask", NULL, IN(COMMAND_ASSIGN), "assign: ask before each attach"},
+	{OPTION_ASK, 0, "ask", NULL, IN(COMMAND_ASSIGN), "ask before each attach"},
 	{OPTION_ASK, 0, "ask-to-attach", NULL, IN(COMMAND_ASSIGN), NULL},
-	{OPTION_REQUIRED, 'r', "required", NULL, IN(COMMAND_ASSIGN), "assign: the qube cannot be without it"},
-	{OPTION_ONLY_PORT, 0, "port", NULL, ASSIGNING, "assign, unassign: whatever is at that port"},
+	{OPTION_REQUIRED, 'r', "required", NULL, IN(COMMAND_ASSIGN), "the qube cannot be without it"},
+	{OPTION_ONLY_PORT, 0, "port", NULL, ASSIGNING, "whatever is at that port"},
 	{OPTION_ONLY_PORT, 0, "only-port", NULL, ASSIGNING, NULL},
-	{OPTION_ONLY_DEVICE, 0, "device", NULL, ASSIGNING, "assign, unassign: that device at any port"},
+	{OPTION_ONLY_DEVICE, 0, "device", NULL, ASSIGNING, "that device at any port"},
 	{OPTION_ONLY_DEVICE, 0, "only-device", NULL, ASSIGNING, NULL},
-	{OPTION_FOLLOW, 'f', "follow", NULL, IN(COMMAND_AUDIT), "audit: go on with new records"},
-	{OPTION_VERIFY, 0, "verify", NULL, IN(COMMAND_AUDIT), "audit: check that no record was changed or lost"},
-	{OPTION_ANSWER, 0, "answer", NULL, IN(COMMAND_WATCH), "watch: ask here when a device needs a decision"},
+	{OPTION_FOLLOW, 'f', "follow", NULL, IN(COMMAND_AUDIT), "go on with new records"},
+	{OPTION_VERIFY, 0, "verify", NULL, IN(COMMAND_AUDIT), "check that no record was changed or lost"},
+	{OPTION_ANSWER, 0, "answer", NULL, IN(COMMAND_WATCH), "ask here when a device needs a decision"},
 };
+const size_t n_option_rows = ARRAY_SIZE(option_rows);
 
 static void show_usage(FILE *out, const struct options *options)
 {
 	fprintf(out, "usage: %s [-h] [-v] [-q] [--version] [--socket PATH] [--list-device-classes] %sCOMMAND ...\n",
-		options->program, strcmp(options->program, "qvm-device") == 0 ? "CLASS " : "");
+		options->program, strcmp(options->program, TOOL) == 0 ? "CLASS " : "");
+}
+
+/* "attach, move": returns `names`, of SHOWN_MAX bytes. */
+static const char *names_of(unsigned int where, char *names)
+{
+	size_t len = 0;
+
+	names[0] = '\0';
+	for (size_t i = 0; i < COMMAND_COUNT && len < SHOWN_MAX; i++)
+		if (where & IN(i))
+			len += (size_t)snprintf(names + len, SHOWN_MAX - len, "%s%s", len ? ", " : "",
+						command_rows[i].name);
+	return names;
+}
+
+/* A row and, in the same line, its other names. */
+static void show_option(size_t i)
+{
+	const struct option_row *row = &option_rows[i];
+	char names[SHOWN_MAX];
+
+	if (row->letter)
+		printf("  -%c, ", row->letter);
+	else
+		printf("      ");
+	printf("--%s", row->name);
+	for (i++; i < ARRAY_SIZE(option_rows) && !option_rows[i].help; i++)
+		printf(", --%s", option_rows[i].name);
+	printf("%s%s\n        ", row->value ? " " : "", row->value ? row->value : "");
+	if (row->where != EVERYWHERE)
+		printf("%s: ", names_of(row->where, names));
+	printf("%s\n", row->help);
 }
 
 static void show_help(const struct options *options)
@@ -124,24 +148,17 @@ static void show_help(const struct options *options)
 	show_usage(stdout, options);
 	printf("\ncommands:\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		const char *const *aliases = commands[i].aliases;
+		const char *const *aliases = command_rows[i].aliases;
 
-		printf("  %s %s%s%s%s%s%s\n        %s\n", commands[i].name, aliases[0] ? "(" : "",
+		printf("  %s%s%s%s%s%s%s%s\n        %s\n", command_rows[i].name, aliases[0] ? " (" : "",
 		       aliases[0] ? aliases[0] : "", aliases[1] ? ", " : "", aliases[1] ? aliases[1] : "",
-		       aliases[0] ? ") " : "", commands[i].args, commands[i].help);
+		       aliases[0] ? ")" : "", command_rows[i].args[0] ? " " : "", command_rows[i].args,
+		       command_rows[i].help);
 	}
 	printf("\noptions:\n");
-	for (size_t i = 0; i < ARRAY_SIZE(all_options); i++) {
-		char text[64];
-
-		if (!all_options[i].help)
-			continue;
-		(void)snprintf(text, sizeof(text), "%c%c%s--%s%s%s", all_options[i].letter ? '-' : ' ',
-			       all_options[i].letter ? all_options[i].letter : ' ', all_options[i].letter ? ", " : "  ",
-			       all_options[i].name, all_options[i].value ? " " : "",
-			       all_options[i].value ? all_options[i].value : "");
-		printf("  %-28s %s\n", text, all_options[i].help);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(option_rows); i++)
+		if (option_rows[i].help)
+			show_option(i);
 	printf("\nexit codes: 0 done, 1 refused or not there, 2 wrong arguments, 3 no answer from the device broker\n");
 }
 
@@ -226,9 +243,9 @@ static int apply(struct options *options, enum option_id id)
 	return -1;
 }
 
-static bool may_stand(size_t option, unsigned int where)
+bool options_may_stand(const struct option_row *row, unsigned int where)
 {
-	return all_options[option].where == EVERYWHERE || (where != EVERYWHERE && (all_options[option].where & where));
+	return row->where == EVERYWHERE || (where != EVERYWHERE && (row->where & where));
 }
 
 /*
@@ -244,29 +261,47 @@ static const char *find_abbreviation(char **argv, int index, const struct option
 	return strcspn(word + 2, "=") == strlen(option->name) ? NULL : word;
 }
 
+/* A long option that may not stand here: it belongs to other commands, or is misspelt. */
+static int unknown_option(const struct options *options, const char *word, unsigned int where)
+{
+	char name[SUGGEST_WORD + 1], near[SUGGEST_TEXT], owners[SHOWN_MAX];
+	struct suggestion suggestion;
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+	suggest_init(&suggestion, name);
+	for (size_t i = 0; i < ARRAY_SIZE(option_rows); i++) {
+		if (options_may_stand(&option_rows[i], where))
+			suggest_try(&suggestion, option_rows[i].name);
+		else if (strcmp(option_rows[i].name, name) == 0)
+			return options_error(options, "unrecognized arguments: %s (an option of %s, after that word)",
+					     word, names_of(option_rows[i].where, owners));
+	}
+	return options_error(options, "unrecognized arguments: %s%s", word, suggest_text(&suggestion, "--", near));
+}
+
 /*
  * One stretch: options that may stand here, up to the first other argument (`where` EVERYWHERE) or to the end. -1,
  * with *ret_used the words taken, argv[0] not counted; or an exit code.
  */
 static int parse_stretch(struct options *options, int argc, char **argv, unsigned int where, int *ret_used)
 {
-	struct option longs[ARRAY_SIZE(all_options) + 1] = {0};
-	char shorts[2 * ARRAY_SIZE(all_options) + 3] = "";
+	struct option longs[ARRAY_SIZE(option_rows) + 1] = {0};
+	char shorts[2 * ARRAY_SIZE(option_rows) + 3] = "";
 	size_t n = 0, n_shorts = 0;
 	int c, at;
 
 	if (where == EVERYWHERE)
 		shorts[n_shorts++] = '+';
 	shorts[n_shorts++] = ':';
-	for (size_t i = 0; i < ARRAY_SIZE(all_options); i++) {
-		if (!may_stand(i, where))
+	for (size_t i = 0; i < ARRAY_SIZE(option_rows); i++) {
+		if (!options_may_stand(&option_rows[i], where))
 			continue;
-		longs[n++] = (struct option){.name = all_options[i].name,
-					     .has_arg = all_options[i].value ? required_argument : no_argument,
-					     .val = (int)all_options[i].id};
-		if (all_options[i].letter)
-			shorts[n_shorts++] = all_options[i].letter;
-		if (all_options[i].letter && all_options[i].value)
+		longs[n++] = (struct option){.name = option_rows[i].name,
+					     .has_arg = option_rows[i].value ? required_argument : no_argument,
+					     .val = option_rows[i].id};
+		if (option_rows[i].letter)
+			shorts[n_shorts++] = option_rows[i].letter;
+		if (option_rows[i].letter && option_rows[i].value)
 			shorts[n_shorts++] = ':';
 	}
 	optind = 0; /* GNU: start anew */
@@ -275,17 +310,15 @@ static int parse_stretch(struct options *options, int argc, char **argv, unsigne
 		const char *abbreviation = c >= 256 ? find_abbreviation(argv, optind, &longs[at]) : NULL;
 		int r;
 
-		for (size_t i = 0; i < ARRAY_SIZE(all_options); i++)
-			if (c < 256 && c == all_options[i].letter)
-				c = (int)all_options[i].id;
+		for (size_t i = 0; i < ARRAY_SIZE(option_rows); i++)
+			if (c < 256 && c == option_rows[i].letter)
+				c = option_rows[i].id;
 		if (c == ':')
 			return options_error(options, "argument %s: expected one argument", argv[optind - 1]);
 		if (c == '?' && optopt)
 			return options_error(options, "unrecognized arguments: -%c", optopt < 256 ? optopt : '-');
-		if (c == '?')
-			return options_error(options, "unrecognized arguments: %s", argv[optind - 1]);
-		if (abbreviation)
-			return options_error(options, "unrecognized arguments: %s", abbreviation);
+		if (c == '?' || abbreviation)
+			return unknown_option(options, abbreviation ? abbreviation : argv[optind - 1], where);
 		r = apply(options, (enum option_id)c);
 		if (r >= 0)
 			return r;
@@ -294,12 +327,12 @@ static int parse_stretch(struct options *options, int argc, char **argv, unsigne
 	return -1;
 }
 
-static bool find_command(const char *word, enum command *ret_command)
+bool options_find_command(const char *word, enum command *ret_command)
 {
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {
-		const char *const *aliases = commands[i].aliases;
+		const char *const *aliases = command_rows[i].aliases;
 
-		if (strcmp(word, commands[i].name) != 0 && (!aliases[0] || strcmp(word, aliases[0]) != 0) &&
+		if (strcmp(word, command_rows[i].name) != 0 && (!aliases[0] || strcmp(word, aliases[0]) != 0) &&
 		    (!aliases[1] || strcmp(word, aliases[1]) != 0))
 			continue;
 		*ret_command = (enum command)i;
@@ -331,24 +364,29 @@ static int check(struct options *options)
 
 	if (class_len == 0 || class_len > 31 || strspn(options->class, "abcdefghijklmnopqrstuvwxyz") != class_len)
 		return options_error(options, "not a device class: '%s'", options->class);
-	if (options->n_args < commands[options->command].min_args)
+	if (options->n_args < command_rows[options->command].min_args)
 		return options_error(options, "the following arguments are required: %s",
-				     commands[options->command].args);
-	if (options->n_args > commands[options->command].max_args)
+				     command_rows[options->command].args);
+	if (options->n_args > command_rows[options->command].max_args)
 		return options_error(options, "unrecognized arguments: %s",
-				     options->args[commands[options->command].max_args]);
+				     options->args[command_rows[options->command].max_args]);
 	contradiction = find_contradiction(options);
 	return contradiction ? options_error(options, "%s", contradiction) : -1;
 }
 
 static int unknown_command(const struct options *options, const char *word)
 {
-	char names[SHOWN_MAX] = "";
-	size_t len = 0;
+	char names[SHOWN_MAX], near[SUGGEST_TEXT];
+	struct suggestion suggestion;
 
-	for (size_t i = 0; i < COMMAND_COUNT && len < sizeof(names); i++)
-		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i ? ", " : "", commands[i].name);
-	return options_error(options, "argument COMMAND: invalid choice: '%s' (choose from %s)", word, names);
+	suggest_init(&suggestion, word);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		suggest_try(&suggestion, command_rows[i].name);
+	if (suggestion.best)
+		return options_error(options, "argument COMMAND: invalid choice: '%s'%s", word,
+				     suggest_text(&suggestion, "", near));
+	return options_error(options, "argument COMMAND: invalid choice: '%.64s' (choose from %s)", word,
+			     names_of(EVERYWHERE, names));
 }
 
 /* The words of the line in their order: options, CLASS unless the program's name has it, options, COMMAND, ... */
@@ -367,7 +405,7 @@ static int parse_words(struct options *options, int argc, char **argv)
 			break;
 		if (argc < 2)
 			return options_error(options, "the following arguments are required: CLASS");
-		if (find_command(argv[1], &command) && commands[command].any_class) {
+		if (options_find_command(argv[1], &command) && command_rows[command].any_class) {
 			options->class = DEFAULT_CLASS;
 			break;
 		}
@@ -376,7 +414,7 @@ static int parse_words(struct options *options, int argc, char **argv)
 		argv++;
 	}
 	if (argc >= 2) {
-		if (!find_command(argv[1], &options->command))
+		if (!options_find_command(argv[1], &options->command))
 			return unknown_command(options, argv[1]);
 		argc--;
 		argv++;
@@ -395,19 +433,25 @@ void options_deinit(struct options *options)
 	free(options->settings);
 }
 
+void options_init(const char *argv0, struct options *ret_options)
+{
+	const char *program = argv0 ? argv0 : TOOL, *slash = strrchr(program, '/'), *socket_path = getenv(SOCKET_ENV);
+
+	*ret_options = (struct options){.command = COMMAND_LIST};
+	ret_options->program = slash ? slash + 1 : program;
+	if (!text_is_printable(ret_options->program))
+		ret_options->program = TOOL;
+	if (strncmp(ret_options->program, "qvm-", 4) == 0 && strcmp(ret_options->program, TOOL) != 0)
+		ret_options->class = ret_options->program + 4;
+	ret_options->socket_path = socket_path && socket_path[0] ? socket_path : SOCKET_PATH;
+}
+
 int options_parse(int argc, char **argv, struct options *ret_options)
 {
-	const char *program = argc > 0 && argv[0] ? argv[0] : "qvm-device";
-	const char *slash = strrchr(program, '/'), *socket_path = getenv(SOCKET_ENV);
-	struct options options = {.command = COMMAND_LIST};
+	struct options options;
 	int r;
 
-	options.program = slash ? slash + 1 : program;
-	if (!text_is_printable(options.program))
-		options.program = "qvm-device";
-	if (strncmp(options.program, "qvm-", 4) == 0 && strcmp(options.program, "qvm-device") != 0)
-		options.class = options.program + 4;
-	options.socket_path = socket_path && socket_path[0] ? socket_path : SOCKET_PATH;
+	options_init(argv[0], &options);
 	options.excludes = calloc((size_t)argc + 1, sizeof(*options.excludes));
 	options.settings = calloc((size_t)argc + 1, sizeof(*options.settings));
 	if (!options.excludes || !options.settings) {

@@ -27,6 +27,29 @@ enum command {
 	COMMAND_COUNT,
 };
 
+/* A row of --help, of what may follow and of what completes. `args` says which words follow: see complete.c. */
+struct command_row {
+	const char *name, *aliases[2];
+	bool any_class; /* may stand without a class */
+	size_t min_args, max_args;
+	const char *args, *help;
+};
+extern const struct command_row command_rows[COMMAND_COUNT];
+
+/* `where` is a bit for each command, or OPTION_EVERYWHERE. One without `help` is another name of the row before it. */
+struct option_row {
+	int id;
+	char letter; /* 0: none */
+	const char *name, *value;
+	unsigned int where;
+	const char *help;
+};
+extern const struct option_row option_rows[];
+extern const size_t n_option_rows;
+
+#define OPTION_EVERYWHERE (~0u)
+#define OPTION_IN(command) (1u << (command))
+
 /* What the process ends with. */
 enum exit_code {
 	EXIT_DONE = 0,
@@ -53,6 +76,15 @@ struct options {
 	char **args; /* what is left */
 	size_t n_args;
 };
+
+/* The defaults for a program of that name, whose class is fixed if it is not qvm-device. Needs no deinit. */
+void options_init(const char *argv0, struct options *ret_options);
+
+/* By its name or an alias. */
+bool options_find_command(const char *word, enum command *ret_command);
+
+/* May the row's option stand among the words of a command (OPTION_IN), or before there is one (OPTION_EVERYWHERE)? */
+bool options_may_stand(const struct option_row *row, unsigned int where);
 
 /*
  * -1: go on with *ret_options, then options_deinit(). Otherwise the exit code; help went to stdout, an error to

@@ -129,21 +129,58 @@ def test_usage(server):  # CL06: exit 2, the usage on stderr, nothing sent
     assert "attach" not in server.stop().decode()
 
 
-def test_help_and_manual_agree(server):
-    out, _ = run("--help", path=server.path)
-    page = (ROOT / "man/qvm-device.1").read_text()
-    for option in set(re.findall(r"--([a-z-]+)", out)) - {"list-classes"}:
-        assert f"Fl -{option}" in page, f"--{option} is not in the manual page"
-    for command in re.findall(r"^  ([a-z]+) ", out, re.M):
-        assert re.search(rf"^\.It Ic {command}\b", page, re.M), f"{command} is not in the page"
-    pages = list((ROOT / "man").glob("*.[18]"))
-    assert len(pages) >= 4
+def read_help(text):  # {command: its aliases}, {option's names: (value, its commands)}
+    first, second = text.split("\noptions:\n")
+    commands = {name: re.findall(r"\w+", aliases) for name, aliases
+                in re.findall(r"^  ([a-z]+)(?: \(([a-z, ]+)\))?.*\n        \S", first, re.M)}
+    options = {}
+    for names, value, owners in re.findall(r"^  (?:    )?((?:-\S+ )*--[a-z-]+)(?: ([A-Z=]+))?\n        (?:([a-z, ]+): )?", second, re.M):
+        options[tuple(names.split(", "))] = (value.lower().replace("vm", "qube"), owners.split(", ") if owners else [])
+    return commands, options
+
+
+def read_page(page):  # the same, and {command: options in its line}
+    parts = page.split("The options are:\n", 1)
+    commands, lines = {}, {}
+    for name, line, rest in re.findall(r"^\.It Ic (\w+)(.*)\n((?s:.*?))(?=^\.It Ic|^\.El)", parts[0].split("commands are:")[1], re.M):
+        aliases = re.search(r"^Alias(?:es)?:\n\.Cm (.*) \.$", rest, re.M)
+        commands[name] = re.findall(r"\w+", aliases[1]) if aliases else []
+        lines.setdefault(name, set()).update(re.findall(r"\bFl (\S+)", line))
+    options = {}
+    for line, rest in re.findall(r"^\.It (Fl .*)\n((?s:.*?))(?=^\.It Fl|^\.Sh)", parts[1], re.M):
+        value = re.search(r"Ar (\S+)(?: Ns = Ns Ar (\S+))?", line)
+        owners = re.match(r"With\n((?:\.Cm.*\n|and\n)+)", rest)
+        options[tuple("-" + name for name in re.findall(r"Fl (\S+)", line))] = (
+            "=".join(filter(None, value.groups())) if value else "",
+            re.findall(r"[a-z]{2,}", owners[1].replace("and\n", "")) if owners else [])
+    return commands, options, lines
+
+
+def test_help_and_manual_agree(server):  # both ways: each command, alias, option, value, and which command takes which option
+    commands, options = read_help(run("--help", path=server.path)[0])
+    page_commands, page_options, lines = read_page((ROOT / "man/qvm-device.1").read_text())
+    assert len(commands) >= 14 and len(options) >= 19
+    assert commands == page_commands
+    assert options == page_options, [item for item in [*options.items(), *page_options.items()]
+                                     if options.get(item[0]) != page_options.get(item[0])]
+    words = {"policy": ["check"], "info": ["a:b"], "deny": ["w"], "allow": ["w", "u"], "detach": ["w"], "unassign": ["w"]}
+    for command in commands:
+        for names, (value, owners) in options.items():
+            taken = {f"{name}={value}" if value and name[1] == "-" else name for name in names}
+            status = 0 if not owners or command in owners else 2
+            for name in taken:
+                more = [value] if value and name[1] != "-" else []
+                if name not in ("-h", "--help", "--version"):
+                    run(command, name, *more, "--help", *words.get(command, []), path="/nonexistent", status=status)
+        own = {name[1:] for names, (_, owners) in options.items() if command in owners for name in names}
+        assert lines[command] <= own, f"{command}: the page has {lines[command] - own} in its line"
+        for names, (_, owners) in options.items():
+            assert command not in owners or {name[1:] for name in names} & lines[command], f"{command} {names} is not in its line"
+    pages = list((ROOT / "man").glob("*.[1-8]"))
+    assert len(pages) >= 5
     for page in pages:  # no dead references
         for name, section in re.findall(r"^\.Xr (\S+) (\d)", page.read_text(), re.M):
-            assert (ROOT / f"man/{name}.{section}").exists() or name.startswith("systemd"), f"{page.name}: {name}({section})"
-    if shutil.which("mandoc"):
-        done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", *pages], capture_output=True, text=True)
-        assert not done.stdout, done.stdout
+            assert (ROOT / f"man/{name}.{section}").exists() or section in "23" or name.startswith("systemd"), f"{page.name}: {name}({section})"
 
 
 def test_refusals_at_run_time(server):
