@@ -204,7 +204,11 @@ RIG_TOOLS := $(patsubst tests/integration/%.c,%,$(filter-out tests/integration/t
 LIBEXEC := $(PREFIX)/lib/device-broker
 UNITS := /usr/lib/systemd/system
 MAN := $(PREFIX)/share/man
+BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 INSTALL := install -D
+
+# What qvm-device is called by for one class of devices.
+TOOL_NAMES := qvm-usb qvm-mic qvm-webcam
 
 .PHONY: install install-dom0 install-qube deb
 install: install-dom0 install-qube
@@ -212,14 +216,17 @@ install: install-dom0 install-qube
 install-dom0: all
 	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-broker
 	$(INSTALL) -t $(DESTDIR)$(PREFIX)/bin $(OUT)/bin/qvm-device
-	ln -sf qvm-device $(DESTDIR)$(PREFIX)/bin/qvm-usb
 	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-broker.service
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man1 man/qvm-device.1
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-broker.8
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man5 man/device-broker.policy.5
 	$(INSTALL) -m 644 -t $(DESTDIR)/etc/device-broker/policy.d packaging/policy.d/90-default.policy
-	$(INSTALL) -m 644 packaging/completions/qvm-device.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/qvm-device
+	$(INSTALL) -m 644 packaging/completions/qvm-device.bash $(DESTDIR)$(BASH_COMPLETIONS)/qvm-device
 	$(INSTALL) -m 644 packaging/sysusers/device-broker.conf $(DESTDIR)/usr/lib/sysusers.d/device-broker.conf
+	@for name in $(TOOL_NAMES); do \
+		ln -sf qvm-device $(DESTDIR)$(PREFIX)/bin/$$name && \
+		echo '.so man1/qvm-device.1' >$(DESTDIR)$(MAN)/man1/$$name.1 && \
+		ln -sf qvm-device $(DESTDIR)$(BASH_COMPLETIONS)/$$name || exit 1; done
 
 install-qube: all
 	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-agent

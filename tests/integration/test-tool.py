@@ -6,6 +6,7 @@ Needs BIN (where the programs are). Prints TAP.
 """
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -15,7 +16,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True
-from admin_world import BIN, main, run
+from admin_world import BIN, ROOT, main, run
 
 PATIENCE = 30
 STICK = "0781:5581:AB12:u080650"
@@ -418,6 +419,25 @@ def test_broker_ends(server):  # a watcher is told, and ends with the status of 
     watcher.stderr.close()
     watcher.stdin.close()
     watcher.stdout.close()
+
+
+def test_names(server):  # as they are installed: the name has the class
+    root = f"{server.directory}/root"
+    subprocess.run(["make", "-s", "-C", ROOT, "-o", "all", "install-dom0", f"CONFIG={BIN.parent.name}",
+                    f"BUILD={BIN.parent.parent}", f"DESTDIR={root}"], check=True, env={"PATH": os.environ["PATH"]})
+    stick = "sys-usb:1-2    USB_Storage: SanDisk Ultra Fit\n"
+    for name, listed in [("qvm-usb", stick), ("qvm-mic", ""), ("qvm-webcam", "")]:
+        done = subprocess.run([f"{root}/usr/bin/{name}", "--socket", server.path, "list", "sys-usb"], capture_output=True,
+                              text=True, timeout=PATIENCE)
+        assert done.returncode == 0 and done.stdout.startswith(listed) and bool(done.stdout) == bool(listed), (name, done)
+        assert run(program=name, path=server.path)[0].startswith(listed and "sys-usb2"), name
+        out, said = run("usb", "list", program=name, path=server.path, status=2)
+        assert said.startswith(f"usage: {name} [-h]") and "CLASS" not in said, said
+        page = pathlib.Path(f"{root}/usr/share/man/man1/{name}.1").read_text()
+        assert (pathlib.Path(root) / "usr/share/man" / page.split()[1]).exists(), page
+        assert name in pathlib.Path(f"{root}/usr/share/man/man1/qvm-device.1").read_text()
+        assert os.path.exists(f"{root}/usr/share/bash-completion/completions/{name}")
+    run("attach", "work", "dom0:mic", program="qvm-mic", path=server.path, status=1)
 
 
 def test_terminal(server):
