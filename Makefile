@@ -219,7 +219,7 @@ install-dom0: all
 	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-broker.service
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man1 man/qvm-device.1
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-broker.8
-	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man5 man/device-broker.policy.5
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man5 man/device-broker.policy.5 man/qvm-device-json.5
 	$(INSTALL) -m 644 -t $(DESTDIR)/etc/device-broker/policy.d packaging/policy.d/90-default.policy
 	$(INSTALL) -m 644 packaging/completions/qvm-device.bash $(DESTDIR)$(BASH_COMPLETIONS)/qvm-device
 	$(INSTALL) -m 644 packaging/sysusers/device-broker.conf $(DESTDIR)/usr/lib/sysusers.d/device-broker.conf

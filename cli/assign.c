@@ -81,10 +81,17 @@ int run_assign(struct state *state)
 		return r;
 	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Assigning %s to %s", place.shown, qube);
-	r = change(state, "Assign", argument, qube, payload, progress);
+	r = change(state, &(struct change){.method = "Assign",
+					   .argument = argument,
+					   .dest = qube,
+					   .payload = payload,
+					   .progress = progress,
+					   .backend = device.backend,
+					   .port = device.port,
+					   .id = device.id});
 	if (r == EXIT_DONE)
 		warn_absent(state, qube, "the assignment");
-	if (r == EXIT_DONE && state->options.verbosity >= 0)
+	if (r == EXIT_DONE && state->options.verbosity >= 0 && !state->options.json)
 		puts("Assigned.");
 	return r;
 }
@@ -104,7 +111,14 @@ static int unassign_all(struct state *state, const char *qube)
 		make_argument(assignment->backend, assignment->port, assignment->id, argument);
 		(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s:%s to %s", assignment->backend,
 			       assignment->port, qube);
-		r = change(state, "Unassign", argument, qube, "", progress);
+		r = change(state, &(struct change){.method = "Unassign",
+						   .argument = argument,
+						   .dest = qube,
+						   .payload = "",
+						   .progress = progress,
+						   .backend = assignment->backend,
+						   .port = assignment->port,
+						   .id = assignment->id});
 		worst = r > worst ? r : worst;
 		if (r == EXIT_NO_BROKER)
 			break;
@@ -179,8 +193,15 @@ int run_unassign(struct state *state)
 		return r;
 	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s to %s", place.shown, qube);
-	r = change(state, "Unassign", argument, qube, "", progress);
-	if (r == EXIT_DONE && state->options.verbosity >= 0)
+	r = change(state, &(struct change){.method = "Unassign",
+					   .argument = argument,
+					   .dest = qube,
+					   .payload = "",
+					   .progress = progress,
+					   .backend = device.backend,
+					   .port = device.port,
+					   .id = device.id});
+	if (r == EXIT_DONE && state->options.verbosity >= 0 && !state->options.json)
 		tell_unassigned(state, qube, &place);
 	return r;
 }

@@ -33,7 +33,14 @@ int run_attach(struct state *state)
 	if (r >= 0)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Attaching %s to %s", place.shown, qube);
-	return change(state, "Attach", argument, qube, payload, progress);
+	return change(state, &(struct change){.method = "Attach",
+					      .argument = argument,
+					      .dest = qube,
+					      .payload = payload,
+					      .progress = progress,
+					      .backend = device->backend,
+					      .port = device->port,
+					      .id = device->id});
 }
 
 /* The device's own qube says in the list who has it; whether that is still so is the broker's to judge. */
@@ -54,15 +61,48 @@ int run_move(struct state *state)
 		return options_error(&state->options, "too many options");
 	(void)sprintf(payload + strlen(payload), " from='%s'", device->used_by);
 	(void)snprintf(progress, sizeof(progress), "Moving %s from %s to %s", place.shown, device->used_by, qube);
-	return change(state, "device.Move", argument, qube, payload, progress);
+	return change(state, &(struct change){.method = "device.Move",
+					      .argument = argument,
+					      .dest = qube,
+					      .payload = payload,
+					      .progress = progress,
+					      .backend = device->backend,
+					      .port = device->port,
+					      .id = device->id});
 }
 
-static int detach_one(const struct state *state, const char *qube, const char *argument, const char *shown)
+static int detach_one(const struct state *state, const char *qube, const struct place *place)
 {
-	char progress[2 * DEVICE_ID_TEXT];
+	char argument[ARGUMENT_MAX], progress[128];
 
-	(void)snprintf(progress, sizeof(progress), "Detaching %s from %s", shown, qube);
-	return change(state, "Detach", argument, qube, "", progress);
+	make_argument(place->backend, place->port, place->id, argument);
+	(void)snprintf(progress, sizeof(progress), "Detaching %s from %s", place->shown, qube);
+	return change(state, &(struct change){.method = "Detach",
+					      .argument = argument,
+					      .dest = qube,
+					      .payload = "",
+					      .progress = progress,
+					      .backend = place->backend,
+					      .port = place->port,
+					      .id = place->id});
+}
+
+/* BACKEND+PORT:ID and more, of a reply; false: not of this form. */
+static bool read_attached(struct admin_span untrusted_line, struct place *place)
+{
+	struct admin_span untrusted_head, untrusted_backend, untrusted_port;
+
+	*place = (struct place){.has_id = true};
+	if (!admin_span_cut(&untrusted_line, ' ', &untrusted_head) ||
+	    !admin_span_cut(&untrusted_head, '+', &untrusted_backend) ||
+	    !admin_span_cut(&untrusted_head, ':', &untrusted_port) ||
+	    !admin_span_copy(untrusted_backend, place->backend, sizeof(place->backend)) ||
+	    !admin_span_copy(untrusted_port, place->port, sizeof(place->port)) ||
+	    !admin_span_copy(untrusted_head, place->id, sizeof(place->id)) || !text_is_qube_name(place->backend) ||
+	    !text_is_printable(place->port) || !text_is_printable(place->id))
+		return false;
+	(void)snprintf(place->shown, sizeof(place->shown), "%s:%s", place->backend, place->port);
+	return true;
 }
 
 /* Whatever is attached to the qube; one that cannot be detached does not keep the others. */
@@ -70,8 +110,8 @@ static int detach_all(const struct state *state, const char *qube)
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	struct admin_reply reply;
-	struct admin_span untrusted_line, untrusted_head;
-	char method[CLASS_METHOD_MAX], argument[DEVICE_ID_TEXT];
+	struct admin_span untrusted_line;
+	char method[CLASS_METHOD_MAX];
 	int worst = EXIT_DONE, r;
 
 	(void)snprintf(method, sizeof(method), "admin.vm.device.%s.Attached", state->options.class);
@@ -79,16 +119,11 @@ static int detach_all(const struct state *state, const char *qube)
 	if (r >= 0)
 		return r;
 	while (admin_span_cut(&reply.content, '\n', &untrusted_line)) {
-		char shown[DEVICE_ID_TEXT];
+		struct place place;
 
-		if (!admin_span_cut(&untrusted_line, ' ', &untrusted_head) ||
-		    !admin_span_copy(untrusted_head, argument, sizeof(argument)))
+		if (!read_attached(untrusted_line, &place))
 			return runtime_error(state, "the broker's words about %s are not clear", qube);
-		admin_device_id_encode(argument);
-		(void)text_make_safe(argument, strlen(argument), shown, sizeof(shown));
-		*strchrnul(shown, '+') = ':';
-		*strchrnul(shown, '+') = '\0'; /* the id */
-		r = detach_one(state, qube, argument, shown);
+		r = detach_one(state, qube, &place);
 		worst = r > worst ? r : worst;
 		if (r == EXIT_NO_BROKER)
 			break;
@@ -100,7 +135,6 @@ int run_detach(struct state *state)
 {
 	const char *qube = state->options.args[0];
 	struct place place;
-	char argument[ARGUMENT_MAX];
 	int r = check_words(state, state->options.args, state->options.n_args, &place);
 
 	if (r >= 0)
@@ -108,8 +142,5 @@ int run_detach(struct state *state)
 	if (state->options.n_args == 1)
 		return detach_all(state, qube);
 	r = check_backend(state, &place);
-	if (r >= 0)
-		return r;
-	make_argument(place.backend, place.port, place.id, argument);
-	return detach_one(state, qube, argument, place.shown);
+	return r < 0 ? detach_one(state, qube, &place) : r;
 }

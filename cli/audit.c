@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The audit log: records as lines for eyes, or as they are (--json); --follow goes on; --verify asks the broker whether
+ * The audit log: records as lines for eyes, or as they are but made safe (--json); --follow goes on; --verify asks the broker whether
  * the chain of records is whole. Records come in pages, each from after the last number of the one before.
  */
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -56,27 +55,43 @@ static void print_record(struct json_object *object)
 	putchar('\n');
 }
 
+/* One whole value and nothing else; NULL: it is not JSON. json-c by itself takes more than that. */
+static struct json_object *parse_strictly(const char *untrusted_text)
+{
+	struct json_tokener *tokener = json_tokener_new();
+	struct json_object *object;
+
+	if (!tokener)
+		return NULL;
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+	object = json_tokener_parse_ex(tokener, untrusted_text, (int)strlen(untrusted_text) + 1);
+	if (json_tokener_get_error(tokener) != json_tokener_success) {
+		(void)json_object_put(object);
+		object = NULL;
+	}
+	json_tokener_free(tokener);
+	return object;
+}
+
 /* One line of the log; *seq becomes its number. False: it is not a record. */
 static bool show_line(const struct options *options, struct admin_span untrusted_line, uint64_t *seq)
 {
-	char untrusted_text[LIMIT_AUDIT_LINE], text[LIMIT_AUDIT_LINE];
+	char untrusted_text[LIMIT_AUDIT_LINE];
 	struct json_object *object, *number = NULL;
 	bool good;
 
 	if (!admin_span_copy(untrusted_line, untrusted_text, sizeof(untrusted_text)))
 		return false;
-	object = json_tokener_parse(untrusted_text);
+	object = parse_strictly(untrusted_text);
 	good = object && json_object_is_type(object, json_type_object) &&
 	       json_object_object_get_ex(object, "seq", &number) && json_object_get_int64(number) > 0 &&
 	       (uint64_t)json_object_get_int64(number) > *seq;
 	if (good) {
 		*seq = (uint64_t)json_object_get_int64(number);
-		if (options->json) {
-			(void)text_make_safe(untrusted_text, strlen(untrusted_text), text, sizeof(text));
-			puts(text);
-		} else {
+		if (options->json)
+			json_out_line(json_out_copy(object));
+		else
 			print_record(object);
-		}
 	}
 	(void)json_object_put(object);
 	return good;
@@ -110,7 +125,8 @@ int run_audit(struct state *state)
 	bool any = false;
 
 	if (state->options.verify)
-		return print_answer(state, "device.audit.Verify", "", "dom0", "Verifying the audit log");
+		return print_answer(state, "device.audit.Verify", "", "dom0", "Verifying the audit log",
+				    json_out_lines);
 	for (;;) {
 		int r = show_page(state, &seq, &any);
 

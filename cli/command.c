@@ -135,28 +135,69 @@ void make_argument(const char *backend, const char *port, const char *id, char a
 	(void)snprintf(argument, ARGUMENT_MAX, "%s+%s+%s", backend, port, encoded);
 }
 
-int change(const struct state *state, const char *action, const char *argument, const char *dest, const char *payload,
-	   const char *progress)
+/* One line of --json: what was tried, and what came of it. `done` NULL: nobody knows. */
+static void show_change(const struct state *state, const struct change *change, struct json_object *done,
+			const char *warning, const char *error)
+{
+	const struct command_row *row = &command_rows[state->options.command];
+	struct json_object *object = json_out_object();
+
+	json_out_add(object, "action", json_out_text(row->name));
+	json_out_add(object, "class", row->any_class ? NULL : json_out_text(state->options.class));
+	json_out_add(object, "qube",
+		     strcmp(change->dest, "dom0") == 0 && row->max_args == 0 ? NULL : json_out_text(change->dest));
+	json_out_add(object, "backend", json_out_text(change->backend));
+	json_out_add(object, "port", json_out_text(change->port));
+	json_out_add(object, "device_id", json_out_text(change->id));
+	json_out_add(object, "interfaces", change->interfaces ? json_out_codes(change->interfaces) : NULL);
+	json_out_add(object, "done", done);
+	json_out_add(object, "warning", json_out_text(warning));
+	json_out_add(object, "error", json_out_text(error));
+	json_out_line(object);
+}
+
+/* What the broker said, on stderr and in --json. */
+static int tell_change(const struct state *state, const struct change *change, const struct admin_reply *reply)
+{
+	const struct options *options = &state->options;
+	struct admin_span untrusted_text = reply->content;
+	char text[512];
+
+	if (reply->type == ADMIN_REPLY_EXCEPTION) {
+		admin_reply_text(reply, text, sizeof(text));
+		if (options->json)
+			show_change(state, change, json_out_bool(false), NULL, text);
+		return inventory_refused(reply);
+	}
+	while (untrusted_text.len && untrusted_text.at[untrusted_text.len - 1] == '\n')
+		untrusted_text.len--;
+	if (text_make_safe(untrusted_text.at, untrusted_text.len, text, sizeof(text)) && options->verbosity >= 0)
+		fprintf(stderr, "Warning: %s\n", text);
+	else if (change->progress && options->verbosity > 0 && !options->json)
+		printf("%s: done\n", change->progress);
+	if (options->json)
+		show_change(state, change, json_out_bool(true), text, NULL);
+	return EXIT_DONE;
+}
+
+int change(const struct state *state, const struct change *change)
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	struct admin_reply reply;
-	char method[CLASS_METHOD_MAX], text[512];
+	char method[CLASS_METHOD_MAX];
 	int r;
 
-	if (strchr(action, '.'))
-		(void)snprintf(method, sizeof(method), "%s", action);
+	if (strchr(change->method, '.'))
+		(void)snprintf(method, sizeof(method), "%s", change->method);
 	else
-		(void)snprintf(method, sizeof(method), "admin.vm.device.%s.%s", state->options.class, action);
-	r = inventory_call(&state->options, method, argument, dest, payload, progress, &call, &reply);
-	if (r >= 0)
-		return r;
-	while (reply.content.len && reply.content.at[reply.content.len - 1] == '\n')
-		reply.content.len--;
-	if (text_make_safe(reply.content.at, reply.content.len, text, sizeof(text)) && state->options.verbosity >= 0)
-		fprintf(stderr, "Warning: %s\n", text);
-	else if (progress && state->options.verbosity > 0)
-		printf("%s: done\n", progress);
-	return EXIT_DONE;
+		(void)snprintf(method, sizeof(method), "admin.vm.device.%s.%s", state->options.class, change->method);
+	r = inventory_try(&state->options, method, change->argument, change->dest, change->payload, change->progress,
+			  &call, &reply);
+	if (r < 0)
+		return tell_change(state, change, &reply);
+	if (state->options.json)
+		show_change(state, change, NULL, NULL, "the device broker gave no answer");
+	return r;
 }
 
 void print_lines(struct admin_span untrusted_text)
@@ -164,14 +205,10 @@ void print_lines(struct admin_span untrusted_text)
 	struct admin_span untrusted_line;
 	char line[LINE_MAX_BYTES];
 
-	while (untrusted_text.len) {
+	while (inventory_cut_line(&untrusted_text, &untrusted_line)) {
 		size_t n_spaces = 0;
 
-		if (!admin_span_cut(&untrusted_text, '\n', &untrusted_line)) {
-			untrusted_line = untrusted_text;
-			untrusted_text.len = 0;
-		}
-		while (n_spaces < untrusted_line.len && untrusted_line.at[n_spaces] == ' ')
+		while (n_spaces < untrusted_line.len && n_spaces < sizeof(line) && untrusted_line.at[n_spaces] == ' ')
 			n_spaces++;
 		(void)text_make_safe(untrusted_line.at, untrusted_line.len, line, sizeof(line));
 		printf("%*s%s\n", (int)n_spaces, "", line); /* making safe trims */
@@ -179,7 +216,7 @@ void print_lines(struct admin_span untrusted_text)
 }
 
 int print_answer(const struct state *state, const char *method, const char *argument, const char *dest,
-		 const char *progress)
+		 const char *progress, struct json_object *(*make_json)(struct admin_span untrusted_text))
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	struct admin_reply reply;
@@ -187,6 +224,9 @@ int print_answer(const struct state *state, const char *method, const char *argu
 
 	if (r >= 0)
 		return r;
-	print_lines(reply.content);
+	if (state->options.json)
+		json_out_document(make_json(reply.content));
+	else
+		print_lines(reply.content);
 	return EXIT_DONE;
 }

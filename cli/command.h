@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cli/inventory.h"
+#include "cli/json-out.h"
 
 #define CLASS_METHOD_MAX 64u
 #define PAYLOAD_MAX 4096u
@@ -69,15 +70,20 @@ int make_payload(const struct state *state, const struct device *device, const c
 /* BACKEND+PORT+ID, encoded; NULL, "" or "*" means any. */
 void make_argument(const char *backend, const char *port, const char *id, char argument[ARGUMENT_MAX]);
 
-/*
- * A call of the class (METHOD: "Attach") or of its own ("device.Move") that changes something; what the broker has to
- * say about its success is shown. Returns the exit code.
- */
-int change(const struct state *state, const char *method, const char *argument, const char *dest, const char *payload,
-	   const char *progress);
+/* A call that changes something. */
+struct change {
+	const char *method; /* of the class ("Attach"), or whole ("device.Move") */
+	const char *argument, *dest, *payload;
+	const char *progress;            /* shown when it is slow; NULL: it is not */
+	const char *backend, *port, *id; /* for --json: the device that it is about; NULL: none, or any */
+	const char *interfaces;          /* for --json: these patterns */
+};
+
+/* Makes it; what the broker has to say about its success is shown. Returns the exit code. */
+int change(const struct state *state, const struct change *change);
 
 /* Shows each line of a reply, made safe. */
 void print_lines(struct admin_span untrusted_text);
-/* A call that reads, and its reply so. Returns the exit code. */
+/* A call that reads, and its reply so; with --json as a document that `make_json` makes of it. Returns the exit code. */
 int print_answer(const struct state *state, const char *method, const char *argument, const char *dest,
-		 const char *progress);
+		 const char *progress, struct json_object *(*make_json)(struct admin_span untrusted_text));

@@ -10,6 +10,7 @@
 #include "lib/base/text.h"
 
 #define PATTERN_LEN 7u
+#define ANY_INTERFACE "*******"
 
 /* Joins the arguments after the first, each filled up to seven characters; -1 or an exit code. */
 static int join_patterns(const struct state *state, char patterns[PAYLOAD_MAX])
@@ -42,12 +43,17 @@ int run_deny(struct state *state)
 	if (r >= 0)
 		return r;
 	if (state->options.n_args == 1)
-		return print_answer(state, "admin.vm.device.denied.List", "", qube, NULL);
+		return print_answer(state, "admin.vm.device.denied.List", "", qube, NULL, json_out_lines);
 	r = join_patterns(state, patterns);
 	if (r >= 0)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Adding to what %s never gets", qube);
-	r = change(state, "admin.vm.device.denied.Add", "", qube, patterns, progress);
+	r = change(state, &(struct change){.method = "admin.vm.device.denied.Add",
+					   .argument = "",
+					   .dest = qube,
+					   .payload = patterns,
+					   .progress = progress,
+					   .interfaces = patterns});
 	if (r == EXIT_DONE)
 		warn_absent(state, qube, "the deny list");
 	return r;
@@ -68,5 +74,10 @@ int run_allow(struct state *state)
 	if (r >= 0)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Taking from what %s never gets", qube);
-	return change(state, "admin.vm.device.denied.Remove", "", qube, patterns, progress);
+	return change(state, &(struct change){.method = "admin.vm.device.denied.Remove",
+					      .argument = "",
+					      .dest = qube,
+					      .payload = patterns,
+					      .progress = progress,
+					      .interfaces = strcmp(patterns, "all") == 0 ? ANY_INTERFACE : patterns});
 }

@@ -64,9 +64,9 @@ static void end_progress(bool shown, const char *how)
 		fprintf(stderr, " %s\n", how);
 }
 
-int inventory_call(const struct options *options, const char *method, const char *argument, const char *dest,
-		   const char *payload, const char *progress, struct admin_call **ret_call,
-		   struct admin_reply *ret_reply)
+int inventory_try(const struct options *options, const char *method, const char *argument, const char *dest,
+		  const char *payload, const char *progress, struct admin_call **ret_call,
+		  struct admin_reply *ret_reply)
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	bool show = progress && options->verbosity >= 0 && isatty(STDERR_FILENO);
@@ -87,13 +87,29 @@ int inventory_call(const struct options *options, const char *method, const char
 		end_progress(show, "no answer");
 		return inventory_fail(options, r);
 	}
-	if (ret_reply->type == ADMIN_REPLY_EXCEPTION) {
-		end_progress(show, "failed");
-		return inventory_refused(ret_reply);
-	}
-	end_progress(show, "done");
+	end_progress(show, ret_reply->type == ADMIN_REPLY_EXCEPTION ? "failed" : "done");
 	*ret_call = TAKE_PTR(call);
 	return -1;
+}
+
+int inventory_call(const struct options *options, const char *method, const char *argument, const char *dest,
+		   const char *payload, const char *progress, struct admin_call **ret_call,
+		   struct admin_reply *ret_reply)
+{
+	int r = inventory_try(options, method, argument, dest, payload, progress, ret_call, ret_reply);
+
+	return r < 0 && ret_reply->type == ADMIN_REPLY_EXCEPTION ? inventory_refused(ret_reply) : r;
+}
+
+bool inventory_cut_line(struct admin_span *untrusted_text, struct admin_span *ret_line)
+{
+	if (!untrusted_text->len)
+		return false;
+	if (!admin_span_cut(untrusted_text, '\n', ret_line)) {
+		*ret_line = *untrusted_text;
+		untrusted_text->len = 0;
+	}
+	return true;
 }
 
 static int out_of_memory(const struct options *options)

@@ -54,6 +54,13 @@ struct inventory {
 int inventory_call(const struct options *options, const char *method, const char *argument, const char *dest,
 		   const char *payload, const char *progress, struct admin_call **ret_call,
 		   struct admin_reply *ret_reply);
+/* The same, but a refusal is a reply too. */
+int inventory_try(const struct options *options, const char *method, const char *argument, const char *dest,
+		  const char *payload, const char *progress, struct admin_call **ret_call,
+		  struct admin_reply *ret_reply);
+
+/* The next line of a reply's text, the last of which need not end; false: no more. */
+bool inventory_cut_line(struct admin_span *untrusted_text, struct admin_span *ret_line);
 
 /* The error of a call that went wrong (an admin_outcome or a negative errno), or was refused; the exit code. */
 int inventory_fail(const struct options *options, int r);

@@ -59,10 +59,10 @@ int run_list(struct state *state)
 	for (size_t i = 0; i < inventory->n_devices; i++)
 		marked[i] = is_named(options, inventory->devices[i].backend) ||
 			    (inventory->devices[i].used_by[0] && is_named(options, inventory->devices[i].used_by));
-	if (!options->json)
+	if (options->json)
+		show_json(inventory, marked, options->class);
+	else
 		show_table(inventory, marked);
-	else if (show_json(inventory, marked, options->class) < 0)
-		return runtime_error(state, "out of memory");
 	return EXIT_DONE;
 }
 
@@ -76,6 +76,9 @@ int run_info(struct state *state)
 		r = find_device(state, &place, &device);
 	if (r >= 0)
 		return r;
-	show_info(device);
+	if (state->options.json)
+		show_info_json(device, state->options.class);
+	else
+		show_info(device);
 	return EXIT_DONE;
 }

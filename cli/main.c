@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 	if (r >= 0)
 		return r;
 	if (state.options.list_classes)
-		return print_answer(&state, "admin.deviceclass.List", "", "dom0", NULL);
+		return print_answer(&state, "admin.deviceclass.List", "", "dom0", NULL, json_out_lines);
 	usb_ids_init(&state.ids);
 	if (runs[state.options.command].knows_qubes) {
 		r = inventory_read_qubes(&state.options, &state.inventory);

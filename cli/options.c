@@ -86,7 +86,7 @@ const struct option_row option_rows[] = {
 	{OPTION_SOCKET, 0, "socket", "PATH", EVERYWHERE, "the broker's socket (" SOCKET_PATH ")"},
 	{OPTION_CLASSES, 0, "list-device-classes", NULL, EVERYWHERE, "show the classes of devices"},
 	{OPTION_CLASSES, 0, "list-classes", NULL, EVERYWHERE, NULL},
-	{OPTION_JSON, 0, "json", NULL, IN(COMMAND_LIST) | IN(COMMAND_AUDIT), "output for programs"},
+	{OPTION_JSON, 0, "json", NULL, EVERYWHERE, "output for programs; see qvm-device-json(5)"},
 	{OPTION_ASSIGNMENTS, 's', "assignments", NULL, IN(COMMAND_LIST), "also stored assignments"},
 	{OPTION_ALL, 0, "all", NULL, IN(COMMAND_LIST), "all qubes but dom0"},
 	{OPTION_EXCLUDE, 0, "exclude", "VM", IN(COMMAND_LIST), "with --all, not this qube"},
@@ -352,8 +352,10 @@ static const char *find_contradiction(const struct options *options)
 		return "argument --required/-r: not allowed with argument --ask";
 	if (options->only_port && options->only_device)
 		return "argument --device: not allowed with argument --port";
-	if (options->verify && (options->follow || options->json))
-		return "argument --verify: not allowed with other arguments of audit";
+	if (options->verify && options->follow)
+		return "argument --verify: not allowed with argument --follow";
+	if (options->answer && options->json)
+		return "argument --answer: not allowed with argument --json";
 	return NULL;
 }
 

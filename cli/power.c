@@ -4,10 +4,18 @@
 
 int run_suspend(struct state *state)
 {
-	return change(state, "device.Suspend", "", "dom0", "", "Taking all devices back");
+	return change(state, &(struct change){.method = "device.Suspend",
+					      .argument = "",
+					      .dest = "dom0",
+					      .payload = "",
+					      .progress = "Taking all devices back"});
 }
 
 int run_resume(struct state *state)
 {
-	return change(state, "device.Resume", "", "dom0", "", "Attaching devices again");
+	return change(state, &(struct change){.method = "device.Resume",
+					      .argument = "",
+					      .dest = "dom0",
+					      .payload = "",
+					      .progress = "Attaching devices again"});
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See show.h. Everything here was made safe before (inventory.c). */
-#include <errno.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/json-out.h"
 #include "cli/show.h"
 
 #define COLUMNS 3u
@@ -84,70 +83,51 @@ void show_table(const struct inventory *inventory, const bool *marked)
 	}
 }
 
-/* "" is null. */
-static struct json_object *text_or_null(const char *text)
+static struct json_object *device_object(const struct device *device, const char *class)
 {
-	return text[0] ? json_object_new_string(text) : NULL;
+	struct json_object *object = json_out_object();
+
+	json_out_add(object, "class", json_out_text(class));
+	json_out_add(object, "backend", json_out_text(device->backend));
+	json_out_add(object, "port", json_out_text(device->port));
+	json_out_add(object, "device_id", json_out_text(device->id));
+	json_out_add(object, "description", json_out_text(device->description));
+	json_out_add(object, "manufacturer", json_out_text(device->manufacturer));
+	json_out_add(object, "product", json_out_text(device->name));
+	json_out_add(object, "serial", json_out_text(device->serial));
+	json_out_add(object, "interfaces", json_out_codes(device->interfaces));
+	json_out_add(object, "used_by", json_out_text(device->used_by));
+	json_out_add(object, "state",
+		     json_out_text(device->state[0]     ? device->state
+				   : device->used_by[0] ? "attached"
+							: "free"));
+	return object;
 }
 
-static struct json_object *interfaces_of(const struct device *device)
+static struct json_object *assignment_object(const struct assignment *assignment, const char *class)
 {
-	struct json_object *array = json_object_new_array();
+	struct json_object *object = json_out_object();
 
-	for (const char *at = device->interfaces; strlen(at) >= 7; at += 7)
-		(void)json_object_array_add(array, json_object_new_string_len(at, 7));
-	return array;
+	json_out_add(object, "class", json_out_text(class));
+	json_out_add(object, "backend", json_out_text(assignment->backend));
+	json_out_add(object, "port", json_out_text(assignment->port));
+	json_out_add(object, "device_id", json_out_text(assignment->id));
+	json_out_add(object, "assigned_to", json_out_text(assignment->qube));
+	json_out_add(object, "mode", json_out_text(assignment->mode));
+	json_out_add(object, "options", json_out_text(assignment->options));
+	return object;
 }
 
-int show_json(const struct inventory *inventory, const bool *marked, const char *class)
+void show_json(const struct inventory *inventory, const bool *marked, const char *class)
 {
-	struct json_object *array = json_object_new_array();
-	const char *text;
-	int r;
+	struct json_object *array = json_out_array();
 
-	if (!array)
-		return -ENOMEM;
-	for (size_t i = 0; i < inventory->n_devices; i++) {
-		const struct device *device = &inventory->devices[i];
-		struct json_object *object = marked[i] ? json_object_new_object() : NULL;
-
-		if (!object)
-			continue;
-		(void)json_object_object_add(object, "class", json_object_new_string(class));
-		(void)json_object_object_add(object, "backend", json_object_new_string(device->backend));
-		(void)json_object_object_add(object, "port", json_object_new_string(device->port));
-		(void)json_object_object_add(object, "device_id", json_object_new_string(device->id));
-		(void)json_object_object_add(object, "description", json_object_new_string(device->description));
-		(void)json_object_object_add(object, "manufacturer", text_or_null(device->manufacturer));
-		(void)json_object_object_add(object, "product", text_or_null(device->name));
-		(void)json_object_object_add(object, "serial", text_or_null(device->serial));
-		(void)json_object_object_add(object, "interfaces", interfaces_of(device));
-		(void)json_object_object_add(object, "used_by", text_or_null(device->used_by));
-		(void)json_object_object_add(object, "state",
-					     json_object_new_string(device->state[0]     ? device->state
-								    : device->used_by[0] ? "attached"
-											 : "free"));
-		(void)json_object_array_add(array, object);
-	}
-	for (size_t i = 0; i < inventory->n_assignments; i++) {
-		const struct assignment *assignment = &inventory->assignments[i];
-		struct json_object *object = json_object_new_object();
-
-		if (!object)
-			continue;
-		(void)json_object_object_add(object, "class", json_object_new_string(class));
-		(void)json_object_object_add(object, "backend", json_object_new_string(assignment->backend));
-		(void)json_object_object_add(object, "port", json_object_new_string(assignment->port));
-		(void)json_object_object_add(object, "device_id", json_object_new_string(assignment->id));
-		(void)json_object_object_add(object, "assigned_to", json_object_new_string(assignment->qube));
-		(void)json_object_object_add(object, "mode", json_object_new_string(assignment->mode));
-		(void)json_object_object_add(object, "options", text_or_null(assignment->options));
-		(void)json_object_array_add(array, object);
-	}
-	text = json_object_to_json_string_ext(array, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE);
-	r = text && puts(text) >= 0 ? 0 : -ENOMEM;
-	(void)json_object_put(array);
-	return r;
+	for (size_t i = 0; i < inventory->n_devices; i++)
+		if (marked[i])
+			json_out_append(array, device_object(&inventory->devices[i], class));
+	for (size_t i = 0; i < inventory->n_assignments; i++)
+		json_out_append(array, assignment_object(&inventory->assignments[i], class));
+	json_out_document(array);
 }
 
 void show_info(const struct device *device)
@@ -157,4 +137,9 @@ void show_info(const struct device *device)
 		printf("used by: %s\n", device->used_by);
 	if (device->state[0])
 		printf("state: %s\n", device->state);
+}
+
+void show_info_json(const struct device *device, const char *class)
+{
+	json_out_document(device_object(device, class));
 }

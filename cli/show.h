@@ -10,8 +10,9 @@
  */
 void show_table(const struct inventory *inventory, const bool *marked);
 
-/* 0 or -ENOMEM. The schema is in qvm-device(1). */
-int show_json(const struct inventory *inventory, const bool *marked, const char *class);
+/* The same devices and assignments. */
+void show_json(const struct inventory *inventory, const bool *marked, const char *class);
 
 /* One device, and then the keys that the broker gives beyond what every device has. */
 void show_info(const struct device *device);
+void show_info_json(const struct device *device, const char *class);

@@ -46,6 +46,26 @@ static void watch_deinit(struct watch *watch)
 	watch->asks = admin_call_free(watch->asks);
 }
 
+/* A line of --json. */
+static void print_event_json(const struct admin_event *event)
+{
+	struct admin_span untrusted_fields = event->fields, untrusted_key, untrusted_value;
+	struct json_object *object = json_out_object(), *fields = json_out_object();
+	char text[SHOWN_MAX], key[64];
+
+	while (admin_event_next(&untrusted_fields, &untrusted_key, &untrusted_value)) {
+		(void)text_make_safe(untrusted_key.at, untrusted_key.len, key, sizeof(key));
+		(void)text_make_safe(untrusted_value.at, untrusted_value.len, text, sizeof(text));
+		json_out_add(fields, key, json_out_text(text));
+	}
+	(void)text_make_safe(event->name.at, event->name.len, text, sizeof(text));
+	json_out_add(object, "event", json_out_text(text));
+	(void)text_make_safe(event->subject.at, event->subject.len, text, sizeof(text));
+	json_out_add(object, "subject", json_out_text(text));
+	json_out_add(object, "fields", fields);
+	json_out_line(object);
+}
+
 /* EVENT SUBJECT KEY=VALUE... */
 static void print_event(const struct admin_event *event)
 {
@@ -209,7 +229,8 @@ static int on_line(struct watch *watch, const char *line)
 		return -1;
 	(void)strcpy(id, watch->questions[0].id);
 	drop_question(watch, 0);
-	r = change(watch->state, "device.ask.Answer", id, "dom0", answer, NULL);
+	r = change(watch->state,
+		   &(struct change){.method = "device.ask.Answer", .argument = id, .dest = "dom0", .payload = answer});
 	return r == EXIT_NO_BROKER ? r : -1;
 }
 
@@ -283,6 +304,8 @@ static int read_stream(struct watch *watch, struct admin_call *call)
 			return inventory_fail(&watch->state->options, r);
 		if (call == watch->asks)
 			on_ask_event(watch, &event);
+		else if (watch->state->options.json)
+			print_event_json(&event);
 		else
 			print_event(&event);
 	}
