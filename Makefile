@@ -204,6 +204,8 @@ RIG_TOOLS := $(patsubst tests/integration/%.c,%,$(filter-out tests/integration/t
 LIBEXEC := $(PREFIX)/lib/device-broker
 UNITS := /usr/lib/systemd/system
 MAN := $(PREFIX)/share/man
+ZSH_COMPLETIONS := $(PREFIX)/share/zsh/vendor-completions
+FISH_COMPLETIONS := $(PREFIX)/share/fish/vendor_completions.d
 BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 INSTALL := install -D
 
@@ -222,11 +224,14 @@ install-dom0: all
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man5 man/device-broker.policy.5 man/qvm-device-json.5
 	$(INSTALL) -m 644 -t $(DESTDIR)/etc/device-broker/policy.d packaging/policy.d/90-default.policy
 	$(INSTALL) -m 644 packaging/completions/qvm-device.bash $(DESTDIR)$(BASH_COMPLETIONS)/qvm-device
+	$(INSTALL) -m 644 -t $(DESTDIR)$(ZSH_COMPLETIONS) packaging/completions/_qvm-device
+	$(INSTALL) -m 644 -t $(DESTDIR)$(FISH_COMPLETIONS) packaging/completions/qvm-device.fish
 	$(INSTALL) -m 644 packaging/sysusers/device-broker.conf $(DESTDIR)/usr/lib/sysusers.d/device-broker.conf
 	@for name in $(TOOL_NAMES); do \
 		ln -sf qvm-device $(DESTDIR)$(PREFIX)/bin/$$name && \
 		echo '.so man1/qvm-device.1' >$(DESTDIR)$(MAN)/man1/$$name.1 && \
-		ln -sf qvm-device $(DESTDIR)$(BASH_COMPLETIONS)/$$name || exit 1; done
+		ln -sf qvm-device $(DESTDIR)$(BASH_COMPLETIONS)/$$name && \
+		ln -sf qvm-device.fish $(DESTDIR)$(FISH_COMPLETIONS)/$$name.fish || exit 1; done
 
 install-qube: all
 	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-agent

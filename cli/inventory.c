@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/inventory.h"
+#include "lib/base/clock.h"
 #include "lib/base/text.h"
 
 #define PATIENCE_USEC (300 * USEC_PER_MSEC) /* then progress is shown */
@@ -64,22 +65,31 @@ static void end_progress(bool shown, const char *how)
 		fprintf(stderr, " %s\n", how);
 }
 
+/* What is left for a call, at most `time_usec`. */
+static uint64_t time_for(const struct options *options, uint64_t time_usec)
+{
+	uint64_t now = clock_monotonic_usec(), left = options->deadline_usec > now ? options->deadline_usec - now : 0;
+
+	return options->deadline_usec && left < time_usec ? left : time_usec;
+}
+
 int inventory_try(const struct options *options, const char *method, const char *argument, const char *dest,
 		  const char *payload, const char *progress, struct admin_call **ret_call,
 		  struct admin_reply *ret_reply)
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	bool show = progress && options->verbosity >= 0 && isatty(STDERR_FILENO);
-	uint64_t time_usec = progress ? TIMEOUT_ADMIN_ANSWER_USEC : TIMEOUT_ADMIN_READ_USEC;
+	uint64_t time_usec = time_for(options, progress ? TIMEOUT_ADMIN_ANSWER_USEC : TIMEOUT_ADMIN_READ_USEC);
+	uint64_t first_usec = time_usec < PATIENCE_USEC ? time_usec : PATIENCE_USEC;
 	int r = admin_call_new(options->socket_path, method, argument, dest, payload, &call);
 
 	if (r < 0)
 		return inventory_fail(options, r);
-	r = admin_call_wait(call, PATIENCE_USEC, ret_reply);
+	r = admin_call_wait(call, first_usec, ret_reply);
 	if (r == ADMIN_CALL_PENDING) {
 		if (show)
 			fprintf(stderr, "%s ...", progress);
-		r = admin_call_wait(call, time_usec - PATIENCE_USEC, ret_reply);
+		r = admin_call_wait(call, time_usec - first_usec, ret_reply);
 	} else {
 		show = false;
 	}

@@ -5,7 +5,10 @@
  * one call that changes something (of a whole qube: one for each device or assignment; watch --answer: one for each
  * answer).
  */
+#include <string.h>
+
 #include "cli/command.h"
+#include "cli/complete.h"
 
 static const struct {
 	int (*run)(struct state *state);
@@ -30,8 +33,11 @@ static void state_deinit(struct state *state)
 int main(int argc, char **argv)
 {
 	_cleanup_(state_deinit) struct state state = {0};
-	int r = options_parse(argc, argv, &state.options);
+	int r;
 
+	if (argc > 1 && strcmp(argv[1], "--complete") == 0)
+		return complete(argv[0], argv + 2, (size_t)argc - 2);
+	r = options_parse(argc, argv, &state.options);
 	if (r >= 0)
 		return r;
 	if (state.options.list_classes)

@@ -18,7 +18,6 @@
 #define SOCKET_ENV "QDB_SOCKET"
 #define TOOL "qvm-device"
 #define SHOWN_MAX 512u
-#define DEFAULT_CLASS "usb"
 
 const struct command_row command_rows[COMMAND_COUNT] = {
 	[COMMAND_LIST] = {"list", {"ls", "l"}, false, 0, SIZE_MAX, "[VM...]", "list devices (this is the default)"},
@@ -408,7 +407,7 @@ static int parse_words(struct options *options, int argc, char **argv)
 		if (argc < 2)
 			return options_error(options, "the following arguments are required: CLASS");
 		if (options_find_command(argv[1], &command) && command_rows[command].any_class) {
-			options->class = DEFAULT_CLASS;
+			options->class = OPTIONS_DEFAULT_CLASS;
 			break;
 		}
 		options->class = argv[1];

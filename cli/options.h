@@ -8,6 +8,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#define OPTIONS_DEFAULT_CLASS "usb"
 
 enum command {
 	COMMAND_LIST,
@@ -64,6 +67,7 @@ struct options {
 	enum command command;
 	bool list_classes; /* instead of a command */
 	const char *socket_path;
+	uint64_t deadline_usec; /* of CLOCK_MONOTONIC, for all calls together; 0: each call has its own time */
 	int verbosity;
 	bool json, assignments, all;
 	bool ask, required;          /* assign: the mode; neither: auto-attach */

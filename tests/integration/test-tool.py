@@ -436,7 +436,9 @@ def test_names(server):  # as they are installed: the name has the class
         page = pathlib.Path(f"{root}/usr/share/man/man1/{name}.1").read_text()
         assert (pathlib.Path(root) / "usr/share/man" / page.split()[1]).exists(), page
         assert name in pathlib.Path(f"{root}/usr/share/man/man1/qvm-device.1").read_text()
-        assert os.path.exists(f"{root}/usr/share/bash-completion/completions/{name}")
+        for script in [f"bash-completion/completions/{name}", f"fish/vendor_completions.d/{name}.fish",
+                       "zsh/vendor-completions/_qvm-device"]:
+            assert name in pathlib.Path(f"{root}/usr/share/{script}").read_text(), script
     run("attach", "work", "dom0:mic", program="qvm-mic", path=server.path, status=1)
 
 
