@@ -134,6 +134,7 @@ static int find_assigned(struct state *state, const char *qube, const struct pla
 {
 	struct inventory *inventory = &state->inventory;
 	const struct assignment *found = NULL;
+	char call[CALLED_MAX];
 	const struct device *there;
 	size_t n = 0;
 	int r;
@@ -155,8 +156,8 @@ static int find_assigned(struct state *state, const char *qube, const struct pla
 			found = assignment;
 	}
 	if (!found)
-		return runtime_error(state, "%s is not assigned to %s in this way; look at: list --assignments %s",
-				     place->shown, qube, qube);
+		return runtime_error(state, "%s is not assigned to %s in this way; look at: %s list --assignments %s",
+				     place->shown, qube, called(state, call), qube);
 	if (n > 1 && !(there && strcmp(found->id, there->id) == 0))
 		return runtime_error(state, "several devices are assigned to %s at %s: name one as %s:ID", qube,
 				     place->shown, place->shown);
@@ -169,9 +170,10 @@ static int find_assigned(struct state *state, const char *qube, const struct pla
 static void tell_unassigned(struct state *state, const char *qube, const struct place *place)
 {
 	const struct device *device = look_at(state, place);
+	char call[CALLED_MAX];
 
 	if (device && strcmp(device->used_by, qube) == 0)
-		printf("Unassigned. To detach it now: %s detach %s %s\n", state->options.program, qube, place->shown);
+		printf("Unassigned. To detach it now: %s detach %s %s\n", called(state, call), qube, place->shown);
 	else
 		puts("Unassigned.");
 }

@@ -49,14 +49,14 @@ int run_move(struct state *state)
 	const char *qube = state->options.args[0];
 	const struct device *device;
 	struct place place;
-	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX];
+	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX], call[CALLED_MAX];
 	int r = prepare(state, &place, &device, argument, payload);
 
 	if (r >= 0)
 		return r;
 	if (!device->used_by[0])
 		return runtime_error(state, "%s is attached to no qube: attach it (%s attach %s %s)", place.shown,
-				     state->options.program, qube, place.shown);
+				     called(state, call), qube, place.shown);
 	if (strlen(payload) + sizeof(" from=''") + strlen(device->used_by) > sizeof(payload))
 		return options_error(&state->options, "too many options");
 	(void)sprintf(payload + strlen(payload), " from='%s'", device->used_by);

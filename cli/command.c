@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/suggest.h"
 #include "lib/base/text.h"
 
 #define LINE_MAX_BYTES 4096u /* the longest line that is shown */
@@ -22,6 +23,15 @@ int runtime_error(const struct state *state, const char *format, ...)
 	(void)text_make_safe(text, strlen(text), safe, sizeof(safe));
 	fprintf(stderr, "%s: error: %s\n", state->options.program, safe);
 	return EXIT_REFUSED;
+}
+
+const char *called(const struct state *state, char text[CALLED_MAX])
+{
+	bool has_class = strcmp(state->options.program, OPTIONS_TOOL) != 0;
+
+	(void)snprintf(text, CALLED_MAX, "%s%s%s", state->options.program, has_class ? "" : " ",
+		       has_class ? "" : state->options.class);
+	return text;
 }
 
 int parse_place(const struct state *state, const char *text, struct place *place)
@@ -53,10 +63,23 @@ int check_name(const struct state *state, const char *name)
 	return text_is_qube_name(name) ? -1 : options_error(&state->options, "no such domain: '%s'", name);
 }
 
+/* What may be wrong with the name of a qube that nobody knows. */
+static const char *guess_qube(const struct state *state, const char *name, char text[SUGGEST_TEXT])
+{
+	struct suggestion suggestion;
+
+	suggest_init(&suggestion, name);
+	for (size_t i = 0; i < state->inventory.n_qubes; i++)
+		suggest_try(&suggestion, state->inventory.qubes[i].name);
+	return suggestion.best ? suggest_text(&suggestion, "", text) : " (is it running?)";
+}
+
 int check_qube(const struct state *state, const char *name)
 {
+	char guess[SUGGEST_TEXT];
+
 	if (!inventory_has_qube(&state->inventory, name))
-		return options_error(&state->options, "no such domain: '%s'", name);
+		return options_error(&state->options, "no such domain: '%s'%s", name, guess_qube(state, name, guess));
 	return -1;
 }
 
@@ -75,13 +98,17 @@ void warn_absent(const struct state *state, const char *qube, const char *what_w
 
 int check_backend(const struct state *state, const struct place *place)
 {
+	char guess[SUGGEST_TEXT];
+
 	if (!inventory_has_qube(&state->inventory, place->backend))
-		return runtime_error(state, "no such backend vm: '%s' (is it running?)", place->backend);
+		return runtime_error(state, "no such backend vm: '%s'%s", place->backend,
+				     guess_qube(state, place->backend, guess));
 	return -1;
 }
 
 int find_device(struct state *state, const struct place *place, const struct device **ret_device)
 {
+	char call[CALLED_MAX];
 	int r = check_backend(state, place);
 
 	if (r < 0)
@@ -89,10 +116,14 @@ int find_device(struct state *state, const struct place *place, const struct dev
 	if (r >= 0)
 		return r;
 	*ret_device = inventory_find(&state->inventory, place->backend, place->port, place->has_id ? place->id : NULL);
-	if (!*ret_device)
-		return runtime_error(state, "backend vm %s doesn't expose %s device '%s%s%s'", place->backend,
-				     state->options.class, place->port, place->has_id ? ":" : "", place->id);
-	return -1;
+	if (*ret_device)
+		return -1;
+	if (place->has_id && inventory_find(&state->inventory, place->backend, place->port, NULL))
+		return runtime_error(state, "another device is at %s now; look at: %s info %s", place->shown,
+				     called(state, call), place->shown);
+	return runtime_error(state, "backend vm %s doesn't expose %s device '%s%s%s'; look at: %s list %s",
+			     place->backend, state->options.class, place->port, place->has_id ? ":" : "", place->id,
+			     called(state, call), place->backend);
 }
 
 int make_payload(const struct state *state, const struct device *device, const char *mode, const char *qube,

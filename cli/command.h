@@ -10,6 +10,7 @@
 
 #define CLASS_METHOD_MAX 64u
 #define PAYLOAD_MAX 4096u
+#define CALLED_MAX 128u
 #define ARGUMENT_MAX (LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + DEVICE_ID_TEXT)
 
 /* BACKEND:PORT[:ID] as the user gave it, in pieces. */
@@ -45,6 +46,9 @@ int run_watch(struct state *state);
 /* The machine's sleep (power.c). */
 int run_suspend(struct state *state);
 int run_resume(struct state *state);
+
+/* How a line that works on the same class begins, for hints: "qvm-device usb". Returns `text`. */
+const char *called(const struct state *state, char text[CALLED_MAX]);
 
 /* "qvm-usb: error: ..." of something that is right in form but not there; returns EXIT_REFUSED. */
 int runtime_error(const struct state *state, const char *format, ...) _printf_(2, 3);

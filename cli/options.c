@@ -16,7 +16,6 @@
 
 #define SOCKET_PATH "/run/device-broker/admin.sock"
 #define SOCKET_ENV "QDB_SOCKET"
-#define TOOL "qvm-device"
 #define SHOWN_MAX 512u
 
 const struct command_row command_rows[COMMAND_COUNT] = {
@@ -107,7 +106,7 @@ const size_t n_option_rows = ARRAY_SIZE(option_rows);
 static void show_usage(FILE *out, const struct options *options)
 {
 	fprintf(out, "usage: %s [-h] [-v] [-q] [--version] [--socket PATH] [--list-device-classes] %sCOMMAND ...\n",
-		options->program, strcmp(options->program, TOOL) == 0 ? "CLASS " : "");
+		options->program, strcmp(options->program, OPTIONS_TOOL) == 0 ? "CLASS " : "");
 }
 
 /* "attach, move": returns `names`, of SHOWN_MAX bytes. */
@@ -436,13 +435,14 @@ void options_deinit(struct options *options)
 
 void options_init(const char *argv0, struct options *ret_options)
 {
-	const char *program = argv0 ? argv0 : TOOL, *slash = strrchr(program, '/'), *socket_path = getenv(SOCKET_ENV);
+	const char *program = argv0 ? argv0 : OPTIONS_TOOL, *slash = strrchr(program, '/'),
+		   *socket_path = getenv(SOCKET_ENV);
 
 	*ret_options = (struct options){.command = COMMAND_LIST};
 	ret_options->program = slash ? slash + 1 : program;
 	if (!text_is_printable(ret_options->program))
-		ret_options->program = TOOL;
-	if (strncmp(ret_options->program, "qvm-", 4) == 0 && strcmp(ret_options->program, TOOL) != 0)
+		ret_options->program = OPTIONS_TOOL;
+	if (strncmp(ret_options->program, "qvm-", 4) == 0 && strcmp(ret_options->program, OPTIONS_TOOL) != 0)
 		ret_options->class = ret_options->program + 4;
 	ret_options->socket_path = socket_path && socket_path[0] ? socket_path : SOCKET_PATH;
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define OPTIONS_DEFAULT_CLASS "usb"
+#define OPTIONS_TOOL "qvm-device" /* by any other name the class is fixed */
 
 enum command {
 	COMMAND_LIST,

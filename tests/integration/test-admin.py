@@ -185,9 +185,10 @@ def test_refusals_at_run_time(server):
     for row, text in [
         (["attach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm: 'nope' (is it running?)\n"),
         (["detach", "work", "nope:1-2"], "qvm-usb: error: no such backend vm: 'nope' (is it running?)\n"),
-        (["attach", "work", "sys-usb:9-9"], "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'\n"),
+        (["attach", "work", "sys-usb:9-9"], "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'; "
+         "look at: qvm-usb list sys-usb\n"),
         (["info", "sys-usb:1-2:0781:5581:XX:u080650"],
-         "qvm-usb: error: backend vm sys-usb doesn't expose usb device '1-2:0781:5581:XX:u080650'\n"),
+         "qvm-usb: error: another device is at sys-usb:1-2 now; look at: qvm-usb info sys-usb:1-2\n"),
         (["detach", "work", "sys-usb:9-9"], "Error: sys-usb:9-9 is not attached to work\n"),
         (["attach", "--ro", "work", "sys-usb:1-2"], "Error: there is no option read-only here, only max-time: leave it out\n"),
         (["attach", "-o", "a='b' mode='x", "work", "sys-usb:1-2"],

@@ -105,14 +105,14 @@ def test_assign(server):
         "Unassigned. To detach it now: qvm-usb detach work sys-usb:1-2\n"
     assert "*" not in run("list", "-s", path=server.path)[0]
     assert run("unassign", "work", "sys-usb:1-2", path=server.path, status=1)[1] == \
-        "qvm-usb: error: sys-usb:1-2 is not assigned to work in this way; look at: list --assignments work\n"
+        "qvm-usb: error: sys-usb:1-2 is not assigned to work in this way; look at: qvm-usb list --assignments work\n"
     for row in [["assign", "work"], ["assign", "--ask", "-r", "work", "sys-usb:1-2"],
                 ["assign", "--port", "--device", "work", "sys-usb:1-2"], ["assign", "no name", "sys-usb:1-2"],
                 ["assign", "-p", "work", "sys-usb:1-2"], ["unassign"], ["unassign", "--ask", "work", "sys-usb:1-2"],
                 ["assign", "work", "sys-usb"], ["unassign", "nobody"]]:
         run(*row, path=server.path, status=2)
     assert run("assign", "work", "sys-usb:9-9", path=server.path, status=1)[1] == \
-        "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'\n"
+        "qvm-usb: error: backend vm sys-usb doesn't expose usb device '9-9'; look at: qvm-usb list sys-usb\n"
     assert "there is no option ro here" in run("assign", "-o", "ro=1", "work", "sys-usb:1-2", path=server.path, status=1)[1]
 
 
@@ -419,6 +419,69 @@ def test_broker_ends(server):  # a watcher is told, and ends with the status of 
     watcher.stderr.close()
     watcher.stdin.close()
     watcher.stdout.close()
+
+
+def test_statuses(server):  # of each command each that it can have; 3 of all
+    rows = {  # what ends with 0, with 1, with 2; None: nothing does
+        "list": ([], None, ["nobody"]), "attach": (["work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["work"]),
+        "info": (["sys-usb:1-2"], ["sys-usb:9-9"], ["sys-usb"]), "move": (["personal", "sys-usb:1-2"], ["dom0", "sys-usb:1-2"], []),
+        "detach": (["personal", "sys-usb:1-2"], ["personal", "sys-usb:1-2"], ["nobody"]),
+        "assign": (["--ask", "work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["no name", "sys-usb:1-2"]),
+        "unassign": (["work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["--port", "--device", "work", "sys-usb:1-2"]),
+        "deny": (["work", "u03"], ["work", "U03"], ["work", ""]), "allow": (["work", "u03"], ["work", "u03"], ["work"]),
+        "policy": (["explain", "work", "sys-usb:1-2"], ["check"], ["chek"]), "audit": ([], None, ["--verify", "--follow"]),
+        "watch": (None, None, ["x"]), "suspend": ([], None, ["x"]), "resume": ([], None, ["x"]),
+    }
+    assert set(rows) == set(re.findall(r"^  ([a-z]+)", run("--help", path=server.path)[0].split("options:")[0], re.M))
+    for command, words_of in rows.items():
+        for status, words in enumerate(words_of):
+            if words is not None:
+                out, said = run(command, *words, path=server.path, status=status)
+                assert bool(said) == bool(status) or command == "policy", (command, said)
+        said = run(command, *(words_of[0] or []), path="/nonexistent", status=3)[1]
+        assert "does not run: nothing listens at /nonexistent.\nLook at: systemctl status" in said, said
+
+
+def test_errors(server):  # each says the cause and what may help
+    run("attach", "work", "sys-usb2:1-2", path=server.path)
+    for program, line, status, text in [
+        ("qvm-usb", "lst", 2, "invalid choice: 'lst' (did you mean list?)"),
+        ("qvm-usb", "dettach work", 2, "invalid choice: 'dettach' (did you mean detach?)"),
+        ("qvm-usb", "frobnicate", 2, "(choose from list, attach, detach,"),
+        ("qvm-device", "usb polcy check", 2, "(did you mean policy?)"),
+        ("qvm-usb", "list --asignments", 2, "unrecognized arguments: --asignments (did you mean --assignments?)"),
+        ("qvm-usb", "list --ask", 2, "unrecognized arguments: --ask (an option of assign, after that word)"),
+        ("qvm-usb", "--ro attach work sys-usb:1-2", 2, "--ro (an option of attach, move, assign, after that word)"),
+        ("qvm-usb", "attach wrok sys-usb:1-2", 2, "no such domain: 'wrok' (did you mean work?)"),
+        ("qvm-usb", "attach vault sys-usb:1-2", 2, "no such domain: 'vault' (is it running?)"),
+        ("qvm-usb", "attach work sys-ubs:1-2", 1, "no such backend vm: 'sys-ubs' (did you mean sys-usb?)"),
+        ("qvm-device", "usb info sys-usb:9-9", 1, "doesn't expose usb device '9-9'; look at: qvm-device usb list sys-usb"),
+        ("qvm-usb", "info sys-usb:1-2:aaaa:bbbb:C:u080650", 1, "another device is at sys-usb:1-2 now; look at: qvm-usb info sys-usb:1-2"),
+        ("qvm-usb", "attach work sys-usb:1-2 -o readonly", 2, "--option/-o: expected KEY=VALUE, got readonly"),
+        ("qvm-usb", "attach work sys-usb:1-2 -o", 2, "argument -o: expected one argument"),
+        ("qvm-usb", "attach work sys-usb:1-2 -o ==x", 2, "expected KEY=VALUE, got ==x"),
+        ("qvm-usb", "attach work sys-usb:1-2 -o max-time=0s", 1, "as in 90s, 30m, 2h"),
+        ("qvm-usb", "attach work sys-usb:1-2 -o max-time=-1", 1, "as in 90s, 30m, 2h"),
+        ("qvm-usb", "attach work sys-usb:1-2 -o follow-port=maybe", 1, "leave it out"),
+        ("qvm-usb", "attach work 1-2", 2, "expected a backend vm, port id and [optional] device id combination like"),
+        ("qvm-usb", "attach work", 2, "the following arguments are required: VM BACKEND:PORT[:ID]"),
+        ("qvm-usb", "attach personal sys-usb2:1-2", 1, "is in use by work: detach it there first (qvm-usb detach work sys-usb2:1-2)"),
+        ("qvm-device", "usb move personal sys-usb:1-2", 1, "attach it (qvm-device usb attach personal sys-usb:1-2)"),
+        ("qvm-device", "usb unassign work sys-usb:1-2", 1, "look at: qvm-device usb list --assignments work"),
+        ("qvm-usb", "watch --answer --json", 2, "argument --answer: not allowed with argument --json"),
+        ("qvm-usb", "allow work u03", 1, "u03**** is not in the deny list of work"),
+    ]:
+        out, said = run(*line.split(), path=server.path, program=program, status=status)
+        assert text in said and not out, (line, out, said)
+        assert said.startswith("usage: " if status == 2 else ("Error: ", f"{program}: error: ")), said
+    server.do("halt personal")
+    run("assign", "-q", "--port", "personal", "sys-usb:9-9", path=server.path)
+    said = run("attach", "personal", "sys-usb:1-2", path=server.path, status=1)[1]
+    assert "not running" in said and "assign" in said, said
+    run("assign", "work", "sys-usb:1-2", path=server.path)
+    out, _ = run("usb", "unassign", "work", "sys-usb:1-2", path=server.path, program="qvm-device")
+    assert out == "Unassigned. To detach it now: qvm-device usb detach work sys-usb:1-2\n", out
+    run(*out.split(": ")[1].split()[1:], path=server.path, program="qvm-device")  # and that works
 
 
 def test_names(server):  # as they are installed: the name has the class
