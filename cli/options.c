@@ -405,6 +405,13 @@ static int parse_words(struct options *options, int argc, char **argv)
 			break;
 		if (argc < 2)
 			return options_error(options, "the following arguments are required: CLASS");
+		if (strcmp(argv[1], "list-device-classes") == 0) { /* as Qubes takes it */
+			options->list_classes = true;
+			r = parse_stretch(options, argc - 1, argv + 1, EVERYWHERE, &used);
+			return r < 0 && used + 2 < argc
+				       ? options_error(options, "unrecognized arguments: %s", argv[used + 2])
+				       : r;
+		}
 		if (options_find_command(argv[1], &command) && command_rows[command].any_class) {
 			options->class = OPTIONS_DEFAULT_CLASS;
 			break;

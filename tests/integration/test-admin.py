@@ -50,7 +50,10 @@ def test_list(server):
     assert run("l", "work", path=server.path) == ("", "")
     assert run("list", "sys-usb[2]", path=server.path)[0] == out.splitlines(True)[0].replace("2   ", "2  ")
     assert "sys-usb2:" not in run("list", "--all", "--exclude=*2", path=server.path)[0]
-    assert run("--list-device-classes", path=server.path)[0] == "block\nmic\nusb\nwebcam\n"
+    for program, word in [("qvm-usb", "--list-device-classes"), ("qvm-device", "--list-classes"),
+                          ("qvm-device", "list-device-classes")]:
+        assert run(word, path=server.path, program=program)[0] == "block\nmic\nusb\nwebcam\n"
+    run("list-device-classes", "usb", path=server.path, program="qvm-device", status=2)
 
 
 def test_attach_and_detach(server):

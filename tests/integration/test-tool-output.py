@@ -239,7 +239,8 @@ def test_json_changes(server):  # a line for each change that was tried
 
 
 def test_json_reads(server):  # a document each
-    assert asked(server, "--list-device-classes") == ["block", "mic", "usb", "webcam"]
+    for program, word in [("qvm-usb", "--list-device-classes"), ("qvm-device", "list-device-classes")]:
+        assert asked(server, word, program=program) == ["block", "mic", "usb", "webcam"]
     assert asked(server, "list", program="qvm-mic") == [] == asked(server, "deny", "work")
     run("assign", "-q", "--ask", "-o", "max-time=30m", "work", "sys-usb:1-2", path=server.path)
     listed = asked(server, "list", "-s", "sys-usb", "work")
