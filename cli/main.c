@@ -5,6 +5,7 @@
  * one call that changes something (of a whole qube: one for each device or assignment; watch --answer: one for each
  * answer).
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/command.h"
@@ -30,6 +31,25 @@ static void state_deinit(struct state *state)
 	options_deinit(&state->options);
 }
 
+/* Half a list must not pass for a whole one. */
+static int check_output(const struct state *state)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_DONE;
+	return runtime_error(state, "the output could not be written (is the disk full?)");
+}
+
+static int run(struct state *state)
+{
+	int r;
+
+	if (state->options.list_classes)
+		return print_answer(state, "admin.deviceclass.List", "", "dom0", NULL, json_out_lines);
+	usb_ids_init(&state->ids);
+	r = runs[state->options.command].knows_qubes ? inventory_read_qubes(&state->options, &state->inventory) : -1;
+	return r < 0 ? runs[state->options.command].run(state) : r;
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_(state_deinit) struct state state = {0};
@@ -40,13 +60,6 @@ int main(int argc, char **argv)
 	r = options_parse(argc, argv, &state.options);
 	if (r >= 0)
 		return r;
-	if (state.options.list_classes)
-		return print_answer(&state, "admin.deviceclass.List", "", "dom0", NULL, json_out_lines);
-	usb_ids_init(&state.ids);
-	if (runs[state.options.command].knows_qubes) {
-		r = inventory_read_qubes(&state.options, &state.inventory);
-		if (r >= 0)
-			return r;
-	}
-	return runs[state.options.command].run(&state);
+	r = run(&state);
+	return r == EXIT_DONE ? check_output(&state) : r;
 }

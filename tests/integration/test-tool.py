@@ -484,6 +484,14 @@ def test_errors(server):  # each says the cause and what may help
     run(*out.split(": ")[1].split()[1:], path=server.path, program="qvm-device")  # and that works
 
 
+def test_full_disk(server):  # what could not be written is said
+    for words in [["list"], ["list", "--json"], ["audit", "--json"], ["--list-device-classes"], ["attach", "--json", "work", "sys-usb:1-2"]]:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(["qvm-usb", *words], executable=BIN / "qvm-device", env={"QDB_SOCKET": server.path}, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+        assert done.returncode == 1 and "could not be written (" in done.stderr, done
+
+
 def test_names(server):  # as they are installed: the name has the class
     root = f"{server.directory}/root"
     subprocess.run(["make", "-s", "-C", ROOT, "-o", "all", "install-dom0", f"CONFIG={BIN.parent.name}",
