@@ -9,10 +9,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
 
 #include "broker/io/clock.h"
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/base/limits.h"
 #include "lib/base/log.h"
 
@@ -30,14 +30,6 @@ struct sleep_watch {
 	bool preparing;      /* between prepare() and woke() */
 	uint64_t slept_usec; /* how far CLOCK_BOOTTIME is ahead, as last seen */
 };
-
-static uint64_t monotonic_usec(void)
-{
-	struct timespec now = {0};
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
 
 bool sleep_passed(uint64_t *slept_usec, uint64_t boottime, uint64_t monotonic)
 {
@@ -121,7 +113,7 @@ void sleep_ready(struct sleep_watch *watch)
 
 void sleep_look(struct sleep_watch *watch)
 {
-	if (sleep_passed(&watch->slept_usec, clock_now_usec(), monotonic_usec()))
+	if (sleep_passed(&watch->slept_usec, clock_now_usec(), clock_monotonic_usec()))
 		woke(watch);
 }
 
@@ -161,7 +153,7 @@ int sleep_new(sd_event *event, const struct sleep_hooks *hooks, void *userdata, 
 	watch->hooks = *hooks;
 	watch->userdata = userdata;
 	watch->lock = -1;
-	(void)sleep_passed(&watch->slept_usec, clock_now_usec(), monotonic_usec());
+	(void)sleep_passed(&watch->slept_usec, clock_now_usec(), clock_monotonic_usec());
 	r = open_bus(watch, event);
 	if (r < 0)
 		no_bus(watch, "there is no system bus", r);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/usb/export_core.h"
@@ -105,7 +106,7 @@ static enum outcome greet_wait(struct export_session *s, bool want_write, uint64
 		return OUTCOME_STOPPED;
 	if (export_libusb_handle(s->device, fds, n) == EXPORT_GONE)
 		return OUTCOME_UNPLUGGED;
-	if (session_now() >= deadline_usec)
+	if (clock_monotonic_usec() >= deadline_usec)
 		return channel_state(s->session.channel) == CHANNEL_WAITING ? OUTCOME_NO_PEER : OUTCOME_TIMED_OUT;
 	return OUTCOME_COUNT;
 }
@@ -114,7 +115,7 @@ static enum outcome greet_wait(struct export_session *s, bool want_write, uint64
 static enum outcome greet(struct export_session *s)
 {
 	struct channel *channel = s->session.channel;
-	uint64_t deadline = session_now() + TIMEOUT_CONNECT_USEC;
+	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
 	size_t len = SNAPSHOT_PREAMBLE + s->snapshot_len, sent = 0, got = 0;
 	uint8_t go[SNAPSHOT_GO], expected[SNAPSHOT_GO] = {0};
 	enum outcome outcome = OUTCOME_COUNT;
@@ -123,7 +124,7 @@ static enum outcome greet(struct export_session *s)
 	put_le16(expected + 4, SNAPSHOT_VERSION);
 	while (outcome == OUTCOME_COUNT && channel_state(channel) == CHANNEL_WAITING)
 		outcome = greet_wait(s, false, deadline);
-	deadline = session_now() + TIMEOUT_CONNECT_USEC;
+	deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
 	while (outcome == OUTCOME_COUNT && got < sizeof(go)) {
 		ssize_t n = 0;
 
@@ -181,7 +182,7 @@ static int take_requests(struct export_session *s)
 	if (n <= 0)
 		return 0;
 	s->session.bytes_from_target += (uint64_t)n;
-	return export_core_got(&s->core, (size_t)n, session_now()) + 1;
+	return export_core_got(&s->core, (size_t)n, clock_monotonic_usec()) + 1;
 }
 
 /*
@@ -198,7 +199,7 @@ static enum outcome pump(struct export_session *s)
 		if (session_is_stopped(&s->session))
 			return OUTCOME_STOPPED;
 		moved = flush_replies(s);
-		r = export_core_process(&s->core, session_now());
+		r = export_core_process(&s->core, clock_monotonic_usec());
 		if (r)
 			return cheated(r);
 		if (export_core_again(&s->core)) {
@@ -244,7 +245,7 @@ static enum outcome serve(struct export_session *s)
 			(void)flush_replies(s);
 			return OUTCOME_UNPLUGGED;
 		}
-		r = export_core_expire(&s->core, session_now());
+		r = export_core_expire(&s->core, clock_monotonic_usec());
 		if (r)
 			return cheated(r);
 	}

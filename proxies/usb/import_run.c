@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/usb/flow.h"
@@ -84,7 +85,7 @@ static enum outcome read_exactly(struct import_session *s, uint8_t *bytes, size_
 			return OUTCOME_INTERNAL;
 		if (s->session.stopped)
 			return OUTCOME_STOPPED;
-		if (session_now() >= deadline_usec)
+		if (clock_monotonic_usec() >= deadline_usec)
 			return OUTCOME_TIMED_OUT;
 	}
 	return OUTCOME_COUNT;
@@ -119,7 +120,7 @@ static enum outcome check_snapshot(struct import_session *s, size_t len)
 
 static enum outcome greet(struct import_session *s)
 {
-	uint64_t deadline = session_now() + TIMEOUT_HEADER_USEC;
+	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_HEADER_USEC;
 	uint8_t head[SNAPSHOT_PREAMBLE], go[SNAPSHOT_GO] = {0};
 	uint32_t untrusted_len;
 	enum outcome outcome;
@@ -281,7 +282,7 @@ static enum outcome pump(struct import_session *s)
 	bool moved;
 
 	do {
-		uint64_t now = session_now();
+		uint64_t now = clock_monotonic_usec();
 		int fault = import_filter_expire(&s->filter, now);
 
 		if (fault)
@@ -335,7 +336,7 @@ static bool send_all(const uint8_t *bytes, size_t len, uint64_t give_up_usec)
 	while (len > 0) {
 		ssize_t n = send(PROXY_FD_DATA, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 		struct pollfd fd = {.fd = PROXY_FD_DATA, .events = POLLOUT};
-		uint64_t now = session_now();
+		uint64_t now = clock_monotonic_usec();
 
 		if (n > 0) {
 			bytes += n;
@@ -378,7 +379,7 @@ static bool take_more(struct import_session *s)
 	if (n <= 0)
 		return false;
 	c->end += (size_t)n;
-	if (filter_commands(s, session_now()))
+	if (filter_commands(s, clock_monotonic_usec()))
 		return false;
 	c->at = c->passed;
 	return true;
@@ -390,13 +391,13 @@ static bool take_more(struct import_session *s)
  */
 static void let_go(struct import_session *s)
 {
-	uint64_t give_up = session_now() + LET_GO_USEC;
+	uint64_t give_up = clock_monotonic_usec() + LET_GO_USEC;
 	const struct flow *r = &s->replies;
 
 	if (s->kernel_closed || !send_all(r->bytes + r->at, r->passed - r->at, give_up))
 		return;
 	s->commands.at = s->commands.passed;
-	while (answer_all(s, give_up) && session_now() < give_up && take_more(s))
+	while (answer_all(s, give_up) && clock_monotonic_usec() < give_up && take_more(s))
 		continue;
 }
 

@@ -5,9 +5,9 @@
  */
 #include <errno.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/base/limits.h"
 #include "lib/base/log.h"
 #include "proxies/usb/session.h"
@@ -15,14 +15,6 @@
 #define FINISH_USEC (200 * USEC_PER_MSEC) /* a peer that does not read gets no longer to hear the end */
 
 const struct channel_rings session_rings = {.read = RING_BULK_OUT, .write = RING_BULK_IN};
-
-uint64_t session_now(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
 
 int session_report(enum proxy_report_type type, uint8_t speed, uint32_t devid)
 {
@@ -50,7 +42,7 @@ bool session_is_stopped(struct session *session)
 
 static int timeout_of(uint64_t deadline_usec)
 {
-	uint64_t now = session_now();
+	uint64_t now = clock_monotonic_usec();
 	uint64_t msec;
 
 	if (deadline_usec == UINT64_MAX)
@@ -113,10 +105,10 @@ void session_end(struct session *session, enum outcome outcome)
 		.bytes_to_target = session->bytes_to_target,
 		.bytes_from_target = session->bytes_from_target,
 	};
-	uint64_t give_up = session_now() + FINISH_USEC;
+	uint64_t give_up = clock_monotonic_usec() + FINISH_USEC;
 
 	while (session->channel && channel_state(session->channel) == CHANNEL_OPEN && !is_cut(outcome)) {
-		uint64_t now = session_now();
+		uint64_t now = clock_monotonic_usec();
 
 		if (channel_finish(session->channel) != CHANNEL_NOT_YET || now >= give_up ||
 		    channel_wait(session->channel, true, give_up - now) != 0)

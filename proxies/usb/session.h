@@ -33,9 +33,6 @@ struct session {
 /* Of the data channel, whose server is the exporter: what it asks for and the most that an importer gives. */
 extern const struct channel_rings session_rings;
 
-/* Microseconds of a clock that only goes forward. */
-uint64_t session_now(void);
-
 /* 0 or a negative errno. */
 int session_report(enum proxy_report_type type, uint8_t speed, uint32_t devid);
 

@@ -17,9 +17,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 
 #include "broker/io/admin.h"
+#include "broker/io/clock.h"
 #include "lib/base/base.h"
 #include "lib/base/log.h"
 
@@ -45,14 +45,6 @@ struct server {
 	size_t line_len;
 };
 
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void emit(void *userdata, const struct core_action *action)
 {
 	struct server *server = userdata;
@@ -77,7 +69,7 @@ static void on_decide(void *userdata, const struct core_device *device _unused_,
 
 static int handle(struct server *server, struct core_event event)
 {
-	event.now_usec = now_usec();
+	event.now_usec = clock_now_usec();
 	return core_handle(server->core, &event, NULL);
 }
 
@@ -213,7 +205,7 @@ static int on_audit_check(void *userdata _unused_, struct audit_check **ret_chec
 
 static bool do_qube(struct server *server, char **words, size_t n)
 {
-	struct core_event event = {.type = CORE_QUBE_STARTED, .now_usec = now_usec()};
+	struct core_event event = {.type = CORE_QUBE_STARTED, .now_usec = clock_now_usec()};
 	struct core_qube_ref ref;
 
 	if (n != 3)

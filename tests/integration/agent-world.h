@@ -13,10 +13,10 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "tests/scratch.h"
 #include "tests/umockdev.h"
+#include "lib/base/clock.h"
 #include "lib/channel/channel.h"
 #include "lib/wire/messages.h"
 
@@ -71,14 +71,6 @@ struct world {
 	uint32_t last_id;
 };
 
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void pause_usec(uint64_t usec)
 {
 	(void)usleep((useconds_t)usec);
@@ -122,12 +114,12 @@ static void kill_agent(struct world *world)
 /* SIGTERM: it ends, with exit status 0 (a sanitizer's report is another). */
 static void stop_agent(struct world *world)
 {
-	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint64_t deadline = clock_monotonic_usec() + WAIT_USEC;
 	pid_t ended;
 	int status;
 
 	assert_int_equal(kill(world->agent, SIGTERM), 0);
-	while ((ended = waitpid(world->agent, &status, WNOHANG)) == 0 && now_usec() < deadline)
+	while ((ended = waitpid(world->agent, &status, WNOHANG)) == 0 && clock_monotonic_usec() < deadline)
 		pause_usec(2000);
 	assert_int_equal(ended, world->agent);
 	world->agent = 0;
@@ -168,9 +160,9 @@ static size_t count_children(pid_t pid)
 /* Of many that are just starting the kernel's list may leave some out (proc(5)), so it is read until it has all. */
 static void expect_children(const struct world *world, size_t n)
 {
-	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint64_t deadline = clock_monotonic_usec() + WAIT_USEC;
 
-	while (count_children(world->agent) != n && now_usec() < deadline)
+	while (count_children(world->agent) != n && clock_monotonic_usec() < deadline)
 		pause_usec(10000);
 	assert_int_equal(count_children(world->agent), n);
 }
@@ -213,11 +205,11 @@ static void join(struct world *world)
 {
 	static const struct channel_rings most = {.read = RING_CONTROL, .write = RING_CONTROL};
 	struct channel_address address = {.server_domid = OWN, .client_domid = 0};
-	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint64_t deadline = clock_monotonic_usec() + WAIT_USEC;
 	uint32_t number = 0;
 
 	leave(world);
-	while ((!read_number(world, &number) || number == world->number) && now_usec() < deadline)
+	while ((!read_number(world, &number) || number == world->number) && clock_monotonic_usec() < deadline)
 		pause_usec(2000);
 	assert_int_not_equal(number, world->number);
 	if (world->number != 0)
@@ -254,7 +246,7 @@ static void send_message(struct world *world, const struct wire_message *message
 /* The next frame within `usec`; false when there is none. Checks the protocol's states as the broker does. */
 static bool receive(struct world *world, struct wire_message *ret_message, uint64_t usec)
 {
-	uint64_t deadline = now_usec() + usec;
+	uint64_t deadline = clock_monotonic_usec() + usec;
 
 	for (;;) {
 		size_t used;
@@ -275,7 +267,7 @@ static bool receive(struct world *world, struct wire_message *ret_message, uint6
 		world->input_len += (size_t)n;
 		if (n > 0)
 			continue;
-		uint64_t now = now_usec();
+		uint64_t now = clock_monotonic_usec();
 
 		if (channel_state(world->channel) != CHANNEL_OPEN || now >= deadline ||
 		    channel_wait(world->channel, false, deadline - now) == CHANNEL_TIMED_OUT)
@@ -299,10 +291,10 @@ static struct wire_message expect(struct world *world, enum wire_type type)
 
 static void expect_cut(struct world *world)
 {
-	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint64_t deadline = clock_monotonic_usec() + WAIT_USEC;
 	uint8_t waste[4096];
 
-	while (channel_state(world->channel) == CHANNEL_OPEN && now_usec() < deadline)
+	while (channel_state(world->channel) == CHANNEL_OPEN && clock_monotonic_usec() < deadline)
 		if (channel_read(world->channel, waste, sizeof(waste)) == 0)
 			(void)channel_wait(world->channel, false, 100 * USEC_PER_MSEC);
 	assert_int_equal(channel_state(world->channel), CHANNEL_DEAD);
@@ -596,12 +588,12 @@ static void read_vhci_file(const char *name, char text[64])
 /* Waits for a write to attach or detach. */
 static void wait_vhci_file(const char *name, char text[64])
 {
-	uint64_t deadline = now_usec() + WAIT_USEC;
+	uint64_t deadline = clock_monotonic_usec() + WAIT_USEC;
 
 	do {
 		pause_usec(2000);
 		read_vhci_file(name, text);
-	} while (text[0] == '\0' && now_usec() < deadline);
+	} while (text[0] == '\0' && clock_monotonic_usec() < deadline);
 	assert_int_not_equal(text[0], '\0');
 }
 

@@ -23,10 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/base/limits.h"
 #include "lib/base/text.h"
 #include "lib/channel/channel.h"
@@ -278,14 +278,6 @@ static void say_connect(struct side *side, struct channel **ret_channel)
 	int r = channel_connect(side->backend, &address, &most, ret_channel);
 
 	trace(side, "connect: %s", r == CHANNEL_NOT_YET || r == CHANNEL_REFUSED ? "no" : result_name(r));
-}
-
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* Writes `to_write` and reads `to_read` bytes, at the same time, as an event loop does it. */
@@ -961,12 +953,12 @@ static void bench_bulk(struct side *side, uint32_t ring, size_t size, uint64_t b
 	uint64_t start;
 
 	open_pair(side, ring, ring);
-	start = now_usec();
+	start = clock_monotonic_usec();
 	transfer(side, side->is_server ? bytes : 0, side->is_server ? 0 : bytes, size, 65536);
 	meet(side);
 	if (side->is_server)
 		(void)fprintf(stderr, "ring %7u, writes of %6zu: %8.1f MiB/s\n", ring, size,
-			      (double)bytes / (double)(now_usec() - start) * 1e6 / (1024 * 1024));
+			      (double)bytes / (double)(clock_monotonic_usec() - start) * 1e6 / (1024 * 1024));
 	close_here(side);
 	side->number++;
 }
@@ -976,7 +968,7 @@ static void bench_round_trips(struct side *side, unsigned int n)
 	uint64_t start;
 
 	open_pair(side, 65536, 65536);
-	start = now_usec();
+	start = clock_monotonic_usec();
 	for (unsigned int i = 0; i < n; i++) {
 		if (side->is_server)
 			transfer(side, 48, 0, 48, 48);
@@ -985,7 +977,7 @@ static void bench_round_trips(struct side *side, unsigned int n)
 			transfer(side, 48, 0, 48, 48);
 	}
 	if (side->is_server)
-		(void)fprintf(stderr, "round trip of 48 bytes: %8.1f us\n", (double)(now_usec() - start) / n);
+		(void)fprintf(stderr, "round trip of 48 bytes: %8.1f us\n", (double)(clock_monotonic_usec() - start) / n);
 	meet(side);
 	close_here(side);
 	side->number++;

@@ -49,8 +49,8 @@ static bool lives(void)
 
 #define WAIT_FOR(condition, usec)                                             \
 	do {                                                                  \
-		uint64_t wait_deadline = now_usec() + (usec);                 \
-		while (lives() && !(condition) && now_usec() < wait_deadline) \
+		uint64_t wait_deadline = clock_monotonic_usec() + (usec);                 \
+		while (lives() && !(condition) && clock_monotonic_usec() < wait_deadline) \
 			attend(10);                                           \
 	} while (0)
 
@@ -76,7 +76,7 @@ static const char *ask(const char *method, const char *argument, const char *des
 {
 	static char reply[8200];
 	char raw[8192], request[1024];
-	uint64_t deadline = now_usec() + 3 * PATIENCE_USEC;
+	uint64_t deadline = clock_monotonic_usec() + 3 * PATIENCE_USEC;
 	size_t len = 0;
 	int fd = lives() ? connect_api() : -1;
 	int n_request =
@@ -93,7 +93,7 @@ static const char *ask(const char *method, const char *argument, const char *des
 		struct pollfd due = {.fd = fd, .events = POLLIN};
 		ssize_t n;
 
-		if (now_usec() > deadline)
+		if (clock_monotonic_usec() > deadline)
 			fail_msg("%s was not answered", method);
 		attend(5);
 		if (poll(&due, 1, 0) <= 0)
@@ -391,9 +391,9 @@ static void check_thing(enum thing thing, const char *method, const char *part)
 static void check_attach(const char *device, const char *port)
 {
 	const char *reply = "";
-	uint64_t deadline = now_usec() + SETTLED_USEC;
+	uint64_t deadline = clock_monotonic_usec() + SETTLED_USEC;
 
-	while (now_usec() < deadline && reply[0] != '0') {
+	while (clock_monotonic_usec() < deadline && reply[0] != '0') {
 		WAIT_FOR(is_settled(), SETTLED_USEC);
 		if (shows_attached("work", port))
 			(void)ask("admin.vm.device.usb.Detach", device, "work", "");

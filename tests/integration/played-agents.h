@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/channel/channel.h"
 #include "lib/wire/messages.h"
 
@@ -90,14 +90,6 @@ static struct scene {
 	/* Sees each order before its agent does; false: the agent does not see it. NULL: nobody looks. */
 	bool (*on_order)(struct agent *agent, const struct wire_message *order);
 } scene;
-
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
 
 static const char *path_of(const char *name)
 {
@@ -441,9 +433,9 @@ static bool serve(int fd, int msec)
 
 #define SERVE_UNTIL(condition)                                                          \
 	do {                                                                            \
-		uint64_t serve_deadline = now_usec() + PATIENCE_USEC;                   \
+		uint64_t serve_deadline = clock_monotonic_usec() + PATIENCE_USEC;                   \
 		while (!(condition)) {                                                  \
-			if (now_usec() > serve_deadline)                                \
+			if (clock_monotonic_usec() > serve_deadline)                                \
 				fail_msg("line %d: never came: " #condition, __LINE__); \
 			(void)serve(-1, 10);                                            \
 		}                                                                       \

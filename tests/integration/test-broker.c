@@ -97,7 +97,7 @@ static void test_hung_requests(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
 	struct pollfd hung[4];
-	uint64_t since = now_usec();
+	uint64_t since = clock_monotonic_usec();
 
 	t.personal->manners = NO_ANSWER_TO_STOP;
 	assert_done(attach("personal"));
@@ -124,7 +124,7 @@ static void test_hung_requests(void **unused _unused_)
 	for (size_t i = 0; i < ARRAY_SIZE(hung); i++)
 		assert_text_has(call_end(hung[i].fd), "2");
 
-	while (now_usec() < since + 22 * USEC_PER_SEC)
+	while (clock_monotonic_usec() < since + 22 * USEC_PER_SEC)
 		(void)serve(-1, 100);
 	assert_false(t.usb->ended || t.personal->ended || t.work->ended); /* they answer each PING */
 	assert_int_equal(n_sessions(t.usb), 1);
@@ -335,10 +335,10 @@ static void send_garbage(struct agent *agent, const struct garbage *garbage)
 static void assert_prompt(void)
 {
 	for (unsigned int i = 0; i < 5; i++) {
-		uint64_t since = now_usec();
+		uint64_t since = clock_monotonic_usec();
 
 		assert_text_has(available("sys-usb"), "1-2:");
-		if (now_usec() - since < USEC_PER_SEC)
+		if (clock_monotonic_usec() - since < USEC_PER_SEC)
 			return;
 	}
 	fail_msg("each of 5 answers took more than a second");
@@ -369,9 +369,9 @@ static void test_garbage(void **unused _unused_)
 			send_garbage(bad[i], garbage);
 		}
 		for (size_t i = 0; i < n; i++) {
-			uint64_t deadline = now_usec() + PATIENCE_USEC;
+			uint64_t deadline = clock_monotonic_usec() + PATIENCE_USEC;
 
-			while (!bad[i]->ended && now_usec() < deadline)
+			while (!bad[i]->ended && clock_monotonic_usec() < deadline)
 				(void)serve(-1, 10);
 			if (!bad[i]->ended)
 				fail_msg("%s: the broker did not cut it", garbages[done + i].name);
@@ -396,7 +396,7 @@ struct silence {
 
 static struct silence silent_agent(const char *name, unsigned int manners, uint64_t patience)
 {
-	uint64_t since = now_usec();
+	uint64_t since = clock_monotonic_usec();
 
 	return (struct silence){
 		add_agent((uint16_t)(7 + scene.n_agents), name, NULL, manners),
@@ -427,16 +427,16 @@ static void test_silences(void **unused _unused_)
 
 	SERVE_UNTIL(half->state == WIRE_IN_READY);
 	half->manners = NO_ANSWER_TO_PING; /* its answer would complete the message */
-	cases[0].since = now_usec();
+	cases[0].since = clock_monotonic_usec();
 	(void)channel_write(half->channel, start, sizeof(start));
 	assert_done(attach("work"));
-	until = now_usec() + HEARTBEAT_USEC + HEARTBEAT_PONG_USEC + PATIENCE_USEC;
-	while (n_ended < ARRAY_SIZE(cases) && now_usec() < until) {
+	until = clock_monotonic_usec() + HEARTBEAT_USEC + HEARTBEAT_PONG_USEC + PATIENCE_USEC;
+	while (n_ended < ARRAY_SIZE(cases) && clock_monotonic_usec() < until) {
 		(void)serve(-1, 50);
 		say_gone(chatty, 0, 1); /* not silent, but it does not answer */
 		for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 			if (cases[i].agent->ended && cases[i].ended == 0) {
-				cases[i].ended = now_usec();
+				cases[i].ended = clock_monotonic_usec();
 				n_ended++;
 			}
 	}
@@ -492,7 +492,7 @@ static void test_flood(void **unused _unused_)
 	SERVE_UNTIL(flood->state == WIRE_IN_READY && strstr(available("flood"), "3-1:"));
 	assert_prompt();
 	before = broker_rss_kib();
-	since = now_usec();
+	since = clock_monotonic_usec();
 	while (took < 3 * USEC_PER_SEC || generation <= LIMIT_PEER_EVENTS_BURST) {
 		assert_true(took < PATIENCE_USEC);
 		while (channel_space(flood->channel) > 3 * LIMIT_FRAME)
@@ -501,7 +501,7 @@ static void test_flood(void **unused _unused_)
 		assert_done(attach("work"));
 		assert_done(detach("work"));
 		(void)serve(-1, 20);
-		took = now_usec() - since;
+		took = clock_monotonic_usec() - since;
 	}
 	assert_false(flood->ended || t.usb->ended);
 	assert_true(generation <
@@ -520,10 +520,10 @@ static void test_reconnecting_liar(void **unused _unused_)
 	uint64_t since;
 
 	(void)add_trio(0);
-	since = now_usec();
+	since = clock_monotonic_usec();
 	liar = add_agent(21, "liar", NULL, DOES_NOT_GREET);
 	while (n < 8) {
-		assert_true(now_usec() - since < 3 * PATIENCE_USEC);
+		assert_true(clock_monotonic_usec() - since < 3 * PATIENCE_USEC);
 		(void)serve(-1, 5);
 		if (liar->greeted && !liar->ended) {
 			send_garbage(liar, &garbages[0]);
@@ -533,7 +533,7 @@ static void test_reconnecting_liar(void **unused _unused_)
 		if (liar->ended)
 			listen_at_new_port(liar);
 	}
-	assert_true(now_usec() - since >= 6 * USEC_PER_SEC); /* once a second, although it asks for more */
+	assert_true(clock_monotonic_usec() - since >= 6 * USEC_PER_SEC); /* once a second, although it asks for more */
 	assert_int_equal(count_audit("\"event\":\"agent-lost\""), 5);
 	assert_prompt();
 }

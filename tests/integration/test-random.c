@@ -451,7 +451,7 @@ static void step(unsigned int w)
 	judge_streams(w);
 	world->n_steps--;
 	world->wait_for = (unsigned int)draw(world, 4);
-	world->wait_until = now_usec() + (one_in(world, 12) ? LONG_PACE_USEC : PACE_USEC);
+	world->wait_until = clock_monotonic_usec() + (one_in(world, 12) ? LONG_PACE_USEC : PACE_USEC);
 }
 
 /* ---- schedules --------------------------------------------------------------------------------------------------- */
@@ -461,7 +461,7 @@ static void begin_to_settle(unsigned int w)
 {
 	struct world *world = &play.worlds[w];
 
-	world->settle_until = now_usec() + SETTLE_USEC;
+	world->settle_until = clock_monotonic_usec() + SETTLE_USEC;
 	world->fault = "the broker does not come to every agent";
 	world->changed = true;
 	for (unsigned int q = 0; q < N_QUBES; q++) {
@@ -522,9 +522,9 @@ static bool settle(unsigned int w)
 		world->fault = fault;
 		world->n_lists = 0;
 		world->wait_for = 1;
-		world->wait_until = now_usec() + PACE_USEC;
+		world->wait_until = clock_monotonic_usec() + PACE_USEC;
 	}
-	if (now_usec() > world->settle_until)
+	if (clock_monotonic_usec() > world->settle_until)
 		violation(w, "%u requests are open; %s", world->n_calls, world->fault);
 	return false;
 }
@@ -539,7 +539,7 @@ static void begin_schedule(unsigned int w)
 	world->silent_until = world->settle_until = 0;
 	world->n_lists = 0;
 	world->n_steps = 12 + (unsigned int)draw(world, 9);
-	world->since_usec = now_usec();
+	world->since_usec = clock_monotonic_usec();
 	trace(w, "---- schedule %llu", (unsigned long long)judge.schedule[w]);
 }
 
@@ -548,20 +548,20 @@ static void go_on(unsigned int w)
 {
 	struct world *world = &play.worlds[w];
 
-	while (world->plays && world->n_steps > 0 && (world->wait_for == 0 || now_usec() >= world->wait_until))
+	while (world->plays && world->n_steps > 0 && (world->wait_for == 0 || clock_monotonic_usec() >= world->wait_until))
 		step(w);
 	if (!world->plays || world->n_steps > 0)
 		return;
 	if (world->silent_until == 0)
-		world->silent_until = holds_stop(w) && one_in(world, 8) ? now_usec() + SILENCE_USEC : 1;
-	if (now_usec() < world->silent_until)
+		world->silent_until = holds_stop(w) && one_in(world, 8) ? clock_monotonic_usec() + SILENCE_USEC : 1;
+	if (clock_monotonic_usec() < world->silent_until)
 		return;
 	if (!world->settle_until)
 		begin_to_settle(w);
-	if ((world->wait_for > 0 && now_usec() < world->wait_until) || !settle(w))
+	if ((world->wait_for > 0 && clock_monotonic_usec() < world->wait_until) || !settle(w))
 		return;
-	if (now_usec() - world->since_usec > play.slowest_usec)
-		play.slowest_usec = now_usec() - world->since_usec;
+	if (clock_monotonic_usec() - world->since_usec > play.slowest_usec)
+		play.slowest_usec = clock_monotonic_usec() - world->since_usec;
 	play.n_done++;
 	world->plays = false;
 	world->wait_for = 0;
@@ -572,7 +572,7 @@ static void go_on(unsigned int w)
 /* Until a time comes that a world waits for. What had come at `seen`, the worlds have seen. */
 static int msec_to_next(uint64_t seen)
 {
-	uint64_t now = now_usec(), next = now + LONG_PACE_USEC;
+	uint64_t now = clock_monotonic_usec(), next = now + LONG_PACE_USEC;
 
 	for (unsigned int w = 0; w < N_WORLDS; w++) {
 		const struct world *world = &play.worlds[w];
@@ -679,17 +679,17 @@ static void test_random(void **unused _unused_)
 	assert_true(play.epoll >= 0);
 	print_message("seed %llu, %llu schedules\n", (unsigned long long)play.seed, (unsigned long long)play.n_wanted);
 	make_worlds();
-	since = now_usec();
+	since = clock_monotonic_usec();
 	for (unsigned int w = 0; w < N_WORLDS && play.n_begun < play.n_wanted; w++)
 		begin_schedule(w);
 	while (play.n_done < play.n_wanted) {
-		uint64_t seen = now_usec();
+		uint64_t seen = clock_monotonic_usec();
 
 		for (unsigned int w = 0; w < N_WORLDS; w++)
 			go_on(w);
 		wait_for_all(seen);
 	}
-	report(now_usec() - since);
+	report(clock_monotonic_usec() - since);
 	(void)close(play.epoll);
 	if (judge.fd >= 0)
 		(void)close(judge.fd);
