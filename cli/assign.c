@@ -68,7 +68,7 @@ int run_assign(struct state *state)
 	const char *qube = state->options.args[0];
 	struct device device;
 	struct place place;
-	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX];
+	char progress[192], payload[PAYLOAD_MAX];
 	int r = parse_place(state, state->options.args[1], &place);
 
 	if (r < 0)
@@ -79,10 +79,8 @@ int run_assign(struct state *state)
 		r = make_payload(state, &device, mode_of(&state->options), qube, payload);
 	if (r >= 0)
 		return r;
-	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Assigning %s to %s", place.shown, qube);
 	r = change(state, &(struct change){.method = "Assign",
-					   .argument = argument,
 					   .dest = qube,
 					   .payload = payload,
 					   .progress = progress,
@@ -106,15 +104,12 @@ static int unassign_all(struct state *state, const char *qube)
 		return r;
 	for (size_t i = 0; i < inventory->n_assignments; i++) {
 		const struct assignment *assignment = &inventory->assignments[i];
-		char argument[ARGUMENT_MAX], progress[ARGUMENT_MAX + 64];
+		char progress[ARGUMENT_MAX + 64];
 
-		make_argument(assignment->backend, assignment->port, assignment->id, argument);
 		(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s:%s to %s", assignment->backend,
 			       assignment->port, qube);
 		r = change(state, &(struct change){.method = "Unassign",
-						   .argument = argument,
 						   .dest = qube,
-						   .payload = "",
 						   .progress = progress,
 						   .backend = assignment->backend,
 						   .port = assignment->port,
@@ -183,7 +178,7 @@ int run_unassign(struct state *state)
 	const char *qube = state->options.args[0];
 	struct device device;
 	struct place place;
-	char argument[ARGUMENT_MAX], progress[192];
+	char progress[192];
 	int r = check_words(state, state->options.args, state->options.n_args, &place);
 
 	if (r >= 0)
@@ -193,12 +188,9 @@ int run_unassign(struct state *state)
 	r = find_assigned(state, qube, &place, &device);
 	if (r >= 0)
 		return r;
-	make_argument(place.backend, device.port, device.id, argument);
 	(void)snprintf(progress, sizeof(progress), "Ending the assignment of %s to %s", place.shown, qube);
 	r = change(state, &(struct change){.method = "Unassign",
-					   .argument = argument,
 					   .dest = qube,
-					   .payload = "",
 					   .progress = progress,
 					   .backend = device.backend,
 					   .port = device.port,

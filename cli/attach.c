@@ -6,9 +6,9 @@
 #include "cli/command.h"
 #include "lib/base/text.h"
 
-/* What "QUBE BACKEND:PORT[:ID]" asks for: the device as it is listed now, the call's argument and payload. -1 or an exit code. */
+/* What "QUBE BACKEND:PORT[:ID]" asks for: the device as it is listed now, and the call's payload. -1 or an exit code. */
 static int prepare(struct state *state, struct place *place, const struct device **ret_device,
-		   char argument[ARGUMENT_MAX], char payload[PAYLOAD_MAX])
+		   char payload[PAYLOAD_MAX])
 {
 	const char *qube = state->options.args[0];
 	int r = check_words(state, state->options.args, state->options.n_args, place);
@@ -17,8 +17,6 @@ static int prepare(struct state *state, struct place *place, const struct device
 		r = find_device(state, place, ret_device);
 	if (r < 0)
 		r = make_payload(state, *ret_device, "manual", qube, payload);
-	if (r < 0)
-		make_argument(place->backend, place->port, (*ret_device)->id, argument);
 	return r;
 }
 
@@ -27,14 +25,13 @@ int run_attach(struct state *state)
 	const char *qube = state->options.args[0];
 	const struct device *device;
 	struct place place;
-	char argument[ARGUMENT_MAX], progress[128], payload[PAYLOAD_MAX];
-	int r = prepare(state, &place, &device, argument, payload);
+	char progress[128], payload[PAYLOAD_MAX];
+	int r = prepare(state, &place, &device, payload);
 
 	if (r >= 0)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Attaching %s to %s", place.shown, qube);
 	return change(state, &(struct change){.method = "Attach",
-					      .argument = argument,
 					      .dest = qube,
 					      .payload = payload,
 					      .progress = progress,
@@ -49,8 +46,8 @@ int run_move(struct state *state)
 	const char *qube = state->options.args[0];
 	const struct device *device;
 	struct place place;
-	char argument[ARGUMENT_MAX], progress[192], payload[PAYLOAD_MAX], call[CALLED_MAX];
-	int r = prepare(state, &place, &device, argument, payload);
+	char progress[192], payload[PAYLOAD_MAX], call[CALLED_MAX];
+	int r = prepare(state, &place, &device, payload);
 
 	if (r >= 0)
 		return r;
@@ -62,7 +59,6 @@ int run_move(struct state *state)
 	(void)sprintf(payload + strlen(payload), " from='%s'", device->used_by);
 	(void)snprintf(progress, sizeof(progress), "Moving %s from %s to %s", place.shown, device->used_by, qube);
 	return change(state, &(struct change){.method = "device.Move",
-					      .argument = argument,
 					      .dest = qube,
 					      .payload = payload,
 					      .progress = progress,
@@ -73,14 +69,11 @@ int run_move(struct state *state)
 
 static int detach_one(const struct state *state, const char *qube, const struct place *place)
 {
-	char argument[ARGUMENT_MAX], progress[128];
+	char progress[128];
 
-	make_argument(place->backend, place->port, place->id, argument);
 	(void)snprintf(progress, sizeof(progress), "Detaching %s from %s", place->shown, qube);
 	return change(state, &(struct change){.method = "Detach",
-					      .argument = argument,
 					      .dest = qube,
-					      .payload = "",
 					      .progress = progress,
 					      .backend = place->backend,
 					      .port = place->port,

@@ -215,15 +215,18 @@ int change(const struct state *state, const struct change *change)
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	struct admin_reply reply;
-	char method[CLASS_METHOD_MAX];
+	char method[CLASS_METHOD_MAX], argument[ARGUMENT_MAX];
 	int r;
 
+	(void)snprintf(argument, sizeof(argument), "%s", change->argument ? change->argument : "");
+	if (change->backend)
+		make_argument(change->backend, change->port, change->id, argument);
 	if (strchr(change->method, '.'))
 		(void)snprintf(method, sizeof(method), "%s", change->method);
 	else
 		(void)snprintf(method, sizeof(method), "admin.vm.device.%s.%s", state->options.class, change->method);
-	r = inventory_try(&state->options, method, change->argument, change->dest, change->payload, change->progress,
-			  &call, &reply);
+	r = inventory_try(&state->options, method, argument, change->dest, change->payload ? change->payload : "",
+			  change->progress, &call, &reply);
 	if (r < 0)
 		return tell_change(state, change, &reply);
 	if (state->options.json)

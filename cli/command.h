@@ -74,12 +74,13 @@ int make_payload(const struct state *state, const struct device *device, const c
 /* BACKEND+PORT+ID, encoded; NULL, "" or "*" means any. */
 void make_argument(const char *backend, const char *port, const char *id, char argument[ARGUMENT_MAX]);
 
-/* A call that changes something. */
+/* A call that changes something. What is NULL is not there. */
 struct change {
 	const char *method; /* of the class ("Attach"), or whole ("device.Move") */
-	const char *argument, *dest, *payload;
+	const char *dest, *payload;
+	const char *backend, *port, *id; /* the device that it is about, see make_argument(): its argument */
+	const char *argument;            /* one that is not about a device: this */
 	const char *progress;            /* shown when it is slow; NULL: it is not */
-	const char *backend, *port, *id; /* for --json: the device that it is about; NULL: none, or any */
 	const char *interfaces;          /* for --json: these patterns */
 };
 

@@ -49,7 +49,6 @@ int run_deny(struct state *state)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Adding to what %s never gets", qube);
 	r = change(state, &(struct change){.method = "admin.vm.device.denied.Add",
-					   .argument = "",
 					   .dest = qube,
 					   .payload = patterns,
 					   .progress = progress,
@@ -75,7 +74,6 @@ int run_allow(struct state *state)
 		return r;
 	(void)snprintf(progress, sizeof(progress), "Taking from what %s never gets", qube);
 	return change(state, &(struct change){.method = "admin.vm.device.denied.Remove",
-					      .argument = "",
 					      .dest = qube,
 					      .payload = patterns,
 					      .progress = progress,

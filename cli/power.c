@@ -4,18 +4,13 @@
 
 int run_suspend(struct state *state)
 {
-	return change(state, &(struct change){.method = "device.Suspend",
-					      .argument = "",
-					      .dest = "dom0",
-					      .payload = "",
-					      .progress = "Taking all devices back"});
+	return change(
+		state,
+		&(struct change){.method = "device.Suspend", .dest = "dom0", .progress = "Taking all devices back"});
 }
 
 int run_resume(struct state *state)
 {
-	return change(state, &(struct change){.method = "device.Resume",
-					      .argument = "",
-					      .dest = "dom0",
-					      .payload = "",
-					      .progress = "Attaching devices again"});
+	return change(state, &(struct change){
+				     .method = "device.Resume", .dest = "dom0", .progress = "Attaching devices again"});
 }
