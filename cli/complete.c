@@ -246,21 +246,15 @@ static void offer_devices(struct line *line)
 /* One piece of a row's `args`, or the value of an option. */
 static void offer_piece(struct line *line, const char *piece)
 {
-	static const struct {
-		const char *start;
-		void (*offer)(struct line *line);
-	} kinds[] = {{"VM", offer_qubes}, {"BACKEND:", offer_devices}};
+	bool is_place = strncmp(piece, "BACKEND:", strlen("BACKEND:")) == 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		if (strncmp(piece, kinds[i].start, strlen(kinds[i].start)) != 0)
-			continue;
-		if (kinds[i].offer == offer_devices && line->state.options.command == COMMAND_UNASSIGN)
-			offer_assigned(line);
-		else
-			kinds[i].offer(line);
-		return;
-	}
-	if (piece[0] >= 'a' && piece[0] <= 'z')
+	if (strncmp(piece, "VM", strlen("VM")) == 0)
+		offer_qubes(line);
+	else if (is_place && line->state.options.command == COMMAND_UNASSIGN)
+		offer_assigned(line);
+	else if (is_place)
+		offer_devices(line);
+	else if (piece[0] >= 'a' && piece[0] <= 'z')
 		offer(line, piece);
 }
 

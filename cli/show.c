@@ -83,14 +83,22 @@ void show_table(const struct inventory *inventory, const bool *marked)
 	}
 }
 
-static struct json_object *device_object(const struct device *device, const char *class)
+/* What devices and assignments have in common. */
+static struct json_object *place_object(const char *class, const char *backend, const char *port, const char *id)
 {
 	struct json_object *object = json_out_object();
 
 	json_out_add(object, "class", json_out_text(class));
-	json_out_add(object, "backend", json_out_text(device->backend));
-	json_out_add(object, "port", json_out_text(device->port));
-	json_out_add(object, "device_id", json_out_text(device->id));
+	json_out_add(object, "backend", json_out_text(backend));
+	json_out_add(object, "port", json_out_text(port));
+	json_out_add(object, "device_id", json_out_text(id));
+	return object;
+}
+
+static struct json_object *device_object(const struct device *device, const char *class)
+{
+	struct json_object *object = place_object(class, device->backend, device->port, device->id);
+
 	json_out_add(object, "description", json_out_text(device->description));
 	json_out_add(object, "manufacturer", json_out_text(device->manufacturer));
 	json_out_add(object, "product", json_out_text(device->name));
@@ -106,12 +114,8 @@ static struct json_object *device_object(const struct device *device, const char
 
 static struct json_object *assignment_object(const struct assignment *assignment, const char *class)
 {
-	struct json_object *object = json_out_object();
+	struct json_object *object = place_object(class, assignment->backend, assignment->port, assignment->id);
 
-	json_out_add(object, "class", json_out_text(class));
-	json_out_add(object, "backend", json_out_text(assignment->backend));
-	json_out_add(object, "port", json_out_text(assignment->port));
-	json_out_add(object, "device_id", json_out_text(assignment->id));
 	json_out_add(object, "assigned_to", json_out_text(assignment->qube));
 	json_out_add(object, "mode", json_out_text(assignment->mode));
 	json_out_add(object, "options", json_out_text(assignment->options));
