@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The audit log: records as lines for eyes, or as they are but made safe (--json); --follow goes on; --verify asks the broker whether
- * the chain of records is whole. Records come in pages, each from after the last number of the one before.
+ * The audit log: records as lines for eyes, or as they are but made safe (--json); --follow goes on; --verify asks the
+ * broker whether the chain of records is whole. Records come in pages, each from after the last number of the one before.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -10,8 +10,8 @@
  * A try that was refused because somebody is not there waits for the cause that brings him; `deny` is reported once; a
  * question that was answered no, or not at all, is not asked again before there is a new cause, except that questions
  * which nobody was there for are asked when somebody comes. What cannot be asked about because too many questions are
- * open waits for its turn: the first that came whose device qube has a place is asked about first. An attachment that ends again within BACKOFF_AUTO_LAST_USEC
- * counts as a failed try, so a device that comes and goes is given up as well.
+ * open waits for its turn: the first that came whose device qube has a place is asked about first. An attachment that
+ * ends again within BACKOFF_AUTO_LAST_USEC counts as a failed try, so a device that comes and goes is given up as well.
  *
  * Deny lists and the policy hold when an attachment begins: one that is running goes on when they change.
  */

@@ -202,8 +202,8 @@ struct core_qube *inventory_qube(struct core *core, struct core_qube_ref ref);
 struct core_device *inventory_device_by_ref(struct core *core, struct core_device_ref ref); /* present */
 struct core_device *inventory_record_by_ref(struct core *core, struct core_device_ref ref); /* or not gone yet */
 bool inventory_is_life(const struct core_life *life, const struct core_qube *qube);
-bool inventory_contradicts(const struct core_life *life,
-			   const struct core_qube *qube); /* its domain id is another's now */
+/* Its domain id is another life's now: that one has ended. */
+bool inventory_contradicts(const struct core_life *life, const struct core_qube *qube);
 bool inventory_same_identity(const struct core_device *a, const struct core_device *b);    /* what a policy sees */
 bool inventory_same_description(const struct core_device *a, const struct core_device *b); /* every word */
 

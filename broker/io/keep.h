@@ -24,8 +24,8 @@ const char *keep_fault(const struct keep *keep);
 int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core_event *event), void *userdata);
 
 /*
- * The memory of an action's device, which is on its way or attached, on disk; `asleep`: as a claim. 0 or a negative
- * errno, then the one before it stays.
+ * The memory of an action's device on disk: of one that is on its way or attached, or (`asleep`) of one that a sleep has
+ * ended, as its claim. 0 or a negative errno, then the one before it stays.
  */
 int keep_session(struct keep *keep, const struct core *core, const struct core_device *device, bool asleep);
 void keep_forget(struct keep *keep, uint64_t session);

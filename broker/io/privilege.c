@@ -59,9 +59,8 @@ static int give_file(const struct account *account, int state_dir, const char *n
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return failed(name);
 	if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
-		log_error("%s in the state directory is %s, and is not given to the broker's account: look at it, move "
-			  "it "
-			  "away, then start device-broker again",
+		log_error("%s in the state directory is %s, and is not given to the broker's account: look at it, "
+			  "move it away, then start device-broker again",
 			  name, S_ISREG(st.st_mode) ? "a file that has a second name" : "not a regular file");
 		return 0;
 	}

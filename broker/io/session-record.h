@@ -6,8 +6,8 @@
  * another boot is no memory.
  *
  * The store guards the text against damage; the reading is strict all the same: each key once and in its place, none
- * unknown, none missing but "path" (of a device's port) and "asleep", which former brokers did not know, every value as it is
- * written here. Neither way needs memory, so no memory of a session is lost for want of it.
+ * unknown, none missing but "path" (of a device's port) and "asleep", which former brokers did not know, every value as
+ * it is written here. Neither way needs memory, so no memory of a session is lost for want of it.
  */
 #pragma once
 
