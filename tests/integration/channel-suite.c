@@ -977,7 +977,8 @@ static void bench_round_trips(struct side *side, unsigned int n)
 			transfer(side, 48, 0, 48, 48);
 	}
 	if (side->is_server)
-		(void)fprintf(stderr, "round trip of 48 bytes: %8.1f us\n", (double)(clock_monotonic_usec() - start) / n);
+		(void)fprintf(stderr, "round trip of 48 bytes: %8.1f us\n",
+			      (double)(clock_monotonic_usec() - start) / n);
 	meet(side);
 	close_here(side);
 	side->number++;

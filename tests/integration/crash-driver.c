@@ -47,11 +47,11 @@ static bool lives(void)
 	return scene.broker != 0;
 }
 
-#define WAIT_FOR(condition, usec)                                             \
-	do {                                                                  \
+#define WAIT_FOR(condition, usec)                                                         \
+	do {                                                                              \
 		uint64_t wait_deadline = clock_monotonic_usec() + (usec);                 \
 		while (lives() && !(condition) && clock_monotonic_usec() < wait_deadline) \
-			attend(10);                                           \
+			attend(10);                                                       \
 	} while (0)
 
 /* What an agent does when its hook cut it off: `cut` is done here, where nobody is in its channel. */

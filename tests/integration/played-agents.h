@@ -433,9 +433,9 @@ static bool serve(int fd, int msec)
 
 #define SERVE_UNTIL(condition)                                                          \
 	do {                                                                            \
-		uint64_t serve_deadline = clock_monotonic_usec() + PATIENCE_USEC;                   \
+		uint64_t serve_deadline = clock_monotonic_usec() + PATIENCE_USEC;       \
 		while (!(condition)) {                                                  \
-			if (clock_monotonic_usec() > serve_deadline)                                \
+			if (clock_monotonic_usec() > serve_deadline)                    \
 				fail_msg("line %d: never came: " #condition, __LINE__); \
 			(void)serve(-1, 10);                                            \
 		}                                                                       \

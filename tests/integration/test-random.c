@@ -548,7 +548,8 @@ static void go_on(unsigned int w)
 {
 	struct world *world = &play.worlds[w];
 
-	while (world->plays && world->n_steps > 0 && (world->wait_for == 0 || clock_monotonic_usec() >= world->wait_until))
+	while (world->plays && world->n_steps > 0 &&
+	       (world->wait_for == 0 || clock_monotonic_usec() >= world->wait_until))
 		step(w);
 	if (!world->plays || world->n_steps > 0)
 		return;
