@@ -83,6 +83,18 @@ static unsigned int count(const struct fixture *f, char letter)
 	return n;
 }
 
+/* The source has vouched for its side, and nothing is known of the target. */
+static void source_vouches(struct fixture *f)
+{
+	new_core(f);
+	assert_int_equal(handle(f, memory_event(SESSION)), 0);
+	f->source = start_qube(f, 3, "sys-usb");
+	come(f, f->source, WIRE_SIDE_EXPORT, RIGHT);
+	look_up_device(f);
+	assert_int_equal(state_of(f), CORE_ADOPTING);
+	f->actions[0] = '\0';
+}
+
 /*
  * The target's domain id is another life's, or another qube's, heard of when the source has vouched already: it is not
  * waited for what cannot come.
@@ -92,13 +104,7 @@ static void test_target_is_another(void **unused _unused_)
 	for (int other_qube = 0; other_qube < 2; other_qube++) {
 		struct fixture f;
 
-		new_core(&f);
-		assert_int_equal(handle(&f, memory_event(SESSION)), 0);
-		f.source = start_qube(&f, 3, "sys-usb");
-		come(&f, f.source, WIRE_SIDE_EXPORT, RIGHT);
-		look_up_device(&f);
-		assert_int_equal(state_of(&f), CORE_ADOPTING);
-		f.actions[0] = '\0';
+		source_vouches(&f);
 		f.target = start_life(&f, 4, other_qube ? "heir" : "work", !other_qube);
 		assert_actions(&f, "Nns");
 		assert_int_equal(f.outcome, OUTCOME_QUBE_GONE);
@@ -118,12 +124,7 @@ static void test_target_comes_late(void **unused _unused_)
 {
 	struct fixture f;
 
-	new_core(&f);
-	assert_int_equal(handle(&f, memory_event(SESSION)), 0);
-	f.source = start_qube(&f, 3, "sys-usb");
-	come(&f, f.source, WIRE_SIDE_EXPORT, RIGHT);
-	look_up_device(&f);
-	f.actions[0] = '\0';
+	source_vouches(&f);
 	f.other = start_qube(&f, 5, "personal");
 	f.target = start_qube(&f, 4, "work");
 	assert_actions(&f, "");
@@ -541,6 +542,7 @@ static void test_asleep(void **unused _unused_)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const enum what what = cases[i].what;
+		const enum word word = what == STILL_RUNS || what == ADOPTED_SINCE ? RIGHT : SAYS_NOTHING;
 		struct core_event asleep = memory_event(what == ADOPTED_SINCE ? SESSION + 1 : SESSION);
 		struct fixture f;
 
@@ -551,23 +553,12 @@ static void test_asleep(void **unused _unused_)
 		if (what == ADOPTED_SINCE)
 			assert_int_equal(handle(&f, memory_event(SESSION)), 0);
 		f.source = start_qube(&f, 3, "sys-usb");
-		if (what != NO_TARGET)
+		if (what != NO_TARGET) {
 			f.target = start_life(&f, 4, "work", what == OTHER_TARGET);
-		if (what != NO_TARGET)
-			come(&f, f.target, WIRE_SIDE_IMPORT,
-			     what == STILL_RUNS || what == ADOPTED_SINCE ? RIGHT : SAYS_NOTHING);
-		if (what == STILL_RUNS)
-			(void)handle(&f, of_session(CORE_STOPPED, f.target, SESSION));
-		if (what == STILL_RUNS) { /* its end comes before the list's */
-			agent_ready(&f, f.source, 7);
-			assert_int_equal(handle(&f, report_event(f.source, WIRE_SIDE_EXPORT, SESSION)), 0);
-			(void)handle(&f, of_session(CORE_STOPPED, f.source, SESSION));
-			(void)handle(&f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f.source});
-			assert_int_equal(handle(&f, device_event(f.source, 2, 9, "1-2")), 0);
-			(void)handle(&f, (struct core_event){.type = CORE_LIST_END, .qube = f.source});
-		} else if (what != NO_SOURCE) {
-			come(&f, f.source, WIRE_SIDE_EXPORT, what == ADOPTED_SINCE ? RIGHT : SAYS_NOTHING);
+			come(&f, f.target, WIRE_SIDE_IMPORT, word);
 		}
+		if (what != NO_SOURCE)
+			come(&f, f.source, WIRE_SIDE_EXPORT, what == STILL_RUNS ? ENDS : word);
 		if (cases[i].answer == CORE_ANSWER_DONE) {
 			look_up_device(&f);
 			if (what != ADOPTED_SINCE) {
@@ -585,6 +576,25 @@ static void test_asleep(void **unused _unused_)
 	}
 }
 
+/* There is room for so many; one more is refused, and nothing is lost of those. */
+static void test_too_many_asleep(void **unused _unused_)
+{
+	struct core_event asleep = memory_event(SESSION);
+	struct fixture f;
+
+	new_core(&f);
+	asleep.memory.asleep = true;
+	for (unsigned int i = 0; i <= LIMIT_RESTORES; i++) {
+		asleep.memory.session = SESSION + i;
+		assert_int_equal(handle(&f, asleep), i < LIMIT_RESTORES ? 0 : CORE_EVENT_FULL);
+	}
+	f.source = start_qube(&f, 3, "sys-usb");
+	tick(&f, TIMEOUT_RESUME_USEC);
+	assert_int_equal(count(&f, 'f'), LIMIT_RESTORES);
+	assert_int_equal(count(&f, 'r'), LIMIT_RESTORES);
+	f.core = core_free(f.core);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +607,7 @@ int main(void)
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_sleep_while_adopting),
 		cmocka_unit_test(test_asleep),
+		cmocka_unit_test(test_too_many_asleep),
 		cmocka_unit_test(test_target_is_another),
 		cmocka_unit_test(test_detach_while_adopting),
 		cmocka_unit_test(test_no_place),

@@ -354,10 +354,31 @@ static void test_sessions(void **state)
 	start(f);
 	assert_int_equal(f->n_remembered, 1);
 	assert_int_equal(f->remembered.session, 0xabcdef);
+	assert_false(f->remembered.asleep);
 	assert_int_equal(f->remembered.source.domid, 3);
 	assert_string_equal(f->remembered.target.name, "work");
 	assert_string_equal(f->remembered.source.start, "first");
 	assert_int_equal(f->remembered.device.terms.end_usec, 77);
+}
+
+/* A session's memory becomes its claim in place, and goes as such. */
+static void test_asleep(void **state)
+{
+	struct fixture *f = *state;
+	struct core_qube_ref source = add_qube(f, "sys-usb", 3), target = add_qube(f, "work", 4);
+	struct core_device device = a_device(source, target, 7);
+
+	assert_int_equal(keep_session(f->keep, f->core, &device, false), 0);
+	assert_int_equal(keep_session(f->keep, f->core, &device, true), 0);
+	end(f);
+	start(f);
+	assert_int_equal(f->n_remembered, 1);
+	assert_int_equal(f->remembered.session, 7);
+	assert_true(f->remembered.asleep);
+	keep_forget(f->keep, 7);
+	end(f);
+	start(f);
+	assert_int_equal(f->n_remembered, 0);
 }
 
 /* After a reboot no stream runs: what the last boot kept is dropped, for good. */
@@ -411,8 +432,8 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_assignments), TEST(test_relocate),   TEST(test_relocate_not_kept), TEST(test_deny_lists),
-		TEST(test_sessions),    TEST(test_other_boot), TEST(test_nonsense),
+		TEST(test_assignments), TEST(test_relocate), TEST(test_relocate_not_kept), TEST(test_deny_lists),
+		TEST(test_sessions),    TEST(test_asleep),   TEST(test_other_boot),        TEST(test_nonsense),
 	};
 
 	return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
