@@ -64,29 +64,95 @@ static void test_order_of_refusals(void **unused _unused_)
 	}
 }
 
+/* What may end an open question. */
+enum end_of_question {
+	ALLOW,
+	SAY_NO,
+	NOT_OFFERED,
+	TIME,
+	LAST_ANSWERER,
+	UNPLUG,
+	REPLUG,
+	AGENT_LOST,
+	NEW_AGENT,
+	SOURCE_GONE,
+	TARGET_GONE,
+	DETACH,
+	SLEEP,
+	POLICY,
+	POLICY_ASKS,
+	DENY_LIST,
+};
+
+static void end_question(struct fixture *f, enum end_of_question what)
+{
+	struct core_event event = {.qube = {0}};
+
+	switch (what) {
+	case ALLOW:
+		assert_int_equal(answer_question(f, true, "work"), 0);
+		break;
+	case SAY_NO:
+		assert_int_equal(answer_question(f, false, "work"), 0);
+		break;
+	case NOT_OFFERED:
+		assert_int_equal(answer_question(f, true, "personal"), 0);
+		break;
+	case TIME:
+		tick(f, TIMEOUT_ASK_USEC - 1);
+		assert_actions(f, "");
+		tick(f, 1);
+		break;
+	case LAST_ANSWERER:
+		set_answerers(f, 0);
+		break;
+	case UNPLUG:
+		event = (struct core_event){.type = CORE_DEVICE_GONE, .qube = f->source};
+		event.gone.slot = f->device.slot;
+		event.gone.generation = f->device.generation;
+		assert_int_equal(handle(f, event), 0);
+		break;
+	case REPLUG:
+		assert_int_equal(handle(f, device_event(f->source, 2, 10, "1-2")), 0);
+		break;
+	case AGENT_LOST:
+		(void)handle(f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f->source});
+		break;
+	case NEW_AGENT:
+		agent_ready(f, f->source, 8);
+		break;
+	case SOURCE_GONE:
+		(void)handle(f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f->source});
+		break;
+	case TARGET_GONE:
+		(void)handle(f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f->target});
+		break;
+	case DETACH:
+		(void)handle(f, request(CORE_DETACH, 7, f->device, f->target));
+		break;
+	case SLEEP:
+		event.type = CORE_SUSPEND;
+		event.request.token = 8;
+		(void)handle(f, event);
+		break;
+	case POLICY:
+		f->verdict = CORE_VERDICT_DENY;
+		(void)handle(f, (struct core_event){.type = CORE_POLICY_CHANGED});
+		break;
+	case POLICY_ASKS:
+		(void)handle(f, (struct core_event){.type = CORE_POLICY_CHANGED});
+		break;
+	case DENY_LIST:
+		deny_list(f, "work", "u08****");
+		break;
+	}
+}
+
 /* What ends a question, and what becomes of the request. */
 static void test_ends_of_a_question(void **unused _unused_)
 {
-	enum what {
-		ALLOW,
-		SAY_NO,
-		NOT_OFFERED,
-		TIME,
-		LAST_ANSWERER,
-		UNPLUG,
-		REPLUG,
-		AGENT_LOST,
-		NEW_AGENT,
-		SOURCE_GONE,
-		TARGET_GONE,
-		DETACH,
-		SLEEP,
-		POLICY,
-		POLICY_ASKS,
-		DENY_LIST,
-	};
 	static const struct {
-		enum what what;
+		enum end_of_question what;
 		const char *actions;
 		enum core_question_end end;
 		enum core_answer answer;
@@ -110,7 +176,6 @@ static void test_ends_of_a_question(void **unused _unused_)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct core_event event = {.qube = {0}};
 		struct fixture f;
 		unsigned int cursor = 0;
 		uint64_t id;
@@ -130,64 +195,7 @@ static void test_ends_of_a_question(void **unused _unused_)
 		assert_actions(&f, "!");
 		f.answer = CORE_ANSWER_COUNT;
 		f.question_end = CORE_QUESTION_END_COUNT;
-		switch (cases[i].what) {
-		case ALLOW:
-			assert_int_equal(answer_question(&f, true, "work"), 0);
-			break;
-		case SAY_NO:
-			assert_int_equal(answer_question(&f, false, "work"), 0);
-			break;
-		case NOT_OFFERED:
-			assert_int_equal(answer_question(&f, true, "personal"), 0);
-			break;
-		case TIME:
-			tick(&f, TIMEOUT_ASK_USEC - 1);
-			assert_actions(&f, "");
-			tick(&f, 1);
-			break;
-		case LAST_ANSWERER:
-			set_answerers(&f, 0);
-			break;
-		case UNPLUG:
-			event = (struct core_event){.type = CORE_DEVICE_GONE, .qube = f.source};
-			event.gone.slot = f.device.slot;
-			event.gone.generation = f.device.generation;
-			assert_int_equal(handle(&f, event), 0);
-			break;
-		case REPLUG:
-			assert_int_equal(handle(&f, device_event(f.source, 2, 10, "1-2")), 0);
-			break;
-		case AGENT_LOST:
-			(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f.source});
-			break;
-		case NEW_AGENT:
-			agent_ready(&f, f.source, 8);
-			break;
-		case SOURCE_GONE:
-			(void)handle(&f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f.source});
-			break;
-		case TARGET_GONE:
-			(void)handle(&f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f.target});
-			break;
-		case DETACH:
-			(void)handle(&f, request(CORE_DETACH, 7, f.device, f.target));
-			break;
-		case SLEEP:
-			event.type = CORE_SUSPEND;
-			event.request.token = 8;
-			(void)handle(&f, event);
-			break;
-		case POLICY:
-			f.verdict = CORE_VERDICT_DENY;
-			(void)handle(&f, (struct core_event){.type = CORE_POLICY_CHANGED});
-			break;
-		case POLICY_ASKS:
-			(void)handle(&f, (struct core_event){.type = CORE_POLICY_CHANGED});
-			break;
-		case DENY_LIST:
-			deny_list(&f, "work", "u08****");
-			break;
-		}
+		end_question(&f, cases[i].what);
 		if (strcmp(f.actions, cases[i].actions) != 0)
 			fail_msg("case %zu: expected \"%s\", got \"%s\"", i, cases[i].actions, f.actions);
 		assert_int_equal(f.answer, cases[i].answer);

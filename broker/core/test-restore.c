@@ -157,30 +157,105 @@ static void test_sleepers(void **unused _unused_)
 	f.core = core_free(f.core);
 }
 
+/* How an attachment may end. */
+enum end {
+	UNPLUGGED,
+	ENDED_THEN_UNPLUGGED, /* the proxy saw it first */
+	TARGET_ENDED_THEN_UNPLUGGED,
+	ENDED_ONLY,
+	CHEATED_THEN_UNPLUGGED,
+	ENDED_LONG_BEFORE,
+	DETACHED,
+	TIME_LIMIT,
+	TARGET_GONE,
+	SOURCE_LOST,
+	TARGET_LOST,
+	NEW_AGENT,
+	UNPLUGGED_WHILE_IMPORTING,
+	UNPLUGGED_THEN_DETACHED,
+	SLEPT_SOURCE_LOST, /* just awake */
+	SLEPT_TARGET_LOST,
+	SLEPT_LONG_AGO,
+};
+
+static void end_attachment(struct fixture *f, enum end what)
+{
+	struct core_event event = of_session(CORE_ENDED, f->source, f->session);
+
+	event.session.outcome = OUTCOME_UNPLUGGED;
+	switch (what) {
+	case UNPLUGGED:
+	case UNPLUGGED_WHILE_IMPORTING:
+		(void)handle(f, gone_event(f));
+		break;
+	case TARGET_ENDED_THEN_UNPLUGGED:
+		event = of_session(CORE_ENDED, f->target, f->session);
+		event.session.outcome = OUTCOME_PEER_LOST;
+		(void)handle(f, event);
+		event = of_session(CORE_ENDED, f->source, f->session);
+		event.session.outcome = OUTCOME_UNPLUGGED;
+		(void)handle(f, event);
+		(void)handle(f, gone_event(f));
+		break;
+	case ENDED_THEN_UNPLUGGED:
+	case ENDED_ONLY:
+	case ENDED_LONG_BEFORE:
+	case CHEATED_THEN_UNPLUGGED:
+		if (what == CHEATED_THEN_UNPLUGGED)
+			event.session.outcome = OUTCOME_PEER_CHEATED;
+		(void)handle(f, event);
+		(void)handle(f, of_session(CORE_STOPPED, f->target, f->session));
+		assert_int_equal(state_of(f), CORE_FREE);
+		assert_int_equal(count_claims(f), 0); /* not before it has gone */
+		if (what == ENDED_LONG_BEFORE)
+			tick(f, TIMEOUT_REPLUG_USEC);
+		if (what != ENDED_ONLY)
+			(void)handle(f, gone_event(f));
+		break;
+	case DETACHED:
+		(void)handle(f, request(CORE_DETACH, 8, f->device, f->target));
+		(void)handle(f, gone_event(f));
+		break;
+	case TIME_LIMIT:
+		tick(f, 8 * SECOND);
+		tick(f, 2 * SECOND);
+		(void)handle(f, gone_event(f));
+		break;
+	case TARGET_GONE:
+		(void)handle(f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f->target});
+		(void)handle(f, gone_event(f));
+		break;
+	case SOURCE_LOST:
+		(void)handle(f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f->source});
+		break;
+	case TARGET_LOST:
+		(void)handle(f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f->target});
+		break;
+	case NEW_AGENT:
+		agent_ready(f, f->source, 8);
+		break;
+	case UNPLUGGED_THEN_DETACHED:
+		/* the device is not listed any more, so its user cannot name it: the claim runs out */
+		(void)handle(f, gone_event(f));
+		(void)handle(f, request(CORE_DETACH, 8, f->device, f->target));
+		assert_int_equal(f->answer, CORE_ANSWER_NO_DEVICE);
+		break;
+	case SLEPT_SOURCE_LOST:
+	case SLEPT_TARGET_LOST:
+	case SLEPT_LONG_AGO:
+		wake_up(f);
+		tick(f, what == SLEPT_LONG_AGO ? TIMEOUT_RESUME_USEC : TIMEOUT_RESUME_USEC - 1);
+		(void)handle(f, (struct core_event){.type = CORE_AGENT_LOST,
+						    .qube = what == SLEPT_TARGET_LOST ? f->target : f->source});
+		break;
+	}
+}
+
 /* What ends an attachment, and whether it may come back. */
 static void test_what_is_a_claim(void **unused _unused_)
 {
-	enum what {
-		UNPLUGGED,
-		ENDED_THEN_UNPLUGGED, /* the proxy saw it first */
-		TARGET_ENDED_THEN_UNPLUGGED,
-		ENDED_ONLY,
-		CHEATED_THEN_UNPLUGGED,
-		ENDED_LONG_BEFORE,
-		DETACHED,
-		TIME_LIMIT,
-		TARGET_GONE,
-		SOURCE_LOST,
-		TARGET_LOST,
-		NEW_AGENT,
-		UNPLUGGED_WHILE_IMPORTING,
-		UNPLUGGED_THEN_DETACHED,
-		SLEPT_SOURCE_LOST, /* just awake */
-		SLEPT_TARGET_LOST,
-		SLEPT_LONG_AGO,
-	};
 	static const struct {
-		enum what what;
+		enum end what;
 		bool claim;
 		enum core_origin origin;
 	} cases[] = {
@@ -217,75 +292,7 @@ static void test_what_is_a_claim(void **unused _unused_)
 		(void)handle(&f, of_session(CORE_EXPORTED, f.source, f.session));
 		if (cases[i].what != UNPLUGGED_WHILE_IMPORTING)
 			(void)handle(&f, of_session(CORE_IMPORTED, f.target, f.session));
-		event = of_session(CORE_ENDED, f.source, f.session);
-		event.session.outcome = OUTCOME_UNPLUGGED;
-		switch (cases[i].what) {
-		case UNPLUGGED:
-		case UNPLUGGED_WHILE_IMPORTING:
-			(void)handle(&f, gone_event(&f));
-			break;
-		case TARGET_ENDED_THEN_UNPLUGGED:
-			event = of_session(CORE_ENDED, f.target, f.session);
-			event.session.outcome = OUTCOME_PEER_LOST;
-			(void)handle(&f, event);
-			event = of_session(CORE_ENDED, f.source, f.session);
-			event.session.outcome = OUTCOME_UNPLUGGED;
-			(void)handle(&f, event);
-			(void)handle(&f, gone_event(&f));
-			break;
-		case ENDED_THEN_UNPLUGGED:
-		case ENDED_ONLY:
-		case ENDED_LONG_BEFORE:
-		case CHEATED_THEN_UNPLUGGED:
-			if (cases[i].what == CHEATED_THEN_UNPLUGGED)
-				event.session.outcome = OUTCOME_PEER_CHEATED;
-			(void)handle(&f, event);
-			(void)handle(&f, of_session(CORE_STOPPED, f.target, f.session));
-			assert_int_equal(state_of(&f), CORE_FREE);
-			assert_int_equal(count_claims(&f), 0); /* not before it has gone */
-			if (cases[i].what == ENDED_LONG_BEFORE)
-				tick(&f, TIMEOUT_REPLUG_USEC);
-			if (cases[i].what != ENDED_ONLY)
-				(void)handle(&f, gone_event(&f));
-			break;
-		case DETACHED:
-			(void)handle(&f, request(CORE_DETACH, 8, f.device, f.target));
-			(void)handle(&f, gone_event(&f));
-			break;
-		case TIME_LIMIT:
-			tick(&f, 8 * SECOND);
-			tick(&f, 2 * SECOND);
-			(void)handle(&f, gone_event(&f));
-			break;
-		case TARGET_GONE:
-			(void)handle(&f, (struct core_event){.type = CORE_QUBE_GONE, .qube = f.target});
-			(void)handle(&f, gone_event(&f));
-			break;
-		case SOURCE_LOST:
-			(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f.source});
-			break;
-		case TARGET_LOST:
-			(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST, .qube = f.target});
-			break;
-		case NEW_AGENT:
-			agent_ready(&f, f.source, 8);
-			break;
-		case UNPLUGGED_THEN_DETACHED:
-			/* the device is not listed any more, so its user cannot name it: the claim runs out */
-			(void)handle(&f, gone_event(&f));
-			(void)handle(&f, request(CORE_DETACH, 8, f.device, f.target));
-			assert_int_equal(f.answer, CORE_ANSWER_NO_DEVICE);
-			break;
-		case SLEPT_SOURCE_LOST:
-		case SLEPT_TARGET_LOST:
-		case SLEPT_LONG_AGO:
-			wake_up(&f);
-			tick(&f, cases[i].what == SLEPT_LONG_AGO ? TIMEOUT_RESUME_USEC : TIMEOUT_RESUME_USEC - 1);
-			(void)handle(&f, (struct core_event){.type = CORE_AGENT_LOST,
-							     .qube = cases[i].what == SLEPT_TARGET_LOST ? f.target
-													: f.source});
-			break;
-		}
+		end_attachment(&f, cases[i].what);
 		if (count_claims(&f) != cases[i].claim)
 			fail_msg("case %zu: %u claims", i, count_claims(&f));
 		if (cases[i].claim)
