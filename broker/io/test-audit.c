@@ -714,21 +714,19 @@ static void test_journal_is_busy(void **state _unused_)
 	char path[100];
 	int journal = bind_journal(path, sizeof(path));
 	struct audit_options options = {.file_bytes = LIMIT_AUDIT_FILE, .journal_socket = path};
-	unsigned int n_slow = 0;
 	struct audit *audit;
+	uint64_t since;
 
 	assert_int_equal(audit_new(scene.dir, &options, &audit), 0);
+	since = clock_now_usec();
 	for (unsigned int i = 0; i < 2000; i++) {
-		uint64_t since = clock_now_usec();
-
 		if (i == 1000)
 			(void)close(journal);
 		if (i == 1500)
 			assert_int_equal(unlink(path), 0);
 		assert_int_equal(audit_write(audit, &plain, false), 0);
-		n_slow += clock_now_usec() - since > 10 * USEC_PER_MSEC;
 	}
-	assert_true(n_slow < 500); /* half of those while it is stopped; a busy machine slows down some */
+	assert_true(clock_now_usec() - since < 10 * USEC_PER_SEC);
 	audit_free(audit);
 	assert_log(2000);
 }

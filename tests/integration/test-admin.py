@@ -231,7 +231,7 @@ def test_no_broker(server):  # CL08: a clear message, exit 3, bounded time
         path = f"{here}/fake.sock"
         listener.bind(path)
         listener.listen(0)
-        check(path, "did not answer in time", 15)  # hangs
+        check(path, "did not answer in time", 12)  # hangs
         replies = [(b"", "closed the connection"), (b"0", "is not this version"), (b"9\0new", "is not this version"),
                    (b"1\0\0connection-established\0\0", "is not this version"), (b"x" * 300000, "is not this version"),
                    (b"0\0work class=AppVM state=Run", "closed the connection"), (b"2\0Qubes", "is not this version")]
@@ -266,17 +266,18 @@ def test_no_broker(server):  # CL08: a clear message, exit 3, bounded time
 def test_slow_attach(server):  # progress on a terminal; the answer when it comes; a detach that is not confirmed
     server.do("mode silent")
     main, terminal = pty.openpty()
-    started = time.monotonic()
     process = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb:1-2"], executable=BIN / "qvm-device",
                                env={"QDB_SOCKET": server.path}, stderr=terminal, stdout=terminal)
     os.close(terminal)
     wait_until(lambda: run(path=server.path)[0].count("work (attaching)") == 1)
+    started = time.monotonic()
     other = subprocess.Popen(["qvm-usb", "attach", "work", "sys-usb2:1-2"], executable=BIN / "qvm-device",
                              env={"QDB_SOCKET": server.path}, stderr=subprocess.DEVNULL)
     wait_until(lambda: run(path=server.path)[0].count("work (attaching)") == 2)  # another's silence is its own
     assert process.poll() is None
-    assert process.wait(60) == 1 and other.wait(60) == 1
-    assert time.monotonic() - started > 9, "an attach to a silent qube was given up too early"
+    assert process.wait(20) == 1 and other.wait(40) == 1
+    took = time.monotonic() - started
+    assert 9 < took < 20, f"an attach to a silent qube took {took} s"
     said = os.read(main, 4096).decode()
     os.close(main)
     assert said.startswith("Attaching sys-usb:1-2 to work ... failed\r\nError: "), said
@@ -317,7 +318,7 @@ def test_escapes(server):  # CL11, CL12: every text of a device, through every f
     assert not re.search(rb"[^\x20-\x7e\n]", log)
 
 
-def test_silent_connections(server):  # CL02
+def answer_times(server):  # of an honest caller, among ever more that connect and say nothing, or half of something
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     request = b"admin.vm.device.usb.Available+ dom0 name sys-usb\0"
@@ -339,22 +340,34 @@ def test_silent_connections(server):  # CL02
         for client in idle:
             client.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    times.sort()
-    print(f"# among 1,000 silent connections an honest one took {times[len(times) // 2] * 1e3:.2f} ms (median), "
-          f"{times[-1] * 1e3:.2f} ms (worst)")
-    assert times[len(times) // 2] < 0.1
+    return sorted(times)
+
+
+def test_silent_connections(server):  # CL02
+    for _ in range(3):  # a busy machine delays one round, not each
+        times = answer_times(server)
+        print(f"# among 1,000 silent connections an honest one took {times[len(times) // 2] * 1e3:.2f} ms (median), "
+              f"{times[-1] * 1e3:.2f} ms (worst)")
+        if times[-1] < 0.1:
+            break
+    assert times[-1] < 0.1
     status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
     assert int(re.search(r"VmRSS:\s+(\d+)", status)[1]) < (400 if "san" in str(BIN) else 60) * 1024
 
 
 def test_half_request_times_out(server):
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(30)
-        started = time.monotonic()
-        client.connect(server.path)
-        client.send(b"admin.vm.List+ dom0 name")
-        assert client.recv(1) == b""
-        assert time.monotonic() - started >= 5
+    for _ in range(3):  # a busy machine delays one, not each
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            started = time.monotonic()
+            client.connect(server.path)
+            client.send(b"admin.vm.List+ dom0 name")
+            assert client.recv(1) == b""
+            took = time.monotonic() - started
+        assert took >= 5
+        if took < 7:
+            break
+    assert took < 7
 
 
 def test_race(server):  # CL18: two users, one device: one wins each time

@@ -459,7 +459,7 @@ static void test_bad_proxies(void **state)
 	(void)expect(world, WIRE_EXPORTED);
 	begun = clock_monotonic_usec();
 	expect_stopped(world, ask_stop(world, 13), 13);
-	assert_true(clock_monotonic_usec() - begun >= TIMEOUT_PROXY_EXIT_USEC); /* how late says only how busy the machine is */
+	assert_in_range(clock_monotonic_usec() - begun, TIMEOUT_PROXY_EXIT_USEC, TIMEOUT_STOP_USEC);
 	assert_int_equal(count_children(world->agent), 0);
 	assert_int_equal(count_fds(world->agent), n_fds);
 	stop_agent(world);
@@ -673,7 +673,7 @@ static void test_death(void **state)
 	set_mode(world, "deaf");
 	(void)ask_export(world, 2, &find_seen(world, "1-1")->device);
 	(void)expect(world, WIRE_EXPORTED);
-	stop_agent(world);
+	stop_agent_within(world, 3 * USEC_PER_SEC);
 	message = expect(world, WIRE_ENDED);
 	assert_int_equal(message.ENDED.outcome, OUTCOME_STOPPED);
 	assert_false(receive(world, &message, QUIET_USEC));

@@ -417,7 +417,8 @@ static void test_max_time(void **unused _unused_)
 	assert_done(call_with("admin.vm.device.usb.Attach", STICK, "work", "_max-time='3s'"));
 	SERVE_UNTIL(has_come(&events, "work device-limit-near:usb"));
 	SERVE_UNTIL(has_come(&events, "work device-detach:usb"));
-	assert_true(clock_monotonic_usec() - since > 25 * USEC_PER_SEC / 10); /* how late says only how busy the machine is */
+	/* how late says only how busy the machine is */
+	assert_true(clock_monotonic_usec() - since > 25 * USEC_PER_SEC / 10);
 	assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 0);
 	assert_int_equal(count_audit("\"outcome\":\"time-limit\""), 2); /* detaching, detached */
 	close_stream(&events);

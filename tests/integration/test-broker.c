@@ -388,6 +388,8 @@ static void test_garbage(void **unused _unused_)
 	assert_done(detach("work"));
 }
 
+#define SILENCE_LATE_USEC (3 * USEC_PER_SEC) /* until it counts, and what a loaded machine may add */
+
 /* An agent, how long the broker bears with it from a moment that comes after `since`, and when it did no more. */
 struct silence {
 	struct agent *agent;
@@ -406,10 +408,7 @@ static struct silence silent_agent(const char *name, unsigned int manners, uint6
 	};
 }
 
-/*
- * TO01, TO03: each kind of silence ends at its time, and only that peer. How late says only how busy the machine is:
- * that they end in the order of their times says that none is waited for longer.
- */
+/* TO01, TO03: each kind of silence ends at its time, in the order of these times, and only that peer. */
 static void test_silences(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
@@ -441,7 +440,8 @@ static void test_silences(void **unused _unused_)
 			}
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		if (cases[i].ended < cases[i].since + cases[i].patience)
+		if (cases[i].ended < cases[i].since + cases[i].patience ||
+		    cases[i].ended > cases[i].since + cases[i].patience + SILENCE_LATE_USEC)
 			fail_msg("%zu ended after %lld us", i, (long long)(cases[i].ended - cases[i].since));
 	for (size_t i = 0; i < 3; i++)
 		assert_true(cases[i].ended <= cases[3].ended);
