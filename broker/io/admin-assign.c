@@ -33,17 +33,6 @@ static void show(const struct core_assignment *assignment, struct shown *ret_sho
 	admin_device_id_encode(ret_shown->encoded_id);
 }
 
-static void write_options(const struct core_assignment *assignment, struct admin_writer *writer)
-{
-	char time[TEXT_SECONDS];
-
-	text_of_seconds(assignment->max_time_usec / USEC_PER_SEC, time);
-	if (assignment->follow_port)
-		admin_write_property(writer, "_follow-port", "yes");
-	if (time[0])
-		admin_write_property(writer, "_max-time", time);
-}
-
 static void write_assignment(struct admin_writer *writer, const struct core_assignment *assignment)
 {
 	struct shown shown;
@@ -56,7 +45,7 @@ static void write_assignment(struct admin_writer *writer, const struct core_assi
 	admin_write_property(writer, "backend_domain", assignment->source);
 	admin_write_property(writer, "mode", records_mode_name(assignment->mode));
 	admin_write_property(writer, "frontend_domain", assignment->target);
-	write_options(assignment, writer);
+	admin_write_options(writer, assignment->follow_port, assignment->max_time_usec);
 	admin_write_bytes(writer, "\n", 1);
 }
 
@@ -95,18 +84,23 @@ static enum admin_verdict call_assigned(struct admin_job *job)
 
 void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment)
 {
+	bool assigned = strcmp(event, "device-assign") == 0; /* the only one with a "pre", and with options */
+	const char *class = admin_class_name(assignment->class_id);
 	struct shown shown;
-	char time[TEXT_SECONDS];
 
 	show(assignment, &shown);
-	text_of_seconds(assignment->max_time_usec / USEC_PER_SEC, time);
-	job->told_event = event;
-	(void)snprintf(job->told_device, sizeof(job->told_device), "%s:%s:%s", assignment->source, shown.port,
+	job->told_before[0] = '\0';
+	if (assigned)
+		(void)snprintf(job->told_before, sizeof(job->told_before), "device-pre-assign:%s", class);
+	(void)snprintf(job->told_event, sizeof(job->told_event), "%s:%s", event, class);
+	(void)snprintf(job->told_texts[0], sizeof(job->told_texts[0]), "%s:%s:%s", assignment->source, shown.port,
 		       shown.id);
-	(void)snprintf(job->told_options, sizeof(job->told_options), "{%s%s%s%s%s}",
-		       assignment->follow_port ? "'follow-port': 'yes'" : "",
-		       assignment->follow_port && time[0] ? ", " : "", time[0] ? "'max-time': '" : "", time,
-		       time[0] ? "'" : "");
+	admin_options_text(assignment->follow_port, assignment->max_time_usec, job->told_texts[1]);
+	job->told_fields[0] = "device";
+	job->told_fields[1] = job->told_texts[0];
+	job->told_fields[2] = assigned ? "options" : NULL;
+	job->told_fields[3] = job->told_texts[1];
+	job->told_fields[4] = NULL;
 }
 
 static int refuse_contradiction(const struct admin_job *job, const char *device_id)
@@ -360,15 +354,46 @@ static unsigned int find_pattern(const struct core_event *event, const char *pat
 	return i;
 }
 
+/* As a property of a qube, which it is in Qubes: other clients keep it until they hear this. */
+static void denied_told(struct admin_job *job, const struct core_event *event)
+{
+	const char *const fields[] = {"name",     "devices_denied",   "newvalue", job->told_texts[0],
+				      "oldvalue", job->told_texts[1], NULL};
+	size_t len = 0;
+
+	(void)strcpy(job->told_event, "property-set:devices_denied");
+	memcpy(job->told_fields, fields, sizeof(fields));
+	job->told_texts[0][0] = '\0';
+	for (unsigned int i = 0; i < event->denied.n_patterns; i++)
+		len += (size_t)snprintf(job->told_texts[0] + len, sizeof(job->told_texts[0]) - len, "%s",
+					event->denied.patterns[i]);
+}
+
+static void note_denied_before(struct admin_job *job)
+{
+	const char *pattern;
+	unsigned int cursor = 0;
+	size_t len = 0;
+
+	job->told_texts[1][0] = '\0';
+	while ((pattern = denied_next(core_denied(job->core), job->dest_name, &cursor)))
+		len += (size_t)snprintf(job->told_texts[1] + len, sizeof(job->told_texts[1]) - len, "%s", pattern);
+}
+
 static enum admin_verdict store_denied(struct admin_job *job, const struct core_event *event)
 {
-	int r = admin_change(job, event);
+	int r;
+
+	note_denied_before(job);
+	r = admin_change(job, event);
 
 	if (r > 0)
 		return admin_refuse(job, "QubesException",
 				    "there are as many deny lists as there may be: empty one that is not needed");
-	if (r == 0)
+	if (r == 0) {
+		denied_told(job, event);
 		admin_write_done(job->reply);
+	}
 	return ADMIN_REPLY;
 }
 

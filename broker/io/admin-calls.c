@@ -638,7 +638,7 @@ enum admin_verdict admin_run(struct admin_job *job)
 	job->dest = NULL;
 	job->dest_is_dom0 = false;
 	job->class_id = 0;
-	job->told_event = NULL;
+	job->told_before[0] = job->told_event[0] = '\0';
 	job->event = (struct core_event){.type = CORE_EVENT_COUNT};
 	job->subject = (struct admin_subject){.type = CORE_EVENT_COUNT};
 	if (!admin_span_is(job->request->source, "dom0"))

@@ -34,6 +34,48 @@ const char *admin_class_name(uint8_t class_id)
 	return name ? name : "peripheral";
 }
 
+/* The options that are set, in the API's order; returns how many. */
+static size_t list_options(bool follow_port, uint64_t max_time_usec, char time[TEXT_SECONDS],
+			   const char *ret_options[2][2])
+{
+	size_t n = 0;
+
+	if (follow_port) {
+		ret_options[n][0] = "follow-port";
+		ret_options[n++][1] = "yes";
+	}
+	text_of_seconds(max_time_usec / USEC_PER_SEC, time);
+	if (time[0]) {
+		ret_options[n][0] = "max-time";
+		ret_options[n++][1] = time;
+	}
+	return n;
+}
+
+void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t max_time_usec)
+{
+	char time[TEXT_SECONDS], key[32];
+	const char *options[2][2];
+	size_t n = list_options(follow_port, max_time_usec, time, options);
+
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(key, sizeof(key), "_%s", options[i][0]);
+		admin_write_property(writer, key, options[i][1]);
+	}
+}
+
+void admin_options_text(bool follow_port, uint64_t max_time_usec, char text[ADMIN_OPTIONS_MAX])
+{
+	char time[TEXT_SECONDS];
+	const char *options[2][2];
+	size_t n = list_options(follow_port, max_time_usec, time, options), len = 0;
+
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)snprintf(text + len, ADMIN_OPTIONS_MAX - len, "%s'%s': '%s'", i ? ", " : "{",
+					options[i][0], options[i][1]);
+	(void)snprintf(text + len, ADMIN_OPTIONS_MAX - len, n ? "}" : "{}");
+}
+
 bool admin_is_attached(const struct core_device *device)
 {
 	return states[device->state].attached;
@@ -172,7 +214,6 @@ static void write_properties(struct admin_writer *writer, const struct view *vie
 		if (value)
 			admin_write_property(writer, properties[i].key, value);
 	}
-	admin_write_bytes(writer, "\n", 1);
 }
 
 void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device)
@@ -182,6 +223,7 @@ void admin_write_available(struct admin_writer *writer, const char *backend, con
 	view_init(&view, backend, device);
 	admin_write_format(writer, "%s:%s", device->port, view.names.id);
 	write_properties(writer, &view, IN_AVAILABLE);
+	admin_write_bytes(writer, "\n", 1);
 }
 
 void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
@@ -193,4 +235,6 @@ void admin_write_attached(struct admin_writer *writer, const char *backend, cons
 	view.mode = mode;
 	admin_write_format(writer, "%s+%s:%s", backend, device->port, view.names.id);
 	write_properties(writer, &view, IN_ATTACHED);
+	admin_write_options(writer, device->terms.follow_port, device->terms.max_time_usec);
+	admin_write_bytes(writer, "\n", 1);
 }

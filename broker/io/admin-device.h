@@ -30,6 +30,11 @@ void admin_write_available(struct admin_writer *writer, const char *backend, con
 void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
 			  const char *mode);
 
+/* What was said of it beside: " _follow-port='yes' _max-time='30m'", or as Python shows a dict: "{'max-time': '30m'}". */
+#define ADMIN_OPTIONS_MAX 64u
+void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t max_time_usec);
+void admin_options_text(bool follow_port, uint64_t max_time_usec, char text[ADMIN_OPTIONS_MAX]);
+
 /* Whether the API says "attached": from ATTACHED until the source's export is proven gone. */
 bool admin_is_attached(const struct core_device *device);
 

@@ -222,7 +222,7 @@ static const struct row moving[] = {
 	{BYTES(MOVE STICK_ARG FROM "Personal\0from='work' _max-time='1h'"), OK("")},
 	{BYTES("admin.vm.device.usb.Attached+" FROM "work\0"), OK("")},
 	{BYTES("admin.vm.device.usb.Attached+" FROM "Personal\0"),
-	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal'\n")},
+	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal' _max-time='1h'\n")},
 	{BYTES("device.Suspend+" FROM "work\0"),
 	 REFUSED("QubesValueError", "the destination of this call must be dom0")},
 	{BYTES("device.Suspend+" FROM "dom0\0"), OK("")},
@@ -230,7 +230,7 @@ static const struct row moving[] = {
 	 REFUSED("QubesException", "the machine is going to sleep: try again when it is awake (or qvm-device resume)")},
 	{BYTES("device.Resume+" FROM "dom0\0"), OK("")},
 	{BYTES("admin.vm.device.usb.Attached+" FROM "Personal\0"),
-	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal'\n")},
+	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal' _max-time='1h'\n")},
 };
 
 #define AT(port, serial, mode)                                                                                  \
@@ -489,9 +489,41 @@ static void test_changes_are_told(void **state)
 	_cleanup_close_ int fd = listen_to(f, "work");
 
 	run_rows(f, rows, ARRAY_SIZE(rows));
-#define TOLD(event) \
-	"1\0work\0" event ":usb\0device\0sys-usb:9-9:*\0options\0{'follow-port': 'yes', 'max-time': '30m'}\0\0"
-	assert_events(f, fd, BYTES(TOLD("device-assign") TOLD("device-assignment-changed") TOLD("device-unassign")));
+#define TOLD(event, options) "1\0work\0" event ":usb\0device\0sys-usb:9-9:*\0" options "\0"
+#define OPTIONS "options\0{'follow-port': 'yes', 'max-time': '30m'}\0"
+	assert_events(f, fd,
+		      BYTES(TOLD("device-pre-assign", OPTIONS) TOLD("device-assign", OPTIONS)
+				    TOLD("device-assignment-changed", "") TOLD("device-unassign", "")));
+}
+
+/* A deny list is a property of its qube, and puts a qube that does not run into the list. */
+static void test_deny_list_is_told(void **state)
+{
+	static const struct row rows[] = {
+		{BYTES(DENIED "Add+" FROM "later\0u03**01u08****"), OK("")},
+		{BYTES(DENIED "Add+" FROM "later\0u03**0"), REFUSED("QubesValueError", BAD_PATTERN)},
+		{BYTES(DENIED "Remove+" FROM "later\0u03**01"), OK("")},
+	};
+	static const struct row all = {BYTES(DENIED "Remove+" FROM "later\0all"), OK("")};
+	struct fixture *f = *state;
+	_cleanup_close_ int fd = listen_to(f, "dom0");
+	struct core_qube_ref later;
+
+	run_rows(f, rows, ARRAY_SIZE(rows));
+#define DENIED_TOLD(now, before) \
+	"1\0later\0property-set:devices_denied\0name\0devices_denied\0newvalue\0" now "\0oldvalue\0" before "\0\0"
+	assert_events(f, fd,
+		      BYTES("1\0\0domain-add\0vm\0later\0\0" DENIED_TOLD("u03**01u08****", "")
+				    DENIED_TOLD("u08****", "u03**01u08****")));
+	later = add_qube(f, "later", 9, 0);
+	admin_qubes_changed(f->admin);
+	(void)handle(f, (struct core_event){.type = CORE_QUBE_GONE, .qube = later});
+	admin_qubes_changed(f->admin);
+	assert_events(f, fd,
+		      BYTES("1\0later\0domain-start\0\0"
+			    "1\0later\0domain-shutdown\0\0"));
+	run_rows(f, &all, 1);
+	assert_events(f, fd, BYTES("1\0\0domain-delete\0vm\0later\0\0" DENIED_TOLD("", "u08****")));
 }
 
 static void test_policy_is_told(void **state)
@@ -510,9 +542,19 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_assigning), TEST(test_mode_of_place), TEST(test_halted),           TEST(test_denying),
-		TEST(test_moving),    TEST(test_disk_full),     TEST(test_policy),           TEST(test_audit),
-		TEST(test_questions), TEST(test_late_answerer), TEST(test_changes_are_told), TEST(test_policy_is_told),
+		TEST(test_assigning),
+		TEST(test_mode_of_place),
+		TEST(test_halted),
+		TEST(test_denying),
+		TEST(test_moving),
+		TEST(test_disk_full),
+		TEST(test_policy),
+		TEST(test_audit),
+		TEST(test_questions),
+		TEST(test_late_answerer),
+		TEST(test_changes_are_told),
+		TEST(test_policy_is_told),
+		TEST(test_deny_list_is_told),
 	};
 
 	return cmocka_run_group_tests_name("admin-own", tests, NULL, NULL);
