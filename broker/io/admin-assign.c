@@ -82,6 +82,57 @@ static enum admin_verdict call_assigned(struct admin_job *job)
 	return ADMIN_REPLY;
 }
 
+static void write_old(struct admin_job *job, const char *source, const char *port, bool persistent, bool follow_port,
+		      uint64_t max_time_usec)
+{
+	struct admin_options options;
+	size_t n = admin_options(follow_port, max_time_usec, &options);
+
+	admin_write_format(job->reply, "%s+%s", source, port);
+	for (size_t i = 0; i < n; i++)
+		admin_write_format(job->reply, " %s=%s", options.options[i][0], options.options[i][1]);
+	admin_write_format(job->reply, " persistent=%s\n", persistent ? "yes" : "no");
+}
+
+/*
+ * 4.2: what is attached and what is to be, in one list by port; an assignment of a device wherever it is has no line of
+ * its own. Argument: BACKEND+PORT, or nothing.
+ */
+static enum admin_verdict call_list(struct admin_job *job)
+{
+	struct admin_found found[ADMIN_DEVICES_MAX];
+	const struct core_assignment *assignment, *last = NULL;
+	struct admin_device wanted;
+	bool filtered = job->request->argument.len;
+	unsigned int cursor = 0;
+	size_t n;
+
+	if (filtered && admin_device_parse(job->request->argument, &wanted))
+		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE));
+	n = job->dest ? admin_find_devices(job, filtered ? &wanted : NULL, NULL, job->dest, found) : 0;
+	admin_write_done(job->reply);
+	for (size_t i = 0; i < n; i++)
+		if (admin_is_attached(found[i].device))
+			write_old(job, found[i].backend, found[i].device->port,
+				  strcmp(admin_mode_of(job, found[i].device), "manual") != 0,
+				  found[i].device->terms.follow_port, found[i].device->terms.max_time_usec);
+	while ((assignment = next_assignment(job, &cursor))) {
+		bool shown = last && strcmp(last->source, assignment->source) == 0 &&
+			     strcmp(last->port, assignment->port) == 0;
+
+		last = assignment;
+		for (size_t i = 0; i < n && !shown; i++)
+			shown = admin_is_attached(found[i].device) &&
+				strcmp(found[i].backend, assignment->source) == 0 &&
+				strcmp(found[i].device->port, assignment->port) == 0;
+		if (!shown && assignment->port[0] &&
+		    (!filtered || admin_device_matches(&wanted, assignment->source, assignment->port, "_")))
+			write_old(job, assignment->source, assignment->port, true, assignment->follow_port,
+				  assignment->max_time_usec);
+	}
+	return ADMIN_REPLY;
+}
+
 void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment)
 {
 	bool assigned = strcmp(event, "device-assign") == 0; /* the only one with a "pre", and with options */
@@ -192,8 +243,8 @@ static int read_assignment(struct admin_job *job, struct core_assignment *ret_as
 	return 0;
 }
 
-/* Argument: BACKEND+PORT+DEVICE_ID, "_" for any. */
-static enum admin_verdict call_assign(struct admin_job *job)
+/* `automatic`: whatever mode the payload says, or does not say. */
+static enum admin_verdict assign(struct admin_job *job, bool automatic)
 {
 	struct core_assignment assignment;
 	struct admin_payload payload;
@@ -201,7 +252,8 @@ static enum admin_verdict call_assign(struct admin_job *job)
 
 	if (read_assignment(job, &assignment, &payload))
 		return ADMIN_REPLY;
-	if (records_mode_from_name(payload.mode, &assignment.mode) < 0)
+	assignment.mode = CORE_ASSIGN_AUTO;
+	if (!automatic && records_mode_from_name(payload.mode, &assignment.mode) < 0)
 		return admin_refuse(job, "QubesValueError",
 				    "the mode of an assignment is auto-attach, ask-to-attach or required");
 	switch (admin_change(job, &event)) {
@@ -224,6 +276,17 @@ static enum admin_verdict call_assign(struct admin_job *job)
 	default: /* a negative errno: written */
 		return ADMIN_REPLY;
 	}
+}
+
+/* Argument: BACKEND+PORT+DEVICE_ID, "_" for any. */
+static enum admin_verdict call_assign(struct admin_job *job)
+{
+	return assign(job, false);
+}
+
+enum admin_verdict admin_assign_automatically(struct admin_job *job)
+{
+	return assign(job, true);
 }
 
 /* What its port's name means now is this assignment's: the others of that name are of a time before. */
@@ -460,6 +523,7 @@ const struct admin_call admin_assign_calls[] = {
 };
 
 const struct admin_call admin_assign_device_calls[] = {
+	{"List", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_list},
 	{"Assigned", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_assigned},
 	{"Assign", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_BY_NAME, call_assign},
 	{"Unassign", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_BY_NAME, call_unassign},

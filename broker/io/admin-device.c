@@ -34,45 +34,42 @@ const char *admin_class_name(uint8_t class_id)
 	return name ? name : "peripheral";
 }
 
-/* The options that are set, in the API's order; returns how many. */
-static size_t list_options(bool follow_port, uint64_t max_time_usec, char time[TEXT_SECONDS],
-			   const char *ret_options[2][2])
+size_t admin_options(bool follow_port, uint64_t max_time_usec, struct admin_options *ret_options)
 {
 	size_t n = 0;
 
 	if (follow_port) {
-		ret_options[n][0] = "follow-port";
-		ret_options[n++][1] = "yes";
+		ret_options->options[n][0] = "follow-port";
+		ret_options->options[n++][1] = "yes";
 	}
-	text_of_seconds(max_time_usec / USEC_PER_SEC, time);
-	if (time[0]) {
-		ret_options[n][0] = "max-time";
-		ret_options[n++][1] = time;
+	text_of_seconds(max_time_usec / USEC_PER_SEC, ret_options->time);
+	if (ret_options->time[0]) {
+		ret_options->options[n][0] = "max-time";
+		ret_options->options[n++][1] = ret_options->time;
 	}
 	return n;
 }
 
 void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t max_time_usec)
 {
-	char time[TEXT_SECONDS], key[32];
-	const char *options[2][2];
-	size_t n = list_options(follow_port, max_time_usec, time, options);
+	struct admin_options options;
+	size_t n = admin_options(follow_port, max_time_usec, &options);
+	char key[32];
 
 	for (size_t i = 0; i < n; i++) {
-		(void)snprintf(key, sizeof(key), "_%s", options[i][0]);
-		admin_write_property(writer, key, options[i][1]);
+		(void)snprintf(key, sizeof(key), "_%s", options.options[i][0]);
+		admin_write_property(writer, key, options.options[i][1]);
 	}
 }
 
 void admin_options_text(bool follow_port, uint64_t max_time_usec, char text[ADMIN_OPTIONS_MAX])
 {
-	char time[TEXT_SECONDS];
-	const char *options[2][2];
-	size_t n = list_options(follow_port, max_time_usec, time, options), len = 0;
+	struct admin_options options;
+	size_t n = admin_options(follow_port, max_time_usec, &options), len = 0;
 
 	for (size_t i = 0; i < n; i++)
 		len += (size_t)snprintf(text + len, ADMIN_OPTIONS_MAX - len, "%s'%s': '%s'", i ? ", " : "{",
-					options[i][0], options[i][1]);
+					options.options[i][0], options.options[i][1]);
 	(void)snprintf(text + len, ADMIN_OPTIONS_MAX - len, n ? "}" : "{}");
 }
 
