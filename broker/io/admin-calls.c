@@ -588,7 +588,8 @@ const struct admin_call admin_calls[] = {
 #define DEVICE_CALL "admin.vm.device."
 const struct admin_call admin_device_calls[] = {
 	{"Available", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_available},
-	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_attached},
+	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME,
+	 call_attached}, /* Qubes' client asks after an unassign */
 	{"Attach", ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_attach},
 	{"Detach", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_detach},
 	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
