@@ -33,17 +33,6 @@ static void show(const struct core_assignment *assignment, struct shown *ret_sho
 	admin_device_id_encode(ret_shown->encoded_id);
 }
 
-static void write_options(const struct core_assignment *assignment, struct admin_writer *writer)
-{
-	char time[TEXT_SECONDS];
-
-	text_of_seconds(assignment->max_time_usec / USEC_PER_SEC, time);
-	if (assignment->follow_port)
-		admin_write_property(writer, "_follow-port", "yes");
-	if (time[0])
-		admin_write_property(writer, "_max-time", time);
-}
-
 static void write_assignment(struct admin_writer *writer, const struct core_assignment *assignment)
 {
 	struct shown shown;
@@ -56,7 +45,7 @@ static void write_assignment(struct admin_writer *writer, const struct core_assi
 	admin_write_property(writer, "backend_domain", assignment->source);
 	admin_write_property(writer, "mode", records_mode_name(assignment->mode));
 	admin_write_property(writer, "frontend_domain", assignment->target);
-	write_options(assignment, writer);
+	admin_write_options(writer, assignment->follow_port, assignment->max_time_usec);
 	admin_write_bytes(writer, "\n", 1);
 }
 
@@ -93,20 +82,76 @@ static enum admin_verdict call_assigned(struct admin_job *job)
 	return ADMIN_REPLY;
 }
 
+static void write_old(struct admin_job *job, const char *source, const char *port, bool persistent, bool follow_port,
+		      uint64_t max_time_usec)
+{
+	struct admin_options options;
+	size_t n = admin_options(follow_port, max_time_usec, &options);
+
+	admin_write_format(job->reply, "%s+%s", source, port);
+	for (size_t i = 0; i < n; i++)
+		admin_write_format(job->reply, " %s=%s", options.options[i][0], options.options[i][1]);
+	admin_write_format(job->reply, " persistent=%s\n", persistent ? "yes" : "no");
+}
+
+/*
+ * 4.2: what is attached and what is to be, in one list by port; an assignment of a device wherever it is has no line of
+ * its own. Argument: BACKEND+PORT, or nothing.
+ */
+static enum admin_verdict call_list(struct admin_job *job)
+{
+	struct admin_found found[ADMIN_DEVICES_MAX];
+	const struct core_assignment *assignment, *last = NULL;
+	struct admin_device wanted;
+	bool filtered = job->request->argument.len;
+	unsigned int cursor = 0;
+	size_t n;
+
+	if (filtered && admin_device_parse(job->request->argument, &wanted))
+		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE));
+	n = job->dest ? admin_find_devices(job, filtered ? &wanted : NULL, NULL, job->dest, found) : 0;
+	admin_write_done(job->reply);
+	for (size_t i = 0; i < n; i++)
+		if (admin_is_attached(found[i].device))
+			write_old(job, found[i].backend, found[i].device->port,
+				  strcmp(admin_mode_of(job, found[i].device), "manual") != 0,
+				  found[i].device->terms.follow_port, found[i].device->terms.max_time_usec);
+	while ((assignment = next_assignment(job, &cursor))) {
+		bool shown = last && strcmp(last->source, assignment->source) == 0 &&
+			     strcmp(last->port, assignment->port) == 0;
+
+		last = assignment;
+		for (size_t i = 0; i < n && !shown; i++)
+			shown = admin_is_attached(found[i].device) &&
+				strcmp(found[i].backend, assignment->source) == 0 &&
+				strcmp(found[i].device->port, assignment->port) == 0;
+		if (!shown && assignment->port[0] &&
+		    (!filtered || admin_device_matches(&wanted, assignment->source, assignment->port, "_")))
+			write_old(job, assignment->source, assignment->port, true, assignment->follow_port,
+				  assignment->max_time_usec);
+	}
+	return ADMIN_REPLY;
+}
+
 void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment)
 {
+	bool assigned = strcmp(event, "device-assign") == 0; /* the only one with a "pre", and with options */
+	const char *class = admin_class_name(assignment->class_id);
 	struct shown shown;
-	char time[TEXT_SECONDS];
 
 	show(assignment, &shown);
-	text_of_seconds(assignment->max_time_usec / USEC_PER_SEC, time);
-	job->told_event = event;
-	(void)snprintf(job->told_device, sizeof(job->told_device), "%s:%s:%s", assignment->source, shown.port,
+	job->told_before[0] = '\0';
+	if (assigned)
+		(void)snprintf(job->told_before, sizeof(job->told_before), "device-pre-assign:%s", class);
+	(void)snprintf(job->told_event, sizeof(job->told_event), "%s:%s", event, class);
+	(void)snprintf(job->told_texts[0], sizeof(job->told_texts[0]), "%s:%s:%s", assignment->source, shown.port,
 		       shown.id);
-	(void)snprintf(job->told_options, sizeof(job->told_options), "{%s%s%s%s%s}",
-		       assignment->follow_port ? "'follow-port': 'yes'" : "",
-		       assignment->follow_port && time[0] ? ", " : "", time[0] ? "'max-time': '" : "", time,
-		       time[0] ? "'" : "");
+	admin_options_text(assignment->follow_port, assignment->max_time_usec, job->told_texts[1]);
+	job->told_fields[0] = "device";
+	job->told_fields[1] = job->told_texts[0];
+	job->told_fields[2] = assigned ? "options" : NULL;
+	job->told_fields[3] = job->told_texts[1];
+	job->told_fields[4] = NULL;
 }
 
 static int refuse_contradiction(const struct admin_job *job, const char *device_id)
@@ -198,8 +243,8 @@ static int read_assignment(struct admin_job *job, struct core_assignment *ret_as
 	return 0;
 }
 
-/* Argument: BACKEND+PORT+DEVICE_ID, "_" for any. */
-static enum admin_verdict call_assign(struct admin_job *job)
+/* `automatic`: whatever mode the payload says, or does not say. */
+static enum admin_verdict assign(struct admin_job *job, bool automatic)
 {
 	struct core_assignment assignment;
 	struct admin_payload payload;
@@ -207,7 +252,8 @@ static enum admin_verdict call_assign(struct admin_job *job)
 
 	if (read_assignment(job, &assignment, &payload))
 		return ADMIN_REPLY;
-	if (records_mode_from_name(payload.mode, &assignment.mode) < 0)
+	assignment.mode = CORE_ASSIGN_AUTO;
+	if (!automatic && records_mode_from_name(payload.mode, &assignment.mode) < 0)
 		return admin_refuse(job, "QubesValueError",
 				    "the mode of an assignment is auto-attach, ask-to-attach or required");
 	switch (admin_change(job, &event)) {
@@ -230,6 +276,17 @@ static enum admin_verdict call_assign(struct admin_job *job)
 	default: /* a negative errno: written */
 		return ADMIN_REPLY;
 	}
+}
+
+/* Argument: BACKEND+PORT+DEVICE_ID, "_" for any. */
+static enum admin_verdict call_assign(struct admin_job *job)
+{
+	return assign(job, false);
+}
+
+enum admin_verdict admin_assign_automatically(struct admin_job *job)
+{
+	return assign(job, true);
 }
 
 /* What its port's name means now is this assignment's: the others of that name are of a time before. */
@@ -360,15 +417,46 @@ static unsigned int find_pattern(const struct core_event *event, const char *pat
 	return i;
 }
 
+/* As a property of a qube, which it is in Qubes: other clients keep it until they hear this. */
+static void denied_told(struct admin_job *job, const struct core_event *event)
+{
+	const char *const fields[] = {"name",     "devices_denied",   "newvalue", job->told_texts[0],
+				      "oldvalue", job->told_texts[1], NULL};
+	size_t len = 0;
+
+	(void)strcpy(job->told_event, "property-set:devices_denied");
+	memcpy(job->told_fields, fields, sizeof(fields));
+	job->told_texts[0][0] = '\0';
+	for (unsigned int i = 0; i < event->denied.n_patterns; i++)
+		len += (size_t)snprintf(job->told_texts[0] + len, sizeof(job->told_texts[0]) - len, "%s",
+					event->denied.patterns[i]);
+}
+
+static void note_denied_before(struct admin_job *job)
+{
+	const char *pattern;
+	unsigned int cursor = 0;
+	size_t len = 0;
+
+	job->told_texts[1][0] = '\0';
+	while ((pattern = denied_next(core_denied(job->core), job->dest_name, &cursor)))
+		len += (size_t)snprintf(job->told_texts[1] + len, sizeof(job->told_texts[1]) - len, "%s", pattern);
+}
+
 static enum admin_verdict store_denied(struct admin_job *job, const struct core_event *event)
 {
-	int r = admin_change(job, event);
+	int r;
+
+	note_denied_before(job);
+	r = admin_change(job, event);
 
 	if (r > 0)
 		return admin_refuse(job, "QubesException",
 				    "there are as many deny lists as there may be: empty one that is not needed");
-	if (r == 0)
+	if (r == 0) {
+		denied_told(job, event);
 		admin_write_done(job->reply);
+	}
 	return ADMIN_REPLY;
 }
 
@@ -435,6 +523,7 @@ const struct admin_call admin_assign_calls[] = {
 };
 
 const struct admin_call admin_assign_device_calls[] = {
+	{"List", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_list},
 	{"Assigned", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_assigned},
 	{"Assign", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_BY_NAME, call_assign},
 	{"Unassign", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_BY_NAME, call_unassign},

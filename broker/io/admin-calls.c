@@ -362,6 +362,22 @@ static enum admin_verdict call_property_get(struct admin_job *job)
 	return ADMIN_REPLY;
 }
 
+/* ---- features: nothing here has any, and a tool that looks for one goes on with its default ---- */
+
+static enum admin_verdict call_feature_list(struct admin_job *job)
+{
+	admin_write_done(job->reply);
+	return ADMIN_REPLY;
+}
+
+/* Argument: the feature's name. */
+static enum admin_verdict call_feature_get(struct admin_job *job)
+{
+	admin_write_exception(job->reply, "QubesFeatureNotFoundError", "Feature not set for domain %s: %.*s",
+			      job->dest_name, (int)job->request->argument.len, job->request->argument.at);
+	return ADMIN_REPLY;
+}
+
 static enum admin_verdict call_events(struct admin_job *job _unused_)
 {
 	return ADMIN_LISTEN;
@@ -381,7 +397,7 @@ static enum admin_verdict call_available(struct admin_job *job)
 }
 
 /* As Qubes: of the stored assignment that fits what is attached, the most specific first; else "manual". */
-static const char *mode_of(const struct admin_job *job, const struct core_device *device)
+const char *admin_mode_of(const struct admin_job *job, const struct core_device *device)
 {
 	const struct core_qube *source = core_find_qube(job->core, device->ref.qube);
 	const struct core_assignment *assignment;
@@ -416,7 +432,7 @@ static enum admin_verdict call_attached(struct admin_job *job)
 	for (size_t i = 0; i < n; i++)
 		if (admin_is_attached(found[i].device))
 			admin_write_attached(job->reply, found[i].backend, found[i].device,
-					     mode_of(job, found[i].device));
+					     admin_mode_of(job, found[i].device));
 	return ADMIN_REPLY;
 }
 
@@ -495,6 +511,8 @@ static enum admin_verdict call_attach(struct admin_job *job)
 	struct admin_found found;
 	struct admin_payload payload;
 
+	if (admin_payload_persists(job->request->payload))
+		return admin_assign_automatically(job);
 	if (prepare_attach(job, 0, &found, &payload))
 		return ADMIN_REPLY;
 	set_subject(job, CORE_ATTACH, &found);
@@ -549,11 +567,17 @@ static enum admin_verdict call_detach(struct admin_job *job)
 	return ADMIN_REQUEST;
 }
 
-static const struct admin_call calls[] = {
+const struct admin_call admin_calls[] = {
 	{"admin.vm.List", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_vm_list},
 	{"admin.vm.CurrentState", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_current_state},
 	{"admin.vm.property.Get", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_property_get},
 	{"admin.vm.property.GetAll", ADMIN_NONE, ADMIN_NONE, ADMIN_BY_NAME, call_property_get_all},
+	{"admin.vm.feature.List", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_feature_list},
+	{"admin.vm.feature.Get", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
+	{"admin.vm.feature.CheckWithTemplate", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
+	{"admin.vm.feature.CheckWithNetvm", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
+	{"admin.vm.feature.CheckWithAdminVM", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
+	{"admin.vm.feature.CheckWithTemplateAndAdminVM", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
 	{"admin.deviceclass.List", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_class_list},
 	{"admin.Events", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_events},
 	{"device.Move", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_KNOWN, call_move},
@@ -562,9 +586,10 @@ static const struct admin_call calls[] = {
 
 /* admin.vm.device.CLASS.NAME */
 #define DEVICE_CALL "admin.vm.device."
-static const struct admin_call device_calls[] = {
+const struct admin_call admin_device_calls[] = {
 	{"Available", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_available},
-	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_attached},
+	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME,
+	 call_attached}, /* Qubes' client asks after an unassign */
 	{"Attach", ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_attach},
 	{"Detach", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_detach},
 	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
@@ -583,8 +608,8 @@ static const struct admin_call *look_up(const struct admin_call *const *tables, 
 
 static const struct admin_call *find_call(struct admin_job *job)
 {
-	const struct admin_call *const whole[] = {calls, admin_assign_calls, admin_own_calls};
-	const struct admin_call *const of_class[] = {device_calls, admin_assign_device_calls};
+	const struct admin_call *const whole[] = {admin_calls, admin_assign_calls, admin_own_calls};
+	const struct admin_call *const of_class[] = {admin_device_calls, admin_assign_device_calls};
 	struct admin_span untrusted_method = job->request->method, class;
 	const struct admin_call *call = look_up(whole, ARRAY_SIZE(whole), untrusted_method);
 	size_t prefix = strlen(DEVICE_CALL);
@@ -638,7 +663,7 @@ enum admin_verdict admin_run(struct admin_job *job)
 	job->dest = NULL;
 	job->dest_is_dom0 = false;
 	job->class_id = 0;
-	job->told_event = NULL;
+	job->told_before[0] = job->told_event[0] = '\0';
 	job->event = (struct core_event){.type = CORE_EVENT_COUNT};
 	job->subject = (struct admin_subject){.type = CORE_EVENT_COUNT};
 	if (!admin_span_is(job->request->source, "dom0"))

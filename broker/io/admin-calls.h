@@ -26,6 +26,11 @@ struct admin_subject {
 	char from[LIMIT_QUBE_NAME + 1]; /* MOVE */
 };
 
+/* The longest field of an event: a device, or a deny list. */
+#define ADMIN_TOLD_DEVICE (LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT + 1 + CORE_DEVICE_ID_MAX)
+#define ADMIN_TOLD_DENIED (7 * LIMIT_DENIED_PATTERNS + 1)
+#define ADMIN_TOLD_MAX (ADMIN_TOLD_DEVICE > ADMIN_TOLD_DENIED ? ADMIN_TOLD_DEVICE : ADMIN_TOLD_DENIED)
+
 struct admin_job {
 	const struct core *core;
 	const struct admin_hooks *hooks;
@@ -44,10 +49,10 @@ struct admin_job {
 	struct core_event event;
 	struct admin_subject subject;
 
-	/* Set when something was stored: an event for listeners about dest_name; NULL: none. */
-	const char *told_event;
-	char told_device[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT + 1 + CORE_DEVICE_ID_MAX];
-	char told_options[128];
+	/* Set when something was stored: events for listeners about dest_name, with the same fields; "": none. */
+	char told_before[64], told_event[64];
+	const char *told_fields[7]; /* key, value, ..., NULL */
+	char told_texts[2][ADMIN_TOLD_MAX];
 };
 
 /*
@@ -59,7 +64,7 @@ const char *admin_shown_name(const struct core *core, const struct core_qube *qu
 /* The first seven members are set; the rest is for here. */
 enum admin_verdict admin_run(struct admin_job *job);
 
-/* Sets in job what listeners are told of a change of this assignment. */
+/* Sets in job what listeners are told of a change of this assignment: "device-" and what, with the class. */
 void admin_assignment_told(struct admin_job *job, const char *event, const struct core_assignment *assignment);
 
 /* Why something did not come about (admin-answer.c): by which rule, or in the outcome's words, or in the answer's. */

@@ -34,6 +34,45 @@ const char *admin_class_name(uint8_t class_id)
 	return name ? name : "peripheral";
 }
 
+size_t admin_options(bool follow_port, uint64_t max_time_usec, struct admin_options *ret_options)
+{
+	size_t n = 0;
+
+	if (follow_port) {
+		ret_options->options[n][0] = "follow-port";
+		ret_options->options[n++][1] = "yes";
+	}
+	text_of_seconds(max_time_usec / USEC_PER_SEC, ret_options->time);
+	if (ret_options->time[0]) {
+		ret_options->options[n][0] = "max-time";
+		ret_options->options[n++][1] = ret_options->time;
+	}
+	return n;
+}
+
+void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t max_time_usec)
+{
+	struct admin_options options;
+	size_t n = admin_options(follow_port, max_time_usec, &options);
+	char key[32];
+
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(key, sizeof(key), "_%s", options.options[i][0]);
+		admin_write_property(writer, key, options.options[i][1]);
+	}
+}
+
+void admin_options_text(bool follow_port, uint64_t max_time_usec, char text[ADMIN_OPTIONS_MAX])
+{
+	struct admin_options options;
+	size_t n = admin_options(follow_port, max_time_usec, &options), len = 0;
+
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)snprintf(text + len, ADMIN_OPTIONS_MAX - len, "%s'%s': '%s'", i ? ", " : "{",
+					options.options[i][0], options.options[i][1]);
+	(void)snprintf(text + len, ADMIN_OPTIONS_MAX - len, n ? "}" : "{}");
+}
+
 bool admin_is_attached(const struct core_device *device)
 {
 	return states[device->state].attached;
@@ -172,7 +211,6 @@ static void write_properties(struct admin_writer *writer, const struct view *vie
 		if (value)
 			admin_write_property(writer, properties[i].key, value);
 	}
-	admin_write_bytes(writer, "\n", 1);
 }
 
 void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device)
@@ -182,6 +220,7 @@ void admin_write_available(struct admin_writer *writer, const char *backend, con
 	view_init(&view, backend, device);
 	admin_write_format(writer, "%s:%s", device->port, view.names.id);
 	write_properties(writer, &view, IN_AVAILABLE);
+	admin_write_bytes(writer, "\n", 1);
 }
 
 void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
@@ -193,4 +232,6 @@ void admin_write_attached(struct admin_writer *writer, const char *backend, cons
 	view.mode = mode;
 	admin_write_format(writer, "%s+%s:%s", backend, device->port, view.names.id);
 	write_properties(writer, &view, IN_ATTACHED);
+	admin_write_options(writer, device->terms.follow_port, device->terms.max_time_usec);
+	admin_write_bytes(writer, "\n", 1);
 }

@@ -10,6 +10,7 @@
 
 #include "broker/core/core.h"
 #include "lib/admin/reply.h"
+#include "lib/base/text.h"
 
 /* Qubes' name of a device: where it is, and what it shows. */
 struct admin_names {
@@ -29,6 +30,18 @@ void admin_device_id_shown(char *id);
 void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device);
 void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
 			  const char *mode);
+
+/* What was said of a device beside where it is to go: keys and values; returns how many. */
+struct admin_options {
+	const char *options[2][2];
+	char time[TEXT_SECONDS];
+};
+size_t admin_options(bool follow_port, uint64_t max_time_usec, struct admin_options *ret_options);
+
+/* The same as " _follow-port='yes' _max-time='30m'", and as Python shows a dict: "{'max-time': '30m'}". */
+#define ADMIN_OPTIONS_MAX 64u
+void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t max_time_usec);
+void admin_options_text(bool follow_port, uint64_t max_time_usec, char text[ADMIN_OPTIONS_MAX]);
 
 /* Whether the API says "attached": from ATTACHED until the source's export is proven gone. */
 bool admin_is_attached(const struct core_device *device);

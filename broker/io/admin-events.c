@@ -10,7 +10,6 @@
 #include "broker/io/admin-device.h"
 #include "broker/io/clock.h"
 
-#define OPTIONS_NONE "{}" /* as Python shows an empty dict */
 #define DESCRIPTION_MAX (2u * WIRE_TEXT + 2u)
 
 /* What the events of one action are made from. */
@@ -41,10 +40,30 @@ static void tell_removed(const struct telling *t)
 	tell(t, t->names.backend, "device-removed", (const char *[]){"port", t->names.place, NULL});
 }
 
+static void tell_with_options(const struct telling *t, const char *name)
+{
+	char options[ADMIN_OPTIONS_MAX];
+
+	admin_options_text(t->device->terms.follow_port, t->device->terms.max_time_usec, options);
+	tell(t, t->device->target_name, name, (const char *[]){"device", t->names.full, "options", options, NULL});
+}
+
+/* It is audited next, and may still fail. */
+static void tell_pre_attach(const struct telling *t)
+{
+	tell_with_options(t, "device-pre-attach");
+}
+
 static void tell_attached(const struct telling *t)
 {
-	tell(t, t->device->target_name, "device-attach",
-	     (const char *[]){"device", t->names.full, "options", OPTIONS_NONE, NULL});
+	tell_with_options(t, "device-attach");
+}
+
+/* Of all transitions, the one that ends an attachment and waits for proof. */
+static void tell_transition(const struct telling *t)
+{
+	if (t->action->state == CORE_DETACHING && t->device->was_attached)
+		tell(t, t->device->target_name, "device-pre-detach", (const char *[]){"port", t->names.place, NULL});
 }
 
 static void tell_detached(const struct telling *t)
@@ -92,6 +111,8 @@ static void tell_not_adopted(const struct telling *t)
 }
 
 static void (*const tellers[])(const struct telling *t) = {
+	[CORE_DO_AUDIT] = tell_pre_attach,
+	[CORE_DO_NOTE] = tell_transition,
 	[CORE_DO_DEVICE_ADDED] = tell_added,
 	[CORE_DO_DEVICE_REMOVED] = tell_removed,
 	[CORE_DO_ATTACHED] = tell_attached,

@@ -4,7 +4,8 @@
  * fields are Qubes' where Qubes has the event; ours end in ":CLASS" too, for its client takes them apart there.
  *
  *     device-added:CLASS, device-removed:CLASS, device-list-change:CLASS   the device's qube
- *     device-attach:CLASS, device-detach:CLASS                             the target
+ *     device-pre-attach:CLASS, device-attach:CLASS   the target; device, options
+ *     device-pre-detach:CLASS, device-detach:CLASS   the target; port. There is no "pre" where it is proven at once
  *     device-limit-near:CLASS      the target; device, seconds that are left
  *     device-attach-failed:CLASS   the target of an assignment that was given up; device, reason
  *     device-restore-failed:CLASS  the target; device, reason: what was attached before is not so again

@@ -27,11 +27,18 @@ struct admin_call {
 	enum admin_verdict (*run)(struct admin_job *job);
 };
 
-/* Ends with name NULL; the second one is about a class. */
+/* Each ends with name NULL; those of devices are about a class. */
+extern const struct admin_call admin_calls[], admin_device_calls[];
 extern const struct admin_call admin_assign_calls[], admin_assign_device_calls[], admin_own_calls[];
 
 /* Writes an exception. */
 enum admin_verdict admin_refuse(const struct admin_job *job, const char *type, const char *text);
+
+/* An assignment of what the argument names, to be attached automatically, with the options of the payload. */
+enum admin_verdict admin_assign_automatically(struct admin_job *job);
+
+/* How the API shows an attachment's mode: of the stored assignment that fits it, or "manual". */
+const char *admin_mode_of(const struct admin_job *job, const struct core_device *device);
 
 /* Hands a change to the broker. 0, an enum of core_handle(); a negative errno: the refusal is written. */
 int admin_change(struct admin_job *job, const struct core_event *event);
@@ -61,14 +68,18 @@ struct admin_payload {
 	char device_id[CORE_DEVICE_ID_MAX]; /* in the API's form; "" */
 	char from[LIMIT_QUBE_NAME + 1];
 	bool follow_port;
+	bool persistent; /* 4.2 */
 	uint64_t max_time_usec;
 };
 
 /* What may be in it. */
 enum admin_payload_may { ADMIN_MAY_FROM = 1, ADMIN_MAY_FOLLOW = 2 };
 
+/* An attach of 4.2 that is to last: what 4.3 calls an assignment to be attached automatically. */
+bool admin_payload_persists(struct admin_span untrusted_payload);
+
 /*
- * Reads key='value'...; what repeats the request must not say otherwise: each of `expected` (pairs, NULL at the end), of
+ * Reads key='value'... (4.2: key=value); what repeats the request must not say otherwise: each of `expected` (pairs, NULL at the end), of
  * which a port or id may also be "*". 0, or the refusal is written.
  */
 int admin_read_payload(struct admin_job *job, const char *const *expected, unsigned int may,

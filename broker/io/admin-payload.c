@@ -3,12 +3,18 @@
  * The payload of an attach, a move or an assignment: key='value' with what the request says anyway, and options, whose
  * keys begin with '_'. See admin-job.h. Nothing in it may contradict the request; an option that nobody knows is refused,
  * for its user believes that it does something.
+ *
+ * Qubes 4.2 sends key=value without quotes; each is an option, and one of them, persistent, says what 4.3 has a call for.
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "broker/io/admin-job.h"
 #include "lib/base/text.h"
+
+#define KEY_MAX 64u
+#define IS_OLD 4u /* beside enum admin_payload_may */
 
 /* The options; each returns what a value must be, or NULL: it is taken. */
 static const char *option_max_time(const char *untrusted_value, struct admin_payload *payload)
@@ -27,6 +33,20 @@ static const char *option_follow_port(const char *untrusted_value, struct admin_
 	return payload->follow_port || strcmp(untrusted_value, "no") == 0 ? NULL : "yes or no";
 }
 
+/* As Qubes reads a bool. */
+static const char *option_persistent(const char *untrusted_value, struct admin_payload *payload)
+{
+	static const char *const words[][2] = {{"no", "yes"}, {"false", "true"}, {"off", "on"}, {"0", "1"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		for (size_t value = 0; value < 2; value++)
+			if (strcasecmp(untrusted_value, words[i][value]) == 0) {
+				payload->persistent = value;
+				return NULL;
+			}
+	return "True or False";
+}
+
 static const struct {
 	const char *key;
 	unsigned int may; /* 0: in every payload */
@@ -34,7 +54,53 @@ static const struct {
 } payload_options[] = {
 	{"_max-time", 0, option_max_time},
 	{"_follow-port", ADMIN_MAY_FOLLOW, option_follow_port},
+	{"_persistent", IS_OLD, option_persistent},
 };
+
+/* The next key=value of 4.2, as the option that it is. */
+static bool read_old(struct admin_span *untrusted_rest, char *key, size_t key_size, char *value, size_t value_size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,+:";
+	struct admin_span rest = *untrusted_rest, untrusted_value, untrusted_key;
+
+	while (rest.len && *rest.at == ' ') {
+		rest.at++;
+		rest.len--;
+	}
+	if (!admin_span_cut(&rest, ' ', &untrusted_value)) {
+		untrusted_value = rest;
+		rest = (struct admin_span){.at = rest.at + rest.len};
+	}
+	key[0] = '_';
+	if (!admin_span_cut(&untrusted_value, '=', &untrusted_key) ||
+	    !admin_span_copy(untrusted_key, key + 1, key_size - 1) ||
+	    !admin_span_copy(untrusted_value, value, value_size) || key[1 + strspn(key + 1, plain)] ||
+	    value[strspn(value, plain)])
+		return false;
+	*untrusted_rest = rest;
+	return true;
+}
+
+static bool is_old(struct admin_span untrusted_payload)
+{
+	struct admin_span untrusted_key;
+
+	return admin_span_cut(&untrusted_payload, '=', &untrusted_key) &&
+	       (!untrusted_payload.len || untrusted_payload.at[0] != '\'');
+}
+
+bool admin_payload_persists(struct admin_span untrusted_payload)
+{
+	struct admin_payload payload = {0};
+	char key[KEY_MAX], untrusted_value[CORE_DEVICE_ID_MAX];
+
+	if (!is_old(untrusted_payload))
+		return false;
+	while (read_old(&untrusted_payload, key, sizeof(key), untrusted_value, sizeof(untrusted_value)))
+		if (strcmp(key, "_persistent") == 0)
+			(void)option_persistent(untrusted_value, &payload);
+	return payload.persistent;
+}
 
 static int read_option(struct admin_job *job, const char *key, const char *untrusted_value, unsigned int may,
 		       struct admin_payload *payload)
@@ -90,10 +156,13 @@ int admin_read_payload(struct admin_job *job, const char *const *expected, unsig
 		       struct admin_payload *ret_payload)
 {
 	struct admin_span untrusted_rest = job->request->payload;
-	char key[64], untrusted_value[CORE_DEVICE_ID_MAX];
+	bool old = is_old(untrusted_rest);
+	bool (*const read)(struct admin_span *, char *, size_t, char *, size_t) = old ? read_old : admin_read_property;
+	char key[KEY_MAX], untrusted_value[CORE_DEVICE_ID_MAX];
 
 	*ret_payload = (struct admin_payload){0};
-	while (admin_read_property(&untrusted_rest, key, sizeof(key), untrusted_value, sizeof(untrusted_value))) {
+	may |= old ? IS_OLD : 0;
+	while (read(&untrusted_rest, key, sizeof(key), untrusted_value, sizeof(untrusted_value))) {
 		bool id = strcmp(key, "device_id") == 0;
 		const char *value = find_expected(expected, key);
 

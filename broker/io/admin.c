@@ -20,6 +20,7 @@
 #include "broker/io/admin-calls.h"
 #include "broker/io/admin-device.h"
 #include "broker/io/admin-events.h"
+#include "broker/io/admin-listed.h"
 #include "broker/io/admin.h"
 #include "lib/base/log.h"
 
@@ -52,11 +53,6 @@ struct connection {
 	sd_event_source *on_check;
 };
 
-struct known_qube {
-	struct core_qube_ref ref;
-	char name[LIMIT_QUBE_NAME + 1]; /* "": none */
-};
-
 struct admin {
 	sd_event *event;
 	const struct core *core;
@@ -73,7 +69,7 @@ struct admin {
 	struct connection *connections[LIMIT_ADMIN_CONNECTIONS];
 	size_t n_connections;
 	uint64_t last_token;
-	struct known_qube known[LIMIT_QUBES];
+	struct admin_listed *listed;
 	char reply[LIMIT_ADMIN_REPLY];
 };
 
@@ -376,11 +372,9 @@ static void start_answering(struct connection *connection)
 
 static void tell_change(struct admin *admin, const struct admin_job *job)
 {
-	char event[64];
-
-	(void)snprintf(event, sizeof(event), "%s:%s", job->told_event, admin_class_name(job->class_id));
-	tell_all(admin, job->dest_name, event,
-		 (const char *[]){"device", job->told_device, "options", job->told_options, NULL});
+	if (job->told_before[0])
+		tell_all(admin, job->dest_name, job->told_before, job->told_fields);
+	tell_all(admin, job->dest_name, job->told_event, job->told_fields);
 }
 
 void admin_renumbered(struct admin *admin, const struct core_assignment *before, const struct core_assignment *now)
@@ -420,8 +414,11 @@ static void run_request(struct connection *connection)
 	switch (admin_run(&job)) {
 	case ADMIN_REPLY:
 		finish(connection, reply.bytes, reply.len);
-		if (job.told_event)
+		if (job.told_event[0]) {
+			admin_qubes_changed(
+				admin); /* it may be in the list only because of what is stored, or not any more */
 			tell_change(admin, &job);
+		}
 		break;
 	case ADMIN_REQUEST:
 		ask_broker(connection, &job);
@@ -707,6 +704,9 @@ int admin_new(sd_event *event, const char *socket_path, const char *group, const
 	admin->core = core;
 	admin->hooks = *hooks;
 	admin->userdata = userdata;
+	admin->listed = admin_listed_new();
+	if (!admin->listed)
+		return -ENOMEM;
 	r = find_group(group, &gid);
 	if (r < 0)
 		return r;
@@ -741,6 +741,7 @@ struct admin *admin_free(struct admin *admin)
 	cleanup_close(&admin->listen_fd);
 	cleanup_close(&admin->dir_fd);
 	sd_event_unref(admin->event);
+	admin->listed = admin_listed_free(admin->listed);
 	free(admin);
 	return NULL;
 }
@@ -779,27 +780,7 @@ void admin_policy_changed(struct admin *admin, const char *error)
 
 void admin_qubes_changed(struct admin *admin)
 {
-	const struct core_qube *qube;
-	unsigned int cursor = 0;
+	const struct admin_teller teller = {.tell = tell_these, .userdata = admin};
 
-	for (size_t i = 0; i < ARRAY_SIZE(admin->known); i++) {
-		struct known_qube gone = admin->known[i];
-
-		qube = gone.name[0] ? core_find_qube(admin->core, gone.ref) : NULL;
-		if (!gone.name[0] || (qube && admin_shown_name(admin->core, qube)))
-			continue;
-		admin->known[i].name[0] = '\0';
-		tell_all(admin, gone.name, "domain-shutdown", (const char *[]){NULL});
-		tell_all(admin, "", "domain-delete", (const char *[]){"vm", gone.name, NULL});
-	}
-	while ((qube = core_next_qube(admin->core, &cursor))) {
-		struct known_qube *known = &admin->known[qube->ref.index];
-
-		if (known->name[0] || qube->domid == 0 || !admin_shown_name(admin->core, qube))
-			continue;
-		known->ref = qube->ref;
-		(void)strcpy(known->name, qube->name);
-		tell_all(admin, "", "domain-add", (const char *[]){"vm", known->name, NULL});
-		tell_all(admin, known->name, "domain-start", (const char *[]){NULL});
-	}
+	admin_listed_update(admin->listed, admin->core, &teller);
 }

@@ -99,6 +99,12 @@ static void audit(struct broker *broker, const struct core_action *action)
 	broker->audited[broker->n_audited++].good = good;
 }
 
+static void tell_listeners(struct broker *broker, const struct core_action *action)
+{
+	if (broker->admin)
+		admin_event(broker->admin, action);
+}
+
 static void answer(struct broker *broker, const struct core_action *action)
 {
 	(void)write_record(broker, action, false);
@@ -114,10 +120,8 @@ static void emit(void *userdata, const struct core_action *action)
 
 	switch (action->type) {
 	case CORE_DO_AUDIT:
+		tell_listeners(broker, action);
 		audit(broker, action);
-		break;
-	case CORE_DO_NOTE:
-		(void)write_record(broker, action, false);
 		break;
 	case CORE_DO_EXPORT:
 		agents_do(broker->agents, action, domid_of(broker, action->device->target));
@@ -140,6 +144,7 @@ static void emit(void *userdata, const struct core_action *action)
 	case CORE_DO_FORGET:
 		keep_forget(broker->keep, action->session);
 		break;
+	case CORE_DO_NOTE:
 	case CORE_DO_DEVICE_ADDED:
 	case CORE_DO_DEVICE_REMOVED:
 	case CORE_DO_ATTACHED:
@@ -151,8 +156,7 @@ static void emit(void *userdata, const struct core_action *action)
 	case CORE_DO_RESTORE_FAILED:
 	case CORE_DO_NOT_ADOPTED:
 		(void)write_record(broker, action, false);
-		if (broker->admin)
-			admin_event(broker->admin, action);
+		tell_listeners(broker, action);
 		break;
 	}
 }

@@ -1,246 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The Admin API's calls about what is stored, asked, audited, and ours: golden bytes, each call good and bad. */
+/* The Admin API's calls about what is asked, audited, and ours, and what is told of a change: golden bytes. */
 #include "broker/io/test-admin.h"
 
 #include "broker/core/assignments.h"
 
-#define ASSIGN "admin.vm.device.usb.Assign+"
-#define UNASSIGN "admin.vm.device.usb.Unassign+"
-#define ASSIGNED "admin.vm.device.usb.Assigned+"
-#define SET "admin.vm.device.usb.Set.assignment+"
-#define DENIED "admin.vm.device.denied."
-#define ANY_LINE(port, id, mode)                                                        \
-	"sys-usb+" port ":" id " device_id='" id "' port_id='" port "' devclass='usb' " \
-	"backend_domain='sys-usb' mode='" mode "' frontend_domain='work'"
-#define STICK_ID "0781:5581:AB12:u080650"
-#define BAD_MODE "the mode of an assignment is auto-attach, ask-to-attach or required"
-#define BAD_PATTERN "the payload is not a list of patterns like u03**01, seven characters each"
-
-static const struct row
-	assigning
-		[] =
-			{
-				/* bad ones first: nothing is stored */
-				{BYTES(ASSIGN FROM "work\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", "this call needs an argument")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0"),
-				 REFUSED("QubesValueError", "this call needs a payload")},
-				{BYTES(ASSIGN "sys-usb" FROM "work\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", NOT_A_DEVICE)},
-				{BYTES(ASSIGN "sys usb+1-2+_" FROM "work\0mode='auto-attach'"),
-				 NO_REPLY}, /* a space ends a field */
-				{BYTES(ASSIGN "9usb+1-2+_" FROM "work\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", NOT_A_DEVICE)},
-				{BYTES(ASSIGN "sys-usb+../x+_" FROM "work\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", NOT_A_DEVICE)},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='manual'"),
-				 REFUSED("QubesValueError", BAD_MODE)},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0device_id='*'"),
-				 REFUSED("QubesValueError", BAD_MODE)},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach-and-more-than-fits'"),
-				 REFUSED("QubesValueError", BAD_MODE)},
-				{BYTES(ASSIGN STICK_ARG FROM "dom0\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", "no device can be assigned to dom0: choose another qube")},
-				{BYTES(ASSIGN STICK_ARG FROM "sys-usb\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", "a qube has its own devices already: choose another qube")},
-				{BYTES(ASSIGN STICK_ARG FROM "no name\0mode='auto-attach'"), NOT_THERE("no name")},
-				{BYTES("admin.vm.device.mic.Assign+dom0+mic+_" FROM "work\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", NOT_A_DEVICE)},
-				{BYTES("admin.vm.device.mic.Assign+dom0+_+_" FROM "work\0mode='auto-attach'"),
-				 REFUSED("QubesValueError", "there are no devices of this class yet")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' frontend_domain='vault'"),
-				 REFUSED("QubesValueError",
-					 "the request contradicts itself: frontend_domain is work, not vault")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' port_id='9-9'"),
-				 REFUSED("QubesValueError", "the request contradicts itself: port_id is 1-2, not 9-9")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _read-only='yes'"),
-				 REFUSED("QubesValueError", "there is no option read-only here, only max-time and "
-							    "follow-port: leave it out")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _follow-port='maybe'"),
-				 REFUSED("QubesValueError", "option follow-port must be yes or no, not maybe")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _max-time='169h'"),
-				 REFUSED("QubesValueError", "option max-time must be a number and s, m or h, as in "
-							    "90s, 30m, 2h; from 1s to 168h, not 169h")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' _max-time='0s'"),
-				 REFUSED("QubesValueError", "option max-time must be a number and s, m or h, as in "
-							    "90s, 30m, 2h; from 1s to 168h, not 0s")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach"),
-				 REFUSED("QubesValueError", "the payload is not a list of key='value'")},
-				{BYTES(ASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM "work\0mode='auto-attach'"),
-				 REFUSED("UnrecognizedDevice",
-					 "no device with the id that the argument says is there: plug it in, or say "
-					 "device_id in the payload")},
-				{BYTES(ASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM
-					      "work\0mode='auto-attach' device_id='aaaa:bbbb:D:u080650'"),
-				 REFUSED("QubesValueError", "the request contradicts itself: device_id "
-							    "aaaa:bbbb:D:u080650 is not what its "
-							    "argument says")},
-				/* what the payload says of a device that is there, or of any device */
-				{BYTES(ASSIGN STICK_ARG FROM
-				       "work\0mode='auto-attach' device_id='0781:5581:XXXX:u080650'"),
-				 REFUSED("QubesValueError", "the request contradicts itself: device_id "
-							    "0781:5581:XXXX:u080650 is not what its "
-							    "argument says")},
-				{BYTES(ASSIGN "sys-usb+1-2+_" FROM "work\0mode='auto-attach' device_id='" STICK_ID "'"),
-				 REFUSED("QubesValueError", "the request contradicts itself: device_id " STICK_ID
-							    " is not what its argument says")},
-				{BYTES(ASSIGNED FROM "work\0"), OK("")},
-				/* good ones */
-				{BYTES(ASSIGN STICK_ARG FROM
-				       "work\0" STICK " mode='ask-to-attach' frontend_domain='work' _max-time='90m'"),
-				 OK("")},
-				{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach'"),
-				 REFUSED("DeviceAlreadyAssigned", "this device is already assigned to work: unassign "
-								  "it first, or change its mode")},
-				{BYTES(ASSIGN "sys-usb+_+0781+5581+AB12+u080650" FROM
-					      "work\0mode='required' port_id='*'"),
-				 OK("")},
-				{BYTES(ASSIGN "sys-usb+9-9+_" FROM
-					      "work\0mode='auto-attach' device_id='*' _follow-port='yes'"),
-				 OK("")},
-				{BYTES(ASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM
-					      "work\0mode='auto-attach' device_id='aaaa:bbbb:C:u080650'"),
-				 OK("")},
-				/* an id that the API shows otherwise than it is */
-				{BYTES(ASSIGN "sys-usb+2-1+1234+5678+a_b___c__+_______" FROM
-					      "work\0mode='ask-to-attach'"),
-				 OK("")},
-				{BYTES(ASSIGNED FROM "work\0"),
-				 OK(ANY_LINE("*", STICK_ID, "required") "\n" ANY_LINE("1-2", STICK_ID, "ask-to-attach") " _max-time='90m'\n" ANY_LINE(
-					 "2-1", ODD_ID,
-					 "ask-to-attach") "\n" ANY_LINE("9-9", "*",
-									"auto-attach") " _follow-port='yes'"
-										       "\n" ANY_LINE("9-9",
-												     "aaaa:"
-												     "bbbb:"
-												     "C:"
-												     "u0806"
-												     "50",
-												     "auto-"
-												     "attac"
-												     "h") "\n")},
-				{BYTES(ASSIGNED "sys-usb+1-2" FROM "work\0"),
-				 OK(ANY_LINE("1-2", STICK_ID, "ask-to-attach") " _max-time='90m'\n")},
-				{BYTES(ASSIGNED "sys-usb2+1-2" FROM "work\0"), OK("")},
-				{BYTES(ASSIGNED FROM "Personal\0"), OK("")},
-				{BYTES("admin.vm.device.mic.Assigned+" FROM "work\0"), OK("")},
-				{BYTES(ASSIGNED "sys-usb" FROM "work\0"), REFUSED("QubesValueError", NOT_A_DEVICE)},
-				/* another mode */
-				{BYTES(SET STICK_ARG FROM "work\0required"), OK("")},
-				{BYTES(SET STICK_ARG FROM "work\0manual"), REFUSED("QubesValueError", BAD_MODE)},
-				{BYTES(SET STICK_ARG FROM "work\0True"), REFUSED("QubesValueError", BAD_MODE)},
-				{BYTES(SET "sys-usb+1-2+_" FROM "work\0required"),
-				 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not assigned to work in this way")},
-				{BYTES(ASSIGNED "sys-usb+1-2" FROM "work\0"),
-				 OK(ANY_LINE("1-2", STICK_ID, "required") " _max-time='90m'\n")},
-				/* and away */
-				{BYTES(UNASSIGN STICK_ARG FROM "Personal\0"),
-				 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not assigned to Personal in this way")},
-				{BYTES(UNASSIGN STICK_ARG FROM "work\0x"),
-				 REFUSED("QubesValueError", "this call takes no payload")},
-				{BYTES(UNASSIGN "sys-usb" FROM "work\0"), REFUSED("QubesValueError", NOT_A_DEVICE)},
-				{BYTES(UNASSIGN "sys-usb+_+_" FROM "work\0"),
-				 REFUSED("DeviceNotAssigned", "sys-usb:_ is not assigned to work in this way")},
-				{BYTES(UNASSIGN STICK_ARG FROM "work\0"), OK("")},
-				{BYTES(UNASSIGN STICK_ARG FROM "work\0"),
-				 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not assigned to work in this way")},
-				{BYTES(UNASSIGN "sys-usb+_+0781+5581+AB12+u080650" FROM "work\0"), OK("")},
-				{BYTES(UNASSIGN "sys-usb+2-1+1234+5678+a_b___c__+_______" FROM "work\0"), OK("")},
-				{BYTES(UNASSIGN "sys-usb+9-9+_" FROM "work\0"), OK("")},
-				{BYTES(UNASSIGN "sys-usb+9-9+aaaa+bbbb+C+u080650" FROM "work\0"), OK("")},
-				{BYTES(ASSIGNED FROM "work\0"), OK("")},
-};
-
-/* Qubes that do not run: known only by what is stored about them. */
-static const struct row halted[] = {
-	{BYTES(ASSIGNED FROM "later\0"), OK("")},
-	{BYTES("admin.vm.device.usb.Attached+" FROM "later\0"), NOT_THERE("later")},
-	{BYTES("admin.vm.List+" FROM "later\0"), NOT_THERE("later")},
-	{BYTES(ASSIGN "sys-usb+9-9+_" FROM "later\0mode='auto-attach'"), OK("")},
-	{BYTES("admin.vm.List+" FROM "later\0"),
-	 OK("later class=AppVM state=Halted uuid=69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\n")},
-	{BYTES("admin.vm.List+" FROM "uuid:69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\0"),
-	 OK("later class=AppVM state=Halted uuid=69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\n")},
-	{BYTES("admin.vm.CurrentState+" FROM "later\0"), OK("mem=0 mem_static_max=0 cputime=0 power_state=Halted")},
-	{BYTES("admin.vm.property.Get+xid" FROM "later\0"), OK("default=True type=int -1")},
-	{BYTES("admin.vm.device.usb.Attached+" FROM "later\0"), OK("")},
-	{BYTES("admin.vm.device.usb.Available+" FROM "later\0"), OK("")},
-	{BYTES(ATTACH STICK_ARG FROM "later\0"),
-	 REFUSED("QubesVMNotRunningError", "later is not running: start it, then attach the device again, or assign "
-					   "it (qvm-usb assign)")},
-	{BYTES(DETACH STICK_ARG FROM "later\0"), REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not attached to later")},
-	{BYTES(UNASSIGN "sys-usb+9-9+_" FROM "later\0"), OK("")},
-	{BYTES("admin.vm.List+" FROM "later\0"), NOT_THERE("later")},
-};
-
-static const struct row denying[] = {
-	{BYTES(DENIED "List+" FROM "work\0"), OK("")},
-	{BYTES(DENIED "List+x" FROM "work\0"), REFUSED("QubesValueError", "this call takes no argument")},
-	{BYTES(DENIED "Add+" FROM "work\0"), REFUSED("QubesValueError", "this call needs a payload")},
-	{BYTES(DENIED "Add+" FROM "work\0u03**0"), REFUSED("QubesValueError", BAD_PATTERN)},
-	{BYTES(DENIED "Add+" FROM "work\0u03**01u"), REFUSED("QubesValueError", BAD_PATTERN)},
-	{BYTES(DENIED "Add+" FROM "work\0u03**01\n"), REFUSED("QubesValueError", BAD_PATTERN)},
-	{BYTES(DENIED "Add+" FROM "work\0U03**01"), REFUSED("QubesValueError", BAD_PATTERN)},
-	{BYTES(DENIED "Add+" FROM "work\0u0\0**01"), REFUSED("QubesValueError", BAD_PATTERN)},
-	{BYTES(DENIED "Add+" FROM "dom0\0u03**01"),
-	 REFUSED("QubesValueError", "no device can be attached to dom0 anyway")},
-	{BYTES(DENIED "Add+" FROM "work\0u03**01u08****"), OK("")},
-	{BYTES(DENIED "Add+" FROM "work\0u08****"), OK("")}, /* it is there already */
-	{BYTES(DENIED "List+" FROM "work\0"), OK("u03**01\nu08****")},
-	{BYTES("admin.vm.property.Get+devices_denied" FROM "work\0"), OK("default=False type=str u03**01u08****")},
-	{BYTES("admin.vm.property.Get+devices_denied" FROM "Personal\0"), OK("default=True type=str ")},
-	{BYTES("admin.vm.property.Get+devices_denied" FROM "dom0\0"),
-	 REFUSED("QubesNoSuchPropertyError", "dom0 has no property 'devices_denied' here")},
-	{BYTES("admin.vm.property.Get+netvm" FROM "work\0"),
-	 REFUSED("QubesNoSuchPropertyError", "work has no property 'netvm' here")},
-	{BYTES(ATTACH STICK_ARG FROM "work\0"),
-	 REFUSED("QubesException",
-		 "denied by deny list of work: u08****; why: qvm-device policy explain work sys-usb:1-2")},
-	{BYTES(DENIED "Remove+" FROM "work\0m******"),
-	 REFUSED("QubesValueError", "m****** is not in the deny list of work")},
-	{BYTES(DENIED "Remove+" FROM "work\0u03**01"), OK("")},
-	{BYTES(DENIED "List+" FROM "work\0"), OK("u08****")},
-	{BYTES(DENIED "Remove+" FROM "work\0all"), OK("")},
-	{BYTES(DENIED "List+" FROM "work\0"), OK("")},
-	{BYTES(DENIED "Add+" FROM "later\0u03**01"), OK("")}, /* it need not run */
-	{BYTES("admin.vm.List+" FROM "later\0"),
-	 OK("later class=AppVM state=Halted uuid=69bb3438-ec1c-879e-9d3e-d5fcdd30bc77\n")},
-};
-
-#define MOVE "device.Move+"
-static const struct row moving[] = {
-	{BYTES(MOVE STICK_ARG FROM "Personal\0"), REFUSED("QubesValueError", "this call needs a payload")},
-	{BYTES(MOVE STICK_ARG FROM "Personal\0mode='manual'"),
-	 REFUSED("QubesVMNotFoundError", "a move needs the qube that has the device now: from='' does not run")},
-	{BYTES(MOVE STICK_ARG FROM "Personal\0from='gone'"),
-	 REFUSED("QubesVMNotFoundError", "a move needs the qube that has the device now: from='gone' does not run")},
-	{BYTES(MOVE STICK_ARG FROM "dom0\0from='work'"),
-	 REFUSED("QubesValueError", "no device can be attached to dom0: choose another qube")},
-	{BYTES(MOVE STICK_ARG FROM "Personal\0from='work'"),
-	 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not attached to work")},
-	{BYTES(ATTACH STICK_ARG FROM "work\0"), OK("")},
-	{BYTES(MOVE STICK_ARG FROM "Personal\0from='work' _max-time='1h'"), OK("")},
-	{BYTES("admin.vm.device.usb.Attached+" FROM "work\0"), OK("")},
-	{BYTES("admin.vm.device.usb.Attached+" FROM "Personal\0"),
-	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal'\n")},
-	{BYTES("device.Suspend+" FROM "work\0"),
-	 REFUSED("QubesValueError", "the destination of this call must be dom0")},
-	{BYTES("device.Suspend+" FROM "dom0\0"), OK("")},
-	{BYTES(ATTACH STICK_ARG FROM "work\0"),
-	 REFUSED("QubesException", "the machine is going to sleep: try again when it is awake (or qvm-device resume)")},
-	{BYTES("device.Resume+" FROM "dom0\0"), OK("")},
-	{BYTES("admin.vm.device.usb.Attached+" FROM "Personal\0"),
-	 OK("sys-usb+1-2:0781:5581:AB12:u080650 " STICK " mode='manual' frontend_domain='Personal'\n")},
-};
-
 #define AT(port, serial, mode)                                                                                  \
 	"sys-usb+" port ":0001:0002:" serial ":?****** device_id='0001:0002:" serial ":?******' port_id='" port \
 	"' devclass='usb' backend_domain='sys-usb' mode='" mode "' frontend_domain='work'\n"
-
-static void test_assigning(void **state)
-{
-	run_rows(*state, assigning, ARRAY_SIZE(assigning));
-}
 
 /* The mode that is shown is that of an assignment of this place, not of one that had its port's name once. */
 static void test_mode_of_place(void **state)
@@ -265,21 +31,6 @@ static void test_mode_of_place(void **state)
 	assert_int_equal(handle(f, (struct core_event){.type = CORE_ASSIGNED, .assignment = &assignment}), 0);
 	settle(f);
 	run_rows(f, rows, ARRAY_SIZE(rows));
-}
-
-static void test_halted(void **state)
-{
-	run_rows(*state, halted, ARRAY_SIZE(halted));
-}
-
-static void test_denying(void **state)
-{
-	run_rows(*state, denying, ARRAY_SIZE(denying));
-}
-
-static void test_moving(void **state)
-{
-	run_rows(*state, moving, ARRAY_SIZE(moving));
 }
 
 /* What cannot be stored is not so, and its user reads why. */
@@ -489,9 +240,41 @@ static void test_changes_are_told(void **state)
 	_cleanup_close_ int fd = listen_to(f, "work");
 
 	run_rows(f, rows, ARRAY_SIZE(rows));
-#define TOLD(event) \
-	"1\0work\0" event ":usb\0device\0sys-usb:9-9:*\0options\0{'follow-port': 'yes', 'max-time': '30m'}\0\0"
-	assert_events(f, fd, BYTES(TOLD("device-assign") TOLD("device-assignment-changed") TOLD("device-unassign")));
+#define TOLD(event, options) "1\0work\0" event ":usb\0device\0sys-usb:9-9:*\0" options "\0"
+#define OPTIONS "options\0{'follow-port': 'yes', 'max-time': '30m'}\0"
+	assert_events(f, fd,
+		      BYTES(TOLD("device-pre-assign", OPTIONS) TOLD("device-assign", OPTIONS)
+				    TOLD("device-assignment-changed", "") TOLD("device-unassign", "")));
+}
+
+/* A deny list is a property of its qube, and puts a qube that does not run into the list. */
+static void test_deny_list_is_told(void **state)
+{
+	static const struct row rows[] = {
+		{BYTES(DENIED "Add+" FROM "later\0u03**01u08****"), OK("")},
+		{BYTES(DENIED "Add+" FROM "later\0u03**0"), REFUSED("QubesValueError", BAD_PATTERN)},
+		{BYTES(DENIED "Remove+" FROM "later\0u03**01"), OK("")},
+	};
+	static const struct row all = {BYTES(DENIED "Remove+" FROM "later\0all"), OK("")};
+	struct fixture *f = *state;
+	_cleanup_close_ int fd = listen_to(f, "dom0");
+	struct core_qube_ref later;
+
+	run_rows(f, rows, ARRAY_SIZE(rows));
+#define DENIED_TOLD(now, before) \
+	"1\0later\0property-set:devices_denied\0name\0devices_denied\0newvalue\0" now "\0oldvalue\0" before "\0\0"
+	assert_events(f, fd,
+		      BYTES("1\0\0domain-add\0vm\0later\0\0" DENIED_TOLD("u03**01u08****", "")
+				    DENIED_TOLD("u08****", "u03**01u08****")));
+	later = add_qube(f, "later", 9, 0);
+	admin_qubes_changed(f->admin);
+	(void)handle(f, (struct core_event){.type = CORE_QUBE_GONE, .qube = later});
+	admin_qubes_changed(f->admin);
+	assert_events(f, fd,
+		      BYTES("1\0later\0domain-start\0\0"
+			    "1\0later\0domain-shutdown\0\0"));
+	run_rows(f, &all, 1);
+	assert_events(f, fd, BYTES("1\0\0domain-delete\0vm\0later\0\0" DENIED_TOLD("", "u08****")));
 }
 
 static void test_policy_is_told(void **state)
@@ -510,9 +293,15 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_assigning), TEST(test_mode_of_place), TEST(test_halted),           TEST(test_denying),
-		TEST(test_moving),    TEST(test_disk_full),     TEST(test_policy),           TEST(test_audit),
-		TEST(test_questions), TEST(test_late_answerer), TEST(test_changes_are_told), TEST(test_policy_is_told),
+		TEST(test_mode_of_place),
+		TEST(test_disk_full),
+		TEST(test_policy),
+		TEST(test_audit),
+		TEST(test_questions),
+		TEST(test_late_answerer),
+		TEST(test_changes_are_told),
+		TEST(test_policy_is_told),
+		TEST(test_deny_list_is_told),
 	};
 
 	return cmocka_run_group_tests_name("admin-own", tests, NULL, NULL);

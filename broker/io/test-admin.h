@@ -40,6 +40,17 @@
 #define ATTACH "admin.vm.device.usb.Attach+"
 #define DETACH "admin.vm.device.usb.Detach+"
 #define STICK_ARG "sys-usb+1-2+0781+5581+AB12+u080650"
+#define ASSIGN "admin.vm.device.usb.Assign+"
+#define UNASSIGN "admin.vm.device.usb.Unassign+"
+#define ASSIGNED "admin.vm.device.usb.Assigned+"
+#define SET "admin.vm.device.usb.Set.assignment+"
+#define DENIED "admin.vm.device.denied."
+#define ANY_LINE(port, id, mode)                                                        \
+	"sys-usb+" port ":" id " device_id='" id "' port_id='" port "' devclass='usb' " \
+	"backend_domain='sys-usb' mode='" mode "' frontend_domain='work'"
+#define STICK_ID "0781:5581:AB12:u080650"
+#define BAD_MODE "the mode of an assignment is auto-attach, ask-to-attach or required"
+#define BAD_PATTERN "the payload is not a list of patterns like u03**01, seven characters each"
 #define NOT_A_DEVICE "not a device: BACKEND+PORT[+DEVICE_ID] is needed"
 #define NO_SUCH "sys-usb has no such device, or another one is at that port now: look at the list again (qvm-usb list)"
 #define NOT_THERE(name) REFUSED("QubesVMNotFoundError", "No such domain: '" name "' (is it running?)")

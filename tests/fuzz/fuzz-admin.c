@@ -2,7 +2,7 @@
 /*
  * The Admin API's requests and device names (the broker reads them) and its replies (tools read them): any bytes.
  * Checked beside memory safety: what was parsed gives the same bytes when it is put together again; a device's name
- * matches itself and no other port; what is shown of a reply is printable.
+ * matches itself and no other port; what is shown of a reply, and what listeners hear of a change, is printable.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -63,6 +63,7 @@ static void check_request(const char *bytes, size_t len)
 {
 	static struct core *core;
 	static char reply_bytes[LIMIT_ADMIN_REPLY];
+	static const char *const nothing = NULL;
 	struct admin_request request;
 	struct admin_writer writer;
 	struct admin_reply reply;
@@ -81,6 +82,8 @@ static void check_request(const char *bytes, size_t len)
 	job.core = core;
 	if (admin_run(&job) != ADMIN_REPLY)
 		return;
+	for (const char *const *field = job.told_event[0] ? job.told_fields : &nothing; *field; field++)
+		assert(text_is_printable(*field));
 	assert(!writer.full && admin_reply_parse(writer.bytes, writer.len, &reply) == 0);
 	if (reply.type == ADMIN_REPLY_EXCEPTION) {
 		admin_reply_text(&reply, text, sizeof(text));

@@ -396,8 +396,14 @@ def test_listener_outlives_half_close(server):
         client.shutdown(socket.SHUT_WR)
         assert client.recv(4096) == b"1\0\0connection-established\0\0"
         run("attach", "work", "sys-usb:1-2", path=server.path)
-        assert client.recv(4096) == (b"1\0work\0device-attach:usb\0device\0sys-usb:1-2:0781:5581:AB12:u080650\0"
-                                     b"options\0{}\0\0")
+        attach = (b"1\0work\0device-pre-attach:usb\0device\0sys-usb:1-2:0781:5581:AB12:u080650\0options\0{}\0\0"
+                  b"1\0work\0device-attach:usb\0device\0sys-usb:1-2:0781:5581:AB12:u080650\0options\0{}\0\0")
+        events = b""
+        while len(events) < len(attach):
+            more = client.recv(4096)
+            assert more, events
+            events += more
+        assert events == attach
         server.do("halt sys-usb")
         last = b"1\0sys-usb\0domain-shutdown\0\0001\0\0domain-delete\0vm\0sys-usb\0\0"
         events = b""
