@@ -588,8 +588,8 @@ const struct admin_call admin_calls[] = {
 #define DEVICE_CALL "admin.vm.device."
 const struct admin_call admin_device_calls[] = {
 	{"Available", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_available},
-	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME,
-	 call_attached}, /* Qubes' client asks after an unassign */
+	/* by name: Qubes' client asks after the last assignment of a qube was ended, too */
+	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_attached},
 	{"Attach", ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_attach},
 	{"Detach", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_detach},
 	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},

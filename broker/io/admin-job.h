@@ -79,8 +79,8 @@ enum admin_payload_may { ADMIN_MAY_FROM = 1, ADMIN_MAY_FOLLOW = 2 };
 bool admin_payload_persists(struct admin_span untrusted_payload);
 
 /*
- * Reads key='value'... (4.2: key=value); what repeats the request must not say otherwise: each of `expected` (pairs, NULL at the end), of
- * which a port or id may also be "*". 0, or the refusal is written.
+ * Reads key='value'... (4.2: key=value); what repeats the request must not say otherwise: each of `expected` (pairs,
+ * NULL at the end), of which a port or id may also be "*". 0, or the refusal is written.
  */
 int admin_read_payload(struct admin_job *job, const char *const *expected, unsigned int may,
 		       struct admin_payload *ret_payload);

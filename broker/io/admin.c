@@ -415,8 +415,7 @@ static void run_request(struct connection *connection)
 	case ADMIN_REPLY:
 		finish(connection, reply.bytes, reply.len);
 		if (job.told_event[0]) {
-			admin_qubes_changed(
-				admin); /* it may be in the list only because of what is stored, or not any more */
+			admin_qubes_changed(admin); /* what is stored of a qube may be all that lists it */
 			tell_change(admin, &job);
 		}
 		break;
