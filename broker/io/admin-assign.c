@@ -33,7 +33,7 @@ static void show(const struct core_assignment *assignment, struct shown *ret_sho
 	admin_device_id_encode(ret_shown->encoded_id);
 }
 
-static void write_assignment(struct admin_writer *writer, const struct core_assignment *assignment)
+void admin_write_assignment(struct admin_writer *writer, const struct core_assignment *assignment)
 {
 	struct shown shown;
 
@@ -77,7 +77,7 @@ static enum admin_verdict call_assigned(struct admin_job *job)
 		show(assignment, &shown);
 		if (!job->request->argument.len ||
 		    admin_device_matches(&wanted, assignment->source, shown.port, shown.encoded_id))
-			write_assignment(job->reply, assignment);
+			admin_write_assignment(job->reply, assignment);
 	}
 	return ADMIN_REPLY;
 }
@@ -114,7 +114,7 @@ static enum admin_verdict call_list(struct admin_job *job)
 	for (size_t i = 0; i < n; i++)
 		if (admin_is_attached(found[i].device))
 			write_old(job, found[i].backend, found[i].device->port,
-				  strcmp(admin_mode_of(job, found[i].device), "manual") != 0,
+				  strcmp(admin_mode_of(job->core, job->dest_name, found[i].device), "manual") != 0,
 				  found[i].device->terms.follow_port, found[i].device->terms.max_time_usec);
 	while ((assignment = next_assignment(job, &cursor))) {
 		bool shown = last && strcmp(last->source, assignment->source) == 0 &&

@@ -165,11 +165,9 @@ static bool find_dest(struct admin_job *job, enum admin_where where)
 static int compare_found(const void *a, const void *b)
 {
 	const struct admin_found *left = a, *right = b;
-	char left_key[LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + 3], right_key[LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + 3];
+	int r = text_compare_ended(left->backend, right->backend, '+');
 
-	(void)snprintf(left_key, sizeof(left_key), "%s+%s:", left->backend, left->device->port);
-	(void)snprintf(right_key, sizeof(right_key), "%s+%s:", right->backend, right->device->port);
-	return strcmp(left_key, right_key);
+	return r ? r : text_compare_ended(left->device->port, right->device->port, ':');
 }
 
 size_t admin_find_devices(const struct admin_job *job, const struct admin_device *wanted,
@@ -224,7 +222,7 @@ static int compare_listed(const void *a, const void *b)
 	return strcmp(((const struct listed *)a)->name, ((const struct listed *)b)->name);
 }
 
-static enum admin_verdict call_vm_list(struct admin_job *job)
+void admin_write_qubes(struct admin_job *job, const char *before, const char *only)
 {
 	struct listed listed[1 + LIMIT_QUBES + ADMIN_HALTED_MAX];
 	char halted[ADMIN_HALTED_MAX][LIMIT_QUBE_NAME + 1];
@@ -242,16 +240,21 @@ static enum admin_verdict call_vm_list(struct admin_job *job)
 		name_uuid(halted[i], listed[n++].uuid);
 	}
 	qsort(listed, n, sizeof(listed[0]), compare_listed);
-	admin_write_done(job->reply);
 	for (size_t i = 0; i < n; i++) {
 		char text[UUID_TEXT];
 
-		if (!job->dest_is_dom0 && strcmp(listed[i].name, job->dest_name) != 0)
+		if (only && strcmp(listed[i].name, only) != 0)
 			continue;
 		uuid_text(listed[i].uuid, text);
-		admin_write_format(job->reply, "%s class=%s state=%s uuid=%s\n", listed[i].name, listed[i].class,
-				   listed[i].state, text);
+		admin_write_format(job->reply, "%s%s class=%s state=%s uuid=%s\n", before, listed[i].name,
+				   listed[i].class, listed[i].state, text);
 	}
+}
+
+static enum admin_verdict call_vm_list(struct admin_job *job)
+{
+	admin_write_done(job->reply);
+	admin_write_qubes(job, "", job->dest_is_dom0 ? NULL : job->dest_name);
 	return ADMIN_REPLY;
 }
 
@@ -397,18 +400,18 @@ static enum admin_verdict call_available(struct admin_job *job)
 }
 
 /* As Qubes: of the stored assignment that fits what is attached, the most specific first; else "manual". */
-const char *admin_mode_of(const struct admin_job *job, const struct core_device *device)
+const char *admin_mode_of(const struct core *core, const char *target, const struct core_device *device)
 {
-	const struct core_qube *source = core_find_qube(job->core, device->ref.qube);
+	const struct core_qube *source = core_find_qube(core, device->ref.qube);
 	const struct core_assignment *assignment;
 	const char *mode = "manual";
 	unsigned int cursor = 0, best = 0;
 
-	while (source && (assignment = assignments_next(core_assignments(job->core), &cursor))) {
+	while (source && (assignment = assignments_next(core_assignments(core), &cursor))) {
 		unsigned int rank = 1u + (assignment->device_id[0] ? 1u : 0u) + (assignment->port[0] ? 2u : 0u);
 
 		/* by its name only comes before by its path, which is the better of two */
-		if (rank < best || strcmp(assignment->target, job->dest_name) != 0 ||
+		if (rank < best || strcmp(assignment->target, target) != 0 ||
 		    !assignment_fits(assignment, source, device))
 			continue;
 		best = rank;
@@ -432,7 +435,7 @@ static enum admin_verdict call_attached(struct admin_job *job)
 	for (size_t i = 0; i < n; i++)
 		if (admin_is_attached(found[i].device))
 			admin_write_attached(job->reply, found[i].backend, found[i].device,
-					     admin_mode_of(job, found[i].device));
+					     admin_mode_of(job->core, job->dest_name, found[i].device));
 	return ADMIN_REPLY;
 }
 

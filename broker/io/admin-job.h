@@ -37,8 +37,16 @@ enum admin_verdict admin_refuse(const struct admin_job *job, const char *type, c
 /* An assignment of what the argument names, to be attached automatically, with the options of the payload. */
 enum admin_verdict admin_assign_automatically(struct admin_job *job);
 
-/* How the API shows an attachment's mode: of the stored assignment that fits it, or "manual". */
-const char *admin_mode_of(const struct admin_job *job, const struct core_device *device);
+/* The lines of admin.vm.List, each with `before` in front; of one qube or (NULL) of all. */
+void admin_write_qubes(struct admin_job *job, const char *before, const char *only);
+/* A line of ...Assigned. */
+void admin_write_assignment(struct admin_writer *writer, const struct core_assignment *assignment);
+
+/* device.Snapshot (admin-snapshot.c). */
+enum admin_verdict admin_call_snapshot(struct admin_job *job);
+
+/* How the API shows the mode of an attachment to `target`: of the stored assignment that fits it, or "manual". */
+const char *admin_mode_of(const struct core *core, const char *target, const struct core_device *device);
 
 /* Hands a change to the broker. 0, an enum of core_handle(); a negative errno: the refusal is written. */
 int admin_change(struct admin_job *job, const struct core_event *event);

@@ -107,15 +107,16 @@ static enum admin_verdict call_audit_read(struct admin_job *job)
 {
 	char text[24];
 	uint64_t after = 0;
-	size_t len = 0;
+	size_t len = 0, room = job->reply->size;
 	int r;
 
 	if (job->request->argument.len &&
 	    (!admin_span_copy(job->request->argument, text, sizeof(text)) || text_to_u64(text, INT64_MAX, &after) < 0))
 		return admin_refuse(job, "QubesValueError", "not the number of a record");
 	admin_write_done(job->reply);
+	room -= job->reply->len;
 	r = job->hooks->audit_read(job->userdata, after, job->reply->bytes + job->reply->len,
-				   job->reply->size - job->reply->len, &len);
+				   room < LIMIT_ADMIN_PAGE ? room : LIMIT_ADMIN_PAGE, &len);
 	if (r < 0)
 		admin_write_exception(job->reply, "QubesException", "the audit log cannot be read: %s",
 				      r == -EBADMSG ? "a line in it is no record; qvm-device audit --verify says where"
@@ -221,6 +222,7 @@ const struct admin_call admin_own_calls[] = {
 	{"device.audit.Verify", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_audit_verify},
 	{"device.ask.Listen", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_ask_listen},
 	{"device.ask.Answer", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_DOM0, call_ask_answer},
+	{"device.Snapshot", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, admin_call_snapshot},
 	{"device.Suspend", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_suspend},
 	{"device.Resume", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_resume},
 	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},

@@ -149,6 +149,26 @@ static int flush(struct connection *connection)
 	return sd_event_source_set_io_events(connection->io, 0) < 0 ? -EIO : 0;
 }
 
+/* Of this user's replies that wait to be read, the oldest give way until there is room for `len` bytes more. */
+static void make_room_to_wait(struct admin *admin, uid_t uid, size_t len)
+{
+	for (size_t i = admin->n_connections; i-- > 0;)
+		if (admin->connections[i]->state == WRITING && admin->connections[i]->uid == uid)
+			len += admin->connections[i]->len - admin->connections[i]->done;
+	for (size_t i = 0; i < admin->n_connections && len > LIMIT_ADMIN_UNREAD;) {
+		struct connection *connection = admin->connections[i];
+
+		if (connection->state != WRITING || connection->uid != uid) {
+			i++;
+			continue;
+		}
+		len -= connection->len - connection->done;
+		log_notice("admin: uid %u pid %d does not read its reply, and more are waiting; it is dropped",
+			   connection->uid, connection->pid);
+		(void)connection_free(connection);
+	}
+}
+
 /* Sends the reply and ends the connection, now or when the client has read it. */
 static void finish(struct connection *connection, const char *bytes, size_t len)
 {
@@ -159,6 +179,7 @@ static void finish(struct connection *connection, const char *bytes, size_t len)
 		(void)connection_free(connection);
 		return;
 	}
+	make_room_to_wait(connection->admin, connection->uid, len - sent);
 	free(connection->bytes);
 	connection->bytes = malloc(len - sent);
 	connection->len = len - sent;

@@ -3,6 +3,7 @@
 #include "broker/io/test-admin.h"
 
 #include "broker/core/assignments.h"
+#include "broker/io/clock.h"
 
 #define AT(port, serial, mode)                                                                                  \
 	"sys-usb+" port ":0001:0002:" serial ":?****** device_id='0001:0002:" serial ":?******' port_id='" port \
@@ -117,6 +118,105 @@ static void test_audit(void **state)
 	assert_true(len > 2 && reply[0] == '0');
 	f->audit_error = -EBADMSG;
 	run_rows(f, bad, ARRAY_SIZE(bad));
+}
+
+/* ---- all at once -------------------------------------------------------------------------------------------------- */
+
+static unsigned int count(const char *text, const char *part)
+{
+	unsigned int n = 0;
+
+	for (; (text = strstr(text, part)); text++)
+		n++;
+	return n;
+}
+
+/* Each line that the call gives is a line of that kind in the snapshot; returns how many. */
+static unsigned int assert_told(struct fixture *f, const char *snapshot, const char *kind, const char *method,
+				const char *dest)
+{
+	char request[128], reply[8192], *rest = reply + 2, *line;
+	int request_len = snprintf(request, sizeof(request), "%s+ dom0 name %s", method, dest);
+	size_t len = call(f, request, (size_t)request_len + 1, reply, sizeof(reply) - 1);
+	unsigned int n = 0;
+
+	assert_true(len >= 2 && reply[0] == '0');
+	reply[len] = '\0';
+	while ((line = strsep(&rest, "\n")) && line[0]) {
+		char expected[2048];
+
+		(void)snprintf(expected, sizeof(expected), "\n%s %s\n", kind, line);
+		assert_int_equal(count(snapshot, expected), 1);
+		n++;
+	}
+	return n;
+}
+
+#define STREAM "stream "
+#define OF " devclass='usb' frontend_domain="
+#define SINCE " since='%u'"
+#define TIME_LEFT " time-left='%u'"
+
+/* What the single calls say, no more and no less. */
+static void test_snapshot(void **state)
+{
+	static const struct row refused[] = {
+		{BYTES("device.Snapshot+" FROM "work\0"),
+		 REFUSED("QubesValueError", "the destination of this call must be dom0")},
+		{BYTES("device.Snapshot+usb" FROM "dom0\0"), REFUSED("QubesValueError", "this call takes no argument")},
+		{BYTES("device.Snapshot+" FROM "dom0\0x"), REFUSED("QubesValueError", "this call takes no payload")},
+	};
+	static const struct row changes[] = {
+		{BYTES(ATTACH STICK_ARG FROM "work\0_max-time='30m'"), OK("")},
+		{BYTES(ATTACH "sys-usb2+1-2+_" FROM "Personal\0"), OK("")},
+		{BYTES(ASSIGN "sys-usb+1-2.4+_" FROM "work\0mode='ask-to-attach'"), OK("")},
+		{BYTES(ASSIGN "sys-usb+9-9+_" FROM "halted\0mode='auto-attach'"), OK("")},
+		{BYTES(DENIED "Add+" FROM "work\0u03**01u08****"), OK("")},
+		{BYTES(DENIED "Add+" FROM "later\0u02****"), OK("")},
+	};
+	static const char *const qubes[] = {"dom0",     "work",  "Personal", "sys-usb",
+					    "sys-usb2", "vault", "halted",   "later"};
+	static const char request[] = "device.Snapshot+" FROM "dom0";
+	unsigned int n = 0, n_attached = 0, n_assigned = 0;
+	struct fixture *f = *state;
+	unsigned int since[2], left;
+	char snapshot[16384];
+	size_t len;
+
+	f->now_usec = clock_now_usec();
+	run_rows(f, refused, ARRAY_SIZE(refused));
+	run_rows(f, changes, ARRAY_SIZE(changes));
+	len = call(f, request, sizeof(request), snapshot, sizeof(snapshot) - 1);
+	assert_true(len > 2 && len < sizeof(snapshot) - 1);
+	assert_memory_equal(snapshot, "0\0", 2);
+	snapshot[1] = '\n';
+	snapshot[len] = '\0';
+	n += assert_told(f, snapshot, "qube", "admin.vm.List", "dom0");
+	for (size_t i = 0; i < ARRAY_SIZE(qubes); i++) {
+		n += assert_told(f, snapshot, "available", "admin.vm.device.usb.Available", qubes[i]);
+		n_attached += assert_told(f, snapshot, "attached", "admin.vm.device.usb.Attached", qubes[i]);
+		n_assigned += assert_told(f, snapshot, "assigned", "admin.vm.device.usb.Assigned", qubes[i]);
+	}
+	assert_int_equal(n_attached, 2);
+	assert_int_equal(n_assigned, 2);
+	assert_int_equal(count(snapshot, "\nbroker policy='broken' suspended='no' classes='block mic usb webcam'\n"),
+			 1);
+	assert_int_equal(count(snapshot, "\ndenied work u03**01u08****\ndenied later u02****\n"), 1);
+	assert_int_equal(sscanf(strstr(snapshot, "\nstream ") + 1,
+				STREAM "sys-usb:1-2" OF "'work'" SINCE TIME_LEFT "\n" STREAM "sys-usb2:1-2" OF
+				       "'Personal'" SINCE "\n",
+				&since[0], &left, &since[1]),
+			 3);
+	assert_true(since[0] < 60 && since[1] < 60 && left < 1800 && left > 1740);
+	assert_int_equal(count(snapshot + 2, "\n"), n + n_attached + n_assigned + 1 + 2 + 2);
+
+	assert_int_equal(handle(f, (struct core_event){.type = CORE_SUSPEND, .request = {.token = 99}}), 0);
+	settle(f);
+	len = call(f, request, sizeof(request), snapshot, sizeof(snapshot) - 1);
+	assert_true(len > 2 && len < sizeof(snapshot) - 1);
+	snapshot[len] = '\0';
+	assert_int_equal(count(snapshot + 2, " suspended='yes' "), 1);
+	assert_int_equal(count(snapshot + 2, "\nattached ") + count(snapshot + 2, "\nstream "), 0);
 }
 
 /* ---- questions ---------------------------------------------------------------------------------------------------- */
@@ -293,15 +393,11 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_mode_of_place),
-		TEST(test_disk_full),
-		TEST(test_policy),
-		TEST(test_audit),
-		TEST(test_questions),
-		TEST(test_late_answerer),
-		TEST(test_changes_are_told),
-		TEST(test_policy_is_told),
-		TEST(test_deny_list_is_told),
+		TEST(test_mode_of_place),  TEST(test_disk_full),
+		TEST(test_policy),         TEST(test_audit),
+		TEST(test_snapshot),       TEST(test_questions),
+		TEST(test_late_answerer),  TEST(test_changes_are_told),
+		TEST(test_policy_is_told), TEST(test_deny_list_is_told),
 	};
 
 	return cmocka_run_group_tests_name("admin-own", tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -362,12 +363,35 @@ static void test_seconds(void **state)
 	assert_string_equal(shown, "18446744073709551615s");
 }
 
+/* As if the texts had been put together, whatever comes behind: a port's dot sorts before the colon, a qube's not. */
+static void test_compare(void **state)
+{
+	static const char *const texts[] = {"", "1", "1-2", "1-2.1", "1-2.10", "1-20", "a", "a-b", "a.b", "ab", "\xff"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(texts); k++) {
+			for (const char *end = ":+ "; *end; end++) {
+				char left[16], right[16];
+				int ours = text_compare_ended(texts[i], texts[k], *end), theirs;
+
+				(void)snprintf(left, sizeof(left), "%s%c", texts[i], *end);
+				(void)snprintf(right, sizeof(right), "%s%c", texts[k], *end);
+				theirs = strcmp(left, right);
+				assert_true((ours < 0) == (theirs < 0) && (ours > 0) == (theirs > 0));
+			}
+		}
+	}
+	assert_true(text_compare_ended("1-2", "1-2.1", ':') > 0 && text_compare_ended("1-2", "1-2.1", '+') < 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_corpus), cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
-		cmocka_unit_test(test_names),  cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
-		cmocka_unit_test(test_log),    cmocka_unit_test(test_paths),   cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_corpus),  cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
+		cmocka_unit_test(test_names),   cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
+		cmocka_unit_test(test_log),     cmocka_unit_test(test_paths),   cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_compare),
 	};
 
 	(void)unsetenv("QDB_DEBUG");

@@ -232,3 +232,12 @@ void text_interface_code(const uint8_t code[3], char ret_text[8])
 	}
 	*out = '\0';
 }
+
+int text_compare_ended(const char *a, const char *b, char end)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return (uint8_t)(*a ? *a : end) - (uint8_t)(*b ? *b : end);
+}

@@ -99,7 +99,7 @@ static int write_records(int dir, uint64_t n, uint64_t first, const struct audit
 
 static int read_all(int dir)
 {
-	static char page[LIMIT_ADMIN_REPLY];
+	static char page[LIMIT_ADMIN_PAGE];
 	uint64_t seq = 0;
 	size_t len;
 	int r;
@@ -138,7 +138,7 @@ static int bench_write(struct audit *audit, uint64_t n, bool durable)
 
 static int bench(int dir, uint64_t n, uint64_t n_synced)
 {
-	static char page[LIMIT_ADMIN_REPLY];
+	static char page[LIMIT_ADMIN_PAGE];
 	struct audit *audit;
 	uint64_t seq = 0;
 	size_t len;

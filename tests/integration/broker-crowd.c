@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Many qubes for test-scale.py: their files in the directory of the `socket` channels, an agent each, devices shared
- * out among them, and one qube "target" that imports. Agents do what they are asked at once. Ends with SIGTERM.
+ * out among them, of which every other has no name and must be looked up in usb.ids, and one qube "target" that imports. Agents do what they are asked at once. Ends with SIGTERM.
  *
  *     broker-crowd DIR QUBES DEVICES
  */
@@ -21,7 +21,7 @@ static void say_crowd_list(struct agent *agent, unsigned int n)
 
 		(void)snprintf(port, sizeof(port), "1-%u", i + 1);
 		(void)snprintf(serial, sizeof(serial), "S%u", i);
-		say_device_of(agent, port, (uint16_t)i, 1, 0x5581, serial);
+		say_device_of(agent, port, (uint16_t)i, 1, (uint16_t)(0x5500 + agent->domid), serial);
 	}
 	m = (struct wire_message){.type = WIRE_LIST_END};
 	m.LIST_END.serial = 1;
@@ -45,8 +45,11 @@ int main(int argc, char **argv)
 		char name[16];
 
 		(void)snprintf(name, sizeof(name), i < n ? "q%u" : "target", i);
-		*agent = (struct agent){
-			.domid = (uint16_t)(i + 1), .incarnation = 100 + i, .manners = NO_LIST, .patient = true};
+		*agent = (struct agent){.domid = (uint16_t)(i + 1),
+					.incarnation = 100 + i,
+					.manners = NO_LIST,
+					.patient = true,
+					.nameless = i % 2};
 		n_devices[i] = i < n ? total / n + (i < total % n) : 0;
 		start_qube(agent->domid, name);
 		listen_at_new_port(agent);

@@ -57,6 +57,7 @@ struct agent {
 	enum wire_states state;
 	size_t in_len;
 	uint8_t in[8192];
+	bool nameless;                     /* devices have no texts but a serial number */
 	char device_port[LIMIT_PORT_TEXT]; /* a device to list; empty: none */
 	uint32_t generation;
 	struct {
@@ -172,8 +173,10 @@ static void say_device_of(struct agent *agent, const char *port, uint16_t slot, 
 	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "%s", port);
 	say(agent, &m);
 	say_text(agent, slot, generation, WIRE_TEXT_SERIAL, serial);
-	say_text(agent, slot, generation, WIRE_TEXT_MANUFACTURER, "SanDisk");
-	say_text(agent, slot, generation, WIRE_TEXT_PRODUCT, "Ultra");
+	if (!agent->nameless) {
+		say_text(agent, slot, generation, WIRE_TEXT_MANUFACTURER, "SanDisk");
+		say_text(agent, slot, generation, WIRE_TEXT_PRODUCT, "Ultra");
+	}
 	say_path(agent, slot, generation, port);
 	m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
 	m.DEVICE_COMMIT.slot = slot;
