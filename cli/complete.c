@@ -217,24 +217,15 @@ static void offer_assigned(struct line *line)
 			    inventory->assignments[i].id);
 }
 
-/* Those of one backend, if it was typed, else of all; what is detached is attached to that qube. */
+/* What is detached is attached to that qube. */
 static void offer_devices(struct line *line)
 {
 	struct state *state = &line->state;
 	struct inventory *inventory = &state->inventory;
-	size_t backend_len = strcspn(line->current, ":");
 	bool detaches = state->options.command == COMMAND_DETACH;
 
-	if (!read_qubes(line))
+	if (inventory_read_all(&state->options, &state->ids, inventory) >= 0)
 		return;
-	for (size_t i = 0; i < inventory->n_qubes; i++) {
-		const char *name = inventory->qubes[i].name;
-
-		if (strncmp(name, line->current, backend_len) == 0 &&
-		    (!line->current[backend_len] || !name[backend_len]) &&
-		    inventory_read_devices(&state->options, &state->ids, name, inventory) >= 0)
-			break;
-	}
 	for (size_t i = 0; i < inventory->n_devices; i++) {
 		const struct device *device = &inventory->devices[i];
 

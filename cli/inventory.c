@@ -162,26 +162,58 @@ static bool read_qube(struct admin_span untrusted_line, struct qube *qube)
 	return true;
 }
 
-int inventory_read_qubes(const struct options *options, struct inventory *inventory)
+/* What a line is about, for those who read it. */
+struct line_reader {
+	const struct options *options;
+	struct usb_ids *ids;
+	const char *qube; /* whose line it must be; NULL: of any that is known */
+	struct inventory *inventory;
+};
+
+/* -1: go on; or the exit code. */
+typedef int line_adder(const struct line_reader *reader, struct admin_span untrusted_line);
+
+/* Each whole line of the text. */
+static int add_lines(const struct line_reader *reader, struct admin_span untrusted_text, line_adder *add)
+{
+	struct admin_span untrusted_line;
+
+	while (admin_span_cut(&untrusted_text, '\n', &untrusted_line)) {
+		int r = add(reader, untrusted_line);
+
+		if (r >= 0)
+			return r;
+	}
+	return untrusted_text.len ? incomplete(reader->options) : -1;
+}
+
+/* The call, and each line of its reply. */
+static int read_lines(const struct line_reader *reader, const char *method, const char *dest, line_adder *add)
 {
 	_cleanup_admin_call_ struct admin_call *call = NULL;
 	struct admin_reply reply;
-	struct admin_span untrusted_line;
-	int r = inventory_call(options, "admin.vm.List", "", "dom0", "", NULL, &call, &reply);
+	int r = inventory_call(reader->options, method, "", dest, "", NULL, &call, &reply);
 
-	if (r >= 0)
-		return r;
-	while (admin_span_cut(&reply.content, '\n', &untrusted_line)) {
-		struct qube *qube =
-			make_room(inventory->qubes, inventory->n_qubes, &inventory->max_qubes, sizeof(*qube));
+	return r < 0 ? add_lines(reader, reply.content, add) : r;
+}
 
-		if (!qube)
-			return out_of_memory(options);
-		inventory->qubes = qube;
-		if (read_qube(untrusted_line, qube + inventory->n_qubes))
-			inventory->n_qubes++;
-	}
-	return reply.content.len ? incomplete(options) : -1;
+static int add_qube(const struct line_reader *reader, struct admin_span untrusted_line)
+{
+	struct inventory *inventory = reader->inventory;
+	struct qube *qube = make_room(inventory->qubes, inventory->n_qubes, &inventory->max_qubes, sizeof(*qube));
+
+	if (!qube)
+		return out_of_memory(reader->options);
+	inventory->qubes = qube;
+	inventory->n_qubes += read_qube(untrusted_line, qube + inventory->n_qubes);
+	return -1;
+}
+
+int inventory_read_qubes(const struct options *options, struct inventory *inventory)
+{
+	struct line_reader reader = {.options = options, .inventory = inventory};
+
+	return read_lines(&reader, "admin.vm.List", "dom0", add_qube);
 }
 
 /* ---- one device ------------------------------------------------------------------------------------------------- */
@@ -192,27 +224,39 @@ static const struct {
 	const char *key;
 	size_t offset, size;
 } fields[] = {
-	{"device_id", FIELD(id)},           {"port_id", FIELD(port)},
-	{"backend_domain", FIELD(backend)}, {"manufacturer", FIELD(manufacturer)},
-	{"vendor", FIELD(manufacturer)},    {"name", FIELD(name)},
-	{"product", FIELD(name)},           {"serial", FIELD(serial)},
-	{"interfaces", FIELD(interfaces)},  {"attachment", FIELD(used_by)},
+	{"device_id", FIELD(id)},
+	{"port_id", FIELD(port)},
+	{"devclass", FIELD(class)},
+	{"backend_domain", FIELD(backend)},
+	{"manufacturer", FIELD(manufacturer)},
+	{"vendor", FIELD(manufacturer)},
+	{"name", FIELD(name)},
+	{"product", FIELD(name)},
+	{"serial", FIELD(serial)},
+	{"interfaces", FIELD(interfaces)},
+	{"attachment", FIELD(used_by)},
 	{"_state", FIELD(state)},
 };
 
-static void describe(struct device *device, const struct usb_ids *ids, const char *class)
+/* What a device that does not name itself is called. */
+static void name_device(struct device *device, struct usb_ids *ids)
 {
 	unsigned int vendor = 0, product = 0;
-	char vendor_name[DEVICE_TEXT], product_name[DEVICE_TEXT], kind[128] = "USB device", first[128] = "";
+	char text[DEVICE_TEXT];
+
+	if (sscanf(device->id, "%4x:%4x:", &vendor, &product) != 2 || strcmp(device->class, "usb") != 0)
+		return;
+	if (!device->manufacturer[0] && usb_ids_vendor(ids, (uint16_t)vendor, text, sizeof(text)))
+		(void)strcpy(device->manufacturer, text);
+	if (!device->name[0] && usb_ids_product(ids, (uint16_t)vendor, (uint16_t)product, text, sizeof(text)))
+		(void)strcpy(device->name, text);
+}
+
+void inventory_describe(const struct device *device, struct usb_ids *ids, char text[DESCRIPTION_TEXT])
+{
+	char kind[128] = "USB device", first[128] = "";
 	bool known = false;
 
-	if (sscanf(device->id, "%4x:%4x:", &vendor, &product) == 2 && strcmp(class, "usb") == 0) {
-		if (!device->manufacturer[0] && usb_ids_vendor(ids, (uint16_t)vendor, vendor_name, sizeof(vendor_name)))
-			(void)strcpy(device->manufacturer, vendor_name);
-		if (!device->name[0] &&
-		    usb_ids_product(ids, (uint16_t)vendor, (uint16_t)product, product_name, sizeof(product_name)))
-			(void)strcpy(device->name, product_name);
-	}
 	for (const char *at = device->interfaces; strlen(at) >= 7 && !known; at += 7) {
 		usb_ids_kind(ids, at, kind, sizeof(kind), &known);
 		if (!known && (!first[0] || strcmp(first, "USB device") == 0))
@@ -223,15 +267,26 @@ static void describe(struct device *device, const struct usb_ids *ids, const cha
 	for (char *at = kind; *at && !known; at++)
 		if (*at == '_')
 			*at = ' ';
-	(void)snprintf(device->description, sizeof(device->description), "%s: %s %s", kind,
+	(void)snprintf(text, DESCRIPTION_TEXT, "%s: %s %s", kind,
 		       device->manufacturer[0] ? device->manufacturer : "unknown vendor",
 		       device->name[0]     ? device->name
 		       : device->serial[0] ? device->serial
 					   : "unknown usb device");
 }
 
-/* False: not of the expected form, or not of this backend. */
-static bool read_device(struct admin_span untrusted_line, const char *backend, struct device *device)
+/* Whose a line says that it is, is whose it must be. */
+static bool is_of(const struct line_reader *reader, const char *qube)
+{
+	return reader->qube ? strcmp(qube, reader->qube) == 0 : inventory_has_qube(reader->inventory, qube);
+}
+
+static bool is_wanted(const struct line_reader *reader, const char *class)
+{
+	return reader->options->every_class || strcmp(class, reader->options->class) == 0;
+}
+
+/* False: not of the expected form. */
+static bool read_device(struct admin_span untrusted_line, struct device *device)
 {
 	struct admin_span untrusted_head;
 	char key[64], untrusted_value[DEVICE_ID_TEXT];
@@ -244,40 +299,43 @@ static bool read_device(struct admin_span untrusted_line, const char *backend, s
 			if (strcmp(key, fields[i].key) == 0)
 				(void)text_make_safe(untrusted_value, strlen(untrusted_value),
 						     (char *)device + fields[i].offset, fields[i].size);
-	return !untrusted_line.len && device->id[0] && device->port[0] && strcmp(device->backend, backend) == 0;
+	return !untrusted_line.len && device->id[0] && device->port[0];
 }
 
-int inventory_read_devices(const struct options *options, const struct usb_ids *ids, const char *backend,
-			   struct inventory *inventory)
+static int unclear(const struct line_reader *reader, const char *what)
 {
-	_cleanup_admin_call_ struct admin_call *call = NULL;
-	struct admin_reply reply;
-	struct admin_span untrusted_line;
-	char method[64];
-	int r;
+	fprintf(stderr, "%s: warning: the broker's words about %s%s%s are not clear; it is left out\n",
+		reader->options->program, what, reader->qube ? " of " : "", reader->qube ? reader->qube : "");
+	return -1;
+}
 
-	(void)snprintf(method, sizeof(method), "admin.vm.device.%s.Available", options->class);
-	r = inventory_call(options, method, "", backend, "", NULL, &call, &reply);
-	if (r >= 0)
-		return r;
-	while (admin_span_cut(&reply.content, '\n', &untrusted_line)) {
-		struct device *device =
-			make_room(inventory->devices, inventory->n_devices, &inventory->max_devices, sizeof(*device));
+static int add_device(const struct line_reader *reader, struct admin_span untrusted_line)
+{
+	struct inventory *inventory = reader->inventory;
+	struct device *device =
+		make_room(inventory->devices, inventory->n_devices, &inventory->max_devices, sizeof(*device));
 
-		if (!device)
-			return out_of_memory(options);
-		inventory->devices = device;
-		device += inventory->n_devices;
-		if (!read_device(untrusted_line, backend, device)) {
-			fprintf(stderr,
-				"%s: warning: the broker's words about a device of %s are not clear; it is left out\n",
-				options->program, backend);
-			continue;
-		}
-		describe(device, ids, options->class);
+	if (!device)
+		return out_of_memory(reader->options);
+	inventory->devices = device;
+	device += inventory->n_devices;
+	if (!read_device(untrusted_line, device) || !is_of(reader, device->backend))
+		return unclear(reader, "a device");
+	if (is_wanted(reader, device->class)) {
+		name_device(device, reader->ids);
 		inventory->n_devices++;
 	}
-	return reply.content.len ? incomplete(options) : -1;
+	return -1;
+}
+
+int inventory_read_devices(const struct options *options, struct usb_ids *ids, const char *backend,
+			   struct inventory *inventory)
+{
+	struct line_reader reader = {.options = options, .ids = ids, .qube = backend, .inventory = inventory};
+	char method[64];
+
+	(void)snprintf(method, sizeof(method), "admin.vm.device.%s.Available", options->class);
+	return read_lines(&reader, method, backend, add_device);
 }
 
 /* ---- assignments ------------------------------------------------------------------------------------------------ */
@@ -288,11 +346,11 @@ static const struct {
 	size_t offset, size;
 } assignment_fields[] = {
 	{"device_id", AFIELD(id)}, {"port_id", AFIELD(port)},         {"backend_domain", AFIELD(backend)},
-	{"mode", AFIELD(mode)},    {"frontend_domain", AFIELD(qube)},
+	{"mode", AFIELD(mode)},    {"frontend_domain", AFIELD(qube)}, {"devclass", AFIELD(class)},
 };
 #undef AFIELD
 
-static bool read_assignment(struct admin_span untrusted_line, const char *qube, struct assignment *assignment)
+static bool read_assignment(struct admin_span untrusted_line, struct assignment *assignment)
 {
 	struct admin_span untrusted_head;
 	char key[64], untrusted_value[DEVICE_ID_TEXT], value[64];
@@ -313,38 +371,124 @@ static bool read_assignment(struct admin_span untrusted_line, const char *qube, 
 		len += (size_t)snprintf(assignment->options + len, sizeof(assignment->options) - len, "%s%s=%s",
 					len ? ", " : "", key + 1, value);
 	}
-	return !untrusted_line.len && assignment->id[0] && assignment->port[0] && assignment->mode[0] &&
-	       strcmp(assignment->qube, qube) == 0;
+	return !untrusted_line.len && assignment->id[0] && assignment->port[0] && assignment->mode[0];
+}
+
+static int add_assignment(const struct line_reader *reader, struct admin_span untrusted_line)
+{
+	struct inventory *inventory = reader->inventory;
+	struct assignment *assignment = make_room(inventory->assignments, inventory->n_assignments,
+						  &inventory->max_assignments, sizeof(*assignment));
+
+	if (!assignment)
+		return out_of_memory(reader->options);
+	inventory->assignments = assignment;
+	assignment += inventory->n_assignments;
+	if (!read_assignment(untrusted_line, assignment) || !is_of(reader, assignment->qube))
+		return unclear(reader, "an assignment");
+	inventory->n_assignments += is_wanted(reader, assignment->class);
+	return -1;
 }
 
 int inventory_read_assignments(const struct options *options, const char *qube, struct inventory *inventory)
 {
-	_cleanup_admin_call_ struct admin_call *call = NULL;
-	struct admin_reply reply;
-	struct admin_span untrusted_line;
+	struct line_reader reader = {.options = options, .qube = qube, .inventory = inventory};
 	char method[64];
-	int r;
 
 	(void)snprintf(method, sizeof(method), "admin.vm.device.%s.Assigned", options->class);
-	r = inventory_call(options, method, "", qube, "", NULL, &call, &reply);
-	if (r >= 0)
-		return r;
-	while (admin_span_cut(&reply.content, '\n', &untrusted_line)) {
-		struct assignment *assignment = make_room(inventory->assignments, inventory->n_assignments,
-							  &inventory->max_assignments, sizeof(*assignment));
+	return read_lines(&reader, method, qube, add_assignment);
+}
 
-		if (!assignment)
-			return out_of_memory(options);
-		inventory->assignments = assignment;
-		if (read_assignment(untrusted_line, qube, assignment + inventory->n_assignments))
-			inventory->n_assignments++;
-		else
-			fprintf(stderr,
-				"%s: warning: the broker's words about an assignment of %s are not clear; it is left "
-				"out\n",
-				options->program, qube);
+/* ---- all at once ------------------------------------------------------------------------------------------------ */
+
+/* About the broker itself: a class that it does not know has no devices, but not because none is there. */
+static int add_broker(const struct line_reader *reader, struct admin_span untrusted_line)
+{
+	const struct options *options = reader->options;
+	char key[64], untrusted_value[DEVICE_ID_TEXT], classes[DEVICE_ID_TEXT], *rest = classes, *class;
+
+	while (admin_read_property(&untrusted_line, key, sizeof(key), untrusted_value, sizeof(untrusted_value))) {
+		if (strcmp(key, "classes") != 0)
+			continue;
+		(void)text_make_safe(untrusted_value, strlen(untrusted_value), classes, sizeof(classes));
+		while ((class = strsep(&rest, " ")))
+			if (is_wanted(reader, class))
+				return -1;
+		(void)text_make_safe(untrusted_value, strlen(untrusted_value), classes, sizeof(classes));
+		fprintf(stderr, "%s: error: the device broker knows no class '%s', but: %s\n", options->program,
+			options->class, classes);
+		return EXIT_REFUSED;
 	}
-	return reply.content.len ? incomplete(options) : -1;
+	return -1;
+}
+
+static const struct {
+	const char *kind;
+	line_adder *add;
+} snapshot_lines[] = {
+	{"broker", add_broker},
+	{"qube", add_qube},
+	{"available", add_device},
+	{"assigned", add_assignment},
+};
+
+/* One of a snapshot; kinds that are not for us are passed over. */
+static int add_snapshot_line(const struct line_reader *reader, struct admin_span untrusted_line)
+{
+	struct admin_span untrusted_kind;
+
+	if (!admin_span_cut(&untrusted_line, ' ', &untrusted_kind))
+		return -1;
+	for (size_t i = 0; i < ARRAY_SIZE(snapshot_lines); i++)
+		if (admin_span_is(untrusted_kind, snapshot_lines[i].kind))
+			return snapshot_lines[i].add(reader, untrusted_line);
+	return -1;
+}
+
+/* Of one class, as Qubes' own tool asks. */
+static int read_class(const struct options *options, struct usb_ids *ids, struct inventory *inventory)
+{
+	int r = -1;
+
+	for (size_t i = 0; r < 0 && i < inventory->n_qubes; i++)
+		r = inventory_read_devices(options, ids, inventory->qubes[i].name, inventory);
+	for (size_t i = 0; r < 0 && options->assignments && i < inventory->n_qubes; i++)
+		r = inventory_read_assignments(options, inventory->qubes[i].name, inventory);
+	return r;
+}
+
+static int read_one_by_one(const struct options *options, struct usb_ids *ids, struct inventory *inventory)
+{
+	_cleanup_admin_call_ struct admin_call *call = NULL;
+	struct options one = *options;
+	struct admin_reply reply;
+	struct admin_span untrusted_class;
+	char class[sizeof(((struct device *)NULL)->class)];
+	int r = inventory_read_qubes(options, inventory);
+
+	if (r >= 0 || !options->every_class)
+		return r < 0 ? read_class(options, ids, inventory) : r;
+	r = inventory_call(options, "admin.deviceclass.List", "", "dom0", "", NULL, &call, &reply);
+	one.class = class;
+	while (r < 0 && inventory_cut_line(&reply.content, &untrusted_class))
+		if (admin_span_copy(untrusted_class, class, sizeof(class)) && text_is_printable(class))
+			r = read_class(&one, ids, inventory);
+	return r;
+}
+
+int inventory_read_all(const struct options *options, struct usb_ids *ids, struct inventory *inventory)
+{
+	struct line_reader reader = {.options = options, .ids = ids, .inventory = inventory};
+	_cleanup_admin_call_ struct admin_call *call = NULL;
+	struct admin_reply reply;
+	int r = admin_call_new(options->socket_path, "device.Snapshot", "", "dom0", "", &call);
+
+	if (r == 0)
+		r = admin_call_wait(call, time_for(options, TIMEOUT_ADMIN_READ_USEC), &reply);
+	/* Qubes' own server has no snapshots; to a call that it does not know it says nothing. */
+	if (r == ADMIN_CALL_CUT || (r == 0 && reply.type == ADMIN_REPLY_EXCEPTION))
+		return read_one_by_one(options, ids, inventory);
+	return r ? inventory_fail(options, r) : add_lines(&reader, reply.content, add_snapshot_line);
 }
 
 void inventory_deinit(struct inventory *inventory)
@@ -392,11 +536,9 @@ const struct device *inventory_find(const struct inventory *inventory, const cha
 static int compare_devices(const void *a, const void *b)
 {
 	const struct device *left = a, *right = b;
-	char left_place[LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + 2], right_place[LIMIT_QUBE_NAME + LIMIT_PORT_TEXT + 2];
+	int r = text_compare_ended(left->backend, right->backend, ':');
 
-	(void)snprintf(left_place, sizeof(left_place), "%s:%s", left->backend, left->port);
-	(void)snprintf(right_place, sizeof(right_place), "%s:%s", right->backend, right->port);
-	return strcmp(left_place, right_place);
+	return r ? r : strcmp(left->port, right->port);
 }
 
 void inventory_sort(struct inventory *inventory)

@@ -10,9 +10,11 @@
 #include "lib/admin/client.h"
 
 #define DEVICE_TEXT (LIMIT_TEXT + 2u)
-#define DEVICE_ID_TEXT 512u
+/* vendor, product, serial number and interfaces; and of Qubes' block devices which part it is */
+#define DEVICE_ID_TEXT (4u + 1u + 4u + 1u + LIMIT_TEXT + 1u + 7u * LIMIT_INTERFACES + 1u + 16u)
 
 struct device {
+	char class[16];
 	char backend[LIMIT_QUBE_NAME + 1];
 	char port[LIMIT_PORT_TEXT];
 	char id[DEVICE_ID_TEXT];
@@ -20,8 +22,10 @@ struct device {
 	char interfaces[7 * LIMIT_INTERFACES + 1];
 	char used_by[LIMIT_QUBE_NAME + 1]; /* "": free */
 	char state[32];                    /* of the attachment, if it is neither done nor free: "attaching", ... */
-	char description[3 * DEVICE_TEXT + 64];
 };
+
+/* "USB_Storage: SanDisk Ultra Fit" */
+#define DESCRIPTION_TEXT (3 * DEVICE_TEXT + 64u)
 
 struct qube {
 	char name[LIMIT_QUBE_NAME + 1];
@@ -30,6 +34,7 @@ struct qube {
 
 /* What is stored: this qube is to have that device. "*" for a port or an id means any. */
 struct assignment {
+	char class[16];
 	char qube[LIMIT_QUBE_NAME + 1];
 	char backend[LIMIT_QUBE_NAME + 1];
 	char port[LIMIT_PORT_TEXT];
@@ -68,10 +73,13 @@ int inventory_refused(const struct admin_reply *reply);
 
 /* These add to the inventory; -1 or an exit code as above. */
 int inventory_read_qubes(const struct options *options, struct inventory *inventory);
-int inventory_read_devices(const struct options *options, const struct usb_ids *ids, const char *backend,
+int inventory_read_devices(const struct options *options, struct usb_ids *ids, const char *backend,
 			   struct inventory *inventory);
 /* Of one qube. */
 int inventory_read_assignments(const struct options *options, const char *qube, struct inventory *inventory);
+/* All qubes, and of the options' class all devices and assignments, in one call where the server can do that. */
+int inventory_read_all(const struct options *options, struct usb_ids *ids, struct inventory *inventory);
+void inventory_describe(const struct device *device, struct usb_ids *ids, char text[DESCRIPTION_TEXT]);
 void inventory_deinit(struct inventory *inventory);
 
 bool inventory_has_qube(const struct inventory *inventory, const char *name);

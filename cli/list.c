@@ -28,6 +28,17 @@ static bool is_named(const struct options *options, const char *qube)
 	return options->n_args == 0;
 }
 
+/* Those that are to be shown. */
+static void keep_assignments(const struct options *options, struct inventory *inventory)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; options->assignments && i < inventory->n_assignments; i++)
+		if (is_named(options, inventory->assignments[i].qube))
+			inventory->assignments[n++] = inventory->assignments[i];
+	inventory->n_assignments = n;
+}
+
 int run_list(struct state *state)
 {
 	const struct options *options = &state->options;
@@ -35,23 +46,15 @@ int run_list(struct state *state)
 	_cleanup_free_ bool *marked = NULL;
 	int r;
 
+	r = inventory_read_all(options, &state->ids, inventory);
+	if (r >= 0)
+		return r;
 	for (size_t i = 0; i < options->n_args; i++) {
 		r = is_pattern(options->args[i]) ? -1 : check_qube(state, options->args[i]);
 		if (r >= 0)
 			return r;
 	}
-	for (size_t i = 0; i < inventory->n_qubes; i++) {
-		r = inventory_read_devices(options, &state->ids, inventory->qubes[i].name, inventory);
-		if (r >= 0)
-			return r;
-	}
-	for (size_t i = 0; options->assignments && i < inventory->n_qubes; i++) {
-		r = is_named(options, inventory->qubes[i].name)
-			    ? inventory_read_assignments(options, inventory->qubes[i].name, inventory)
-			    : -1;
-		if (r >= 0)
-			return r;
-	}
+	keep_assignments(options, inventory);
 	inventory_sort(inventory);
 	marked = calloc(inventory->n_devices + 1, sizeof(*marked));
 	if (!marked)
@@ -60,9 +63,9 @@ int run_list(struct state *state)
 		marked[i] = is_named(options, inventory->devices[i].backend) ||
 			    (inventory->devices[i].used_by[0] && is_named(options, inventory->devices[i].used_by));
 	if (options->json)
-		show_json(inventory, marked, options->class);
+		show_json(inventory, &state->ids, marked);
 	else
-		show_table(inventory, marked);
+		show_table(inventory, &state->ids, marked);
 	return EXIT_DONE;
 }
 
@@ -77,8 +80,8 @@ int run_info(struct state *state)
 	if (r >= 0)
 		return r;
 	if (state->options.json)
-		show_info_json(device, state->options.class);
+		show_info_json(device, &state->ids);
 	else
-		show_info(device);
+		show_info(device, &state->ids);
 	return EXIT_DONE;
 }

@@ -15,7 +15,7 @@ static const struct {
 	int (*run)(struct state *state);
 	bool knows_qubes; /* the inventory's qubes are read for it */
 } runs[COMMAND_COUNT] = {
-	[COMMAND_LIST] = {run_list, true},        [COMMAND_ATTACH] = {run_attach, true},
+	[COMMAND_LIST] = {run_list, false},       [COMMAND_ATTACH] = {run_attach, true},
 	[COMMAND_DETACH] = {run_detach, true},    [COMMAND_MOVE] = {run_move, true},
 	[COMMAND_ASSIGN] = {run_assign, true},    [COMMAND_UNASSIGN] = {run_unassign, true},
 	[COMMAND_INFO] = {run_info, true},        [COMMAND_DENY] = {run_deny, true},
@@ -45,7 +45,6 @@ static int run(struct state *state)
 
 	if (state->options.list_classes)
 		return print_answer(state, "admin.deviceclass.List", "", "dom0", NULL, json_out_lines);
-	usb_ids_init(&state->ids);
 	r = runs[state->options.command].knows_qubes ? inventory_read_qubes(&state->options, &state->inventory) : -1;
 	return r < 0 ? runs[state->options.command].run(state) : r;
 }

@@ -19,7 +19,7 @@
 #define SHOWN_MAX 512u
 
 const struct command_row command_rows[COMMAND_COUNT] = {
-	[COMMAND_LIST] = {"list", {"ls", "l"}, false, 0, SIZE_MAX, "[VM...]", "list devices (this is the default)"},
+	[COMMAND_LIST] = {"list", {"ls", "l"}, true, 0, SIZE_MAX, "[VM...]", "list devices (this is the default)"},
 	[COMMAND_ATTACH] = {"attach", {"at", "a"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "attach a device to a qube"},
 	[COMMAND_DETACH] =
 		{"detach", {"dt", "d"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "detach a device, or all, from a qube"},
@@ -414,6 +414,7 @@ static int parse_words(struct options *options, int argc, char **argv)
 		}
 		if (options_find_command(argv[1], &command) && command_rows[command].any_class) {
 			options->class = OPTIONS_DEFAULT_CLASS;
+			options->every_class = command == COMMAND_LIST;
 			break;
 		}
 		options->class = argv[1];

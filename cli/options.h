@@ -2,7 +2,7 @@
 /*
  * The command line of qvm-device: two tables, of commands and of options. Options may stand before or after the
  * class and the command; long ones are not abbreviated. Commands that are about no class of devices may stand in the
- * place of the class; the class is "usb" then.
+ * place of the class; the class is "usb" then. So may a list, which is of every class then.
  */
 #pragma once
 
@@ -67,6 +67,7 @@ struct options {
 	const char *class;
 	enum command command;
 	bool list_classes; /* instead of a command */
+	bool every_class;  /* a list without a class */
 	const char *socket_path;
 	uint64_t deadline_usec; /* of CLOCK_MONOTONIC, for all calls together; 0: each call has its own time */
 	int verbosity;

@@ -10,11 +10,12 @@
 
 struct row {
 	char place[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT];
+	char description[DESCRIPTION_TEXT];
 	char used[LIMIT_QUBE_NAME + 200];
 	const char *cells[COLUMNS];
 };
 
-static void make_row(const struct device *device, struct row *row)
+static void make_row(const struct device *device, struct usb_ids *ids, struct row *row)
 {
 	(void)snprintf(row->place, sizeof(row->place), "%s:%s", device->backend, device->port);
 	row->used[0] = '\0';
@@ -22,7 +23,8 @@ static void make_row(const struct device *device, struct row *row)
 		(void)snprintf(row->used, sizeof(row->used), "%s (%s)", device->used_by,
 			       device->state[0] ? device->state : "attached");
 	row->cells[0] = row->place;
-	row->cells[1] = device->description;
+	inventory_describe(device, ids, row->description);
+	row->cells[1] = row->description;
 	row->cells[2] = row->used;
 }
 
@@ -52,7 +54,7 @@ static void widen(const struct row *row, size_t widths[COLUMNS])
 			widths[c] = strlen(row->cells[c]);
 }
 
-void show_table(const struct inventory *inventory, const bool *marked)
+void show_table(const struct inventory *inventory, struct usb_ids *ids, const bool *marked)
 {
 	static const char *const header[COLUMNS] = {"BACKEND:DEVID", "DESCRIPTION", "USED BY"};
 	bool with_header = isatty(STDOUT_FILENO);
@@ -62,9 +64,10 @@ void show_table(const struct inventory *inventory, const bool *marked)
 	for (size_t c = 0; c < COLUMNS && with_header; c++)
 		widths[c] = strlen(header[c]);
 	for (size_t i = 0; i < inventory->n_devices; i++) {
-		make_row(&inventory->devices[i], &row);
-		if (marked[i])
-			widen(&row, widths);
+		if (!marked[i])
+			continue;
+		make_row(&inventory->devices[i], ids, &row);
+		widen(&row, widths);
 	}
 	for (size_t i = 0; i < inventory->n_assignments; i++) {
 		make_assignment_row(&inventory->assignments[i], &row);
@@ -73,9 +76,10 @@ void show_table(const struct inventory *inventory, const bool *marked)
 	if (with_header)
 		print_row(header, widths);
 	for (size_t i = 0; i < inventory->n_devices; i++) {
-		make_row(&inventory->devices[i], &row);
-		if (marked[i])
-			print_row(row.cells, widths);
+		if (!marked[i])
+			continue;
+		make_row(&inventory->devices[i], ids, &row);
+		print_row(row.cells, widths);
 	}
 	for (size_t i = 0; i < inventory->n_assignments; i++) {
 		make_assignment_row(&inventory->assignments[i], &row);
@@ -95,11 +99,13 @@ static struct json_object *place_object(const char *class, const char *backend, 
 	return object;
 }
 
-static struct json_object *device_object(const struct device *device, const char *class)
+static struct json_object *device_object(const struct device *device, struct usb_ids *ids)
 {
-	struct json_object *object = place_object(class, device->backend, device->port, device->id);
+	char description[DESCRIPTION_TEXT];
+	struct json_object *object = place_object(device->class, device->backend, device->port, device->id);
 
-	json_out_add(object, "description", json_out_text(device->description));
+	inventory_describe(device, ids, description);
+	json_out_add(object, "description", json_out_text(description));
 	json_out_add(object, "manufacturer", json_out_text(device->manufacturer));
 	json_out_add(object, "product", json_out_text(device->name));
 	json_out_add(object, "serial", json_out_text(device->serial));
@@ -112,9 +118,10 @@ static struct json_object *device_object(const struct device *device, const char
 	return object;
 }
 
-static struct json_object *assignment_object(const struct assignment *assignment, const char *class)
+static struct json_object *assignment_object(const struct assignment *assignment)
 {
-	struct json_object *object = place_object(class, assignment->backend, assignment->port, assignment->id);
+	struct json_object *object =
+		place_object(assignment->class, assignment->backend, assignment->port, assignment->id);
 
 	json_out_add(object, "assigned_to", json_out_text(assignment->qube));
 	json_out_add(object, "mode", json_out_text(assignment->mode));
@@ -122,28 +129,31 @@ static struct json_object *assignment_object(const struct assignment *assignment
 	return object;
 }
 
-void show_json(const struct inventory *inventory, const bool *marked, const char *class)
+void show_json(const struct inventory *inventory, struct usb_ids *ids, const bool *marked)
 {
 	struct json_object *array = json_out_array();
 
 	for (size_t i = 0; i < inventory->n_devices; i++)
 		if (marked[i])
-			json_out_append(array, device_object(&inventory->devices[i], class));
+			json_out_append(array, device_object(&inventory->devices[i], ids));
 	for (size_t i = 0; i < inventory->n_assignments; i++)
-		json_out_append(array, assignment_object(&inventory->assignments[i], class));
+		json_out_append(array, assignment_object(&inventory->assignments[i]));
 	json_out_document(array);
 }
 
-void show_info(const struct device *device)
+void show_info(const struct device *device, struct usb_ids *ids)
 {
-	printf("%s\ndevice ID: %s\n", device->description, device->id);
+	char description[DESCRIPTION_TEXT];
+
+	inventory_describe(device, ids, description);
+	printf("%s\ndevice ID: %s\n", description, device->id);
 	if (device->used_by[0])
 		printf("used by: %s\n", device->used_by);
 	if (device->state[0])
 		printf("state: %s\n", device->state);
 }
 
-void show_info_json(const struct device *device, const char *class)
+void show_info_json(const struct device *device, struct usb_ids *ids)
 {
-	json_out_document(device_object(device, class));
+	json_out_document(device_object(device, ids));
 }

@@ -8,11 +8,11 @@
  * Marked devices only; `marked` has inventory->n_devices places. Then all assignments that were read, as Qubes shows
  * them: a line each, "*QUBE (MODE: OPTIONS)". A header line only when stdout is a terminal.
  */
-void show_table(const struct inventory *inventory, const bool *marked);
+void show_table(const struct inventory *inventory, struct usb_ids *ids, const bool *marked);
 
 /* The same devices and assignments. */
-void show_json(const struct inventory *inventory, const bool *marked, const char *class);
+void show_json(const struct inventory *inventory, struct usb_ids *ids, const bool *marked);
 
 /* One device, and then the keys that the broker gives beyond what every device has. */
-void show_info(const struct device *device);
-void show_info_json(const struct device *device, const char *class);
+void show_info(const struct device *device, struct usb_ids *ids);
+void show_info_json(const struct device *device, struct usb_ids *ids);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See usb-ids.h. The file's lines: "vvvv  Vendor", "<tab>pppp  Product", "C cc  Class", "<tab>ss  Subclass",
- * "<tab><tab>pp  Protocol". It is held whole in memory and searched; a list needs a few dozen names at most.
+ * "<tab><tab>pp  Protocol". It is mapped, if a name is asked for at all,
+ * with a table of where each vendor and class begins: a long list needs many names.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +20,8 @@
 #define FILE_ENV "QDB_USB_IDS"
 #define FILE_MAX (16u * 1024u * 1024u)
 #define UNKNOWN_KIND "USB device"
+#define CLASS_HEADS 0x10000
+#define HEADS (CLASS_HEADS + 0x100)
 
 static const char *const places[] = {
 	"/usr/share/hwdata/usb.ids",
@@ -49,108 +53,148 @@ static const char *const empty_names[] = {
 	"none", "no subclass", "unused", "undefined", "vendor specific subclass", "vendor specific class",
 };
 
-static bool read_file(const char *path, struct usb_ids *ids)
+/*
+ * Mapped, not read: of 700 KiB a few pages are looked at. Who may write the file can end us by shortening it, which
+ * packages do not do: they put a new one in its place.
+ */
+static bool map_file(const char *path, struct usb_ids *ids)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat stat;
-	ssize_t n;
+	void *text;
 
-	if (fd < 0 || fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode) || stat.st_size > FILE_MAX)
+	if (fd < 0 || fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode) || stat.st_size == 0 || stat.st_size > FILE_MAX)
 		return false;
-	ids->text = malloc((size_t)stat.st_size + 1);
-	if (!ids->text)
+	text = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	if (text == MAP_FAILED)
 		return false;
-	ids->text[0] = '\n'; /* so that each line has one before it */
-	ids->len = 1;
-	while (ids->len < (size_t)stat.st_size + 1 &&
-	       (n = read(fd, ids->text + ids->len, (size_t)stat.st_size + 1 - ids->len)) > 0)
-		ids->len += (size_t)n;
+	ids->text = text;
+	ids->len = (size_t)stat.st_size;
 	return true;
 }
 
-void usb_ids_init(struct usb_ids *ids)
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The place in the table of heads of a line "vvvv  ..." or "C cc  ..."; -1: it is neither. */
+static int head_of(const char *line, size_t len)
+{
+	bool is_class = len > 6 && line[0] == 'C' && line[1] == ' ';
+	int number = 0;
+
+	for (size_t i = is_class ? 2 : 0; i < 4; i++) {
+		int digit = i < len ? hex_digit(line[i]) : -1;
+
+		if (digit < 0)
+			return -1;
+		number = 16 * number + digit;
+	}
+	return len > 6 && line[4] == ' ' && line[5] == ' ' ? number + (is_class ? CLASS_HEADS : 0) : -1;
+}
+
+static void note_heads(struct usb_ids *ids)
+{
+	const char *end = ids->text + ids->len,
+		   *at = memchr(ids->text, '\n', ids->len); /* the first line is a remark */
+
+	while (at && at + 1 < end) {
+		int head = head_of(at + 1, (size_t)(end - at - 1));
+
+		if (head >= 0 && !ids->heads[head])
+			ids->heads[head] = (uint32_t)(at - ids->text) + 1;
+		at = memchr(at + 1, '\n', (size_t)(end - at - 1));
+	}
+}
+
+/* False: there is no file. */
+static bool is_read(struct usb_ids *ids)
 {
 	const char *own = getenv(FILE_ENV);
 
-	*ids = (struct usb_ids){0};
-	if (own) {
-		(void)read_file(own, ids);
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-		if (read_file(places[i], ids))
-			return;
+	if (ids->asked)
+		return ids->heads != NULL;
+	ids->asked = true;
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !ids->len; i++)
+		(void)map_file(own ? own : places[i], ids);
+	ids->heads = ids->len ? calloc(HEADS, sizeof(*ids->heads)) : NULL;
+	if (ids->heads)
+		note_heads(ids);
+	return ids->heads != NULL;
 }
 
 void usb_ids_deinit(struct usb_ids *ids)
 {
-	free(ids->text);
+	free(ids->heads);
+	if (ids->text)
+		(void)munmap(ids->text, ids->len);
 	*ids = (struct usb_ids){0};
 }
 
-/* The block after a line that starts with `key`: deeper lines only. */
-struct block {
-	const char *at, *end;
-};
-
 /*
- * Finds the line "<depth tabs>key<two spaces>name" in the block; *ret_inner is what belongs to it. For depth 0 the
- * block is the file.
+ * Finds the line "<depth tabs>key<two spaces>name" among those that follow `at`, a newline, and are at least so deep. What
+ * is deeper than it follows *ret_at.
  */
-static bool find_line(struct block block, unsigned int depth, const char *key, char *name, size_t size,
-		      struct block *ret_inner)
+static bool find_line(const struct usb_ids *ids, const char *at, size_t depth, const char *key, char *name, size_t size,
+		      const char **ret_at)
 {
+	const char *end = ids->text + ids->len;
 	char start[16];
-	int start_len = snprintf(start, sizeof(start), "\n%.*s%s  ", (int)depth, "\t\t", key);
-	const char *at = memmem(block.at, (size_t)(block.end - block.at), start, (size_t)start_len), *end, *inner;
+	size_t start_len = (size_t)snprintf(start, sizeof(start), "%s  ", key);
 
-	if (!at)
-		return false;
-	at += start_len;
-	end = memchr(at, '\n', (size_t)(block.end - at));
-	if (!end)
-		end = block.end;
-	for (inner = end; inner < block.end;) {
-		const char *next = memchr(inner + 1, '\n', (size_t)(block.end - inner - 1));
-		unsigned int tabs = 0;
+	while (at && at + 1 < end) {
+		const char *line = at + 1, *next = memchr(line, '\n', (size_t)(end - line)), *stop = next ? next : end;
+		size_t tabs = 0;
 
-		while (inner + 1 + tabs < block.end && inner[1 + tabs] == '\t')
+		while (line < stop && *line == '\t') {
+			line++;
 			tabs++;
-		if (tabs <= depth)
-			break;
-		inner = next ? next : block.end;
+		}
+		if (tabs < depth)
+			return false;
+		if (tabs == depth && (size_t)(stop - line) > start_len && memcmp(line, start, start_len) == 0) {
+			line += start_len;
+			*ret_at = stop;
+			return text_make_safe(line, (size_t)(stop - line), name, size) > 0;
+		}
+		at = next;
 	}
-	*ret_inner = (struct block){.at = end, .end = inner};
-	return text_make_safe(at, (size_t)(end - at), name, size) > 0;
+	return false;
 }
 
-static struct block whole(const struct usb_ids *ids)
+/* The line of one of the heads. */
+static bool find_head(struct usb_ids *ids, int head, const char *key, char *name, size_t size, const char **ret_at)
 {
-	return (struct block){.at = ids->text, .end = ids->text + ids->len};
+	return is_read(ids) && ids->heads[head] &&
+	       find_line(ids, ids->text + ids->heads[head] - 1, 0, key, name, size, ret_at);
 }
 
-bool usb_ids_vendor(const struct usb_ids *ids, uint16_t vendor, char *text, size_t size)
+static bool find_vendor(struct usb_ids *ids, uint16_t vendor, char *name, size_t size, const char **ret_at)
 {
-	struct block inner;
 	char key[8];
 
-	text[0] = '\0';
 	(void)snprintf(key, sizeof(key), "%04x", vendor);
-	return ids->text && find_line(whole(ids), 0, key, text, size, &inner);
+	return find_head(ids, vendor, key, name, size, ret_at);
 }
 
-bool usb_ids_product(const struct usb_ids *ids, uint16_t vendor, uint16_t product, char *text, size_t size)
+bool usb_ids_vendor(struct usb_ids *ids, uint16_t vendor, char *text, size_t size)
 {
-	struct block inner;
-	char key[8];
+	const char *at;
 
 	text[0] = '\0';
-	(void)snprintf(key, sizeof(key), "%04x", vendor);
-	if (!ids->text || !find_line(whole(ids), 0, key, text, size, &inner))
-		return false;
+	return find_vendor(ids, vendor, text, size, &at);
+}
+
+bool usb_ids_product(struct usb_ids *ids, uint16_t vendor, uint16_t product, char *text, size_t size)
+{
+	const char *at;
+	char key[8];
+	bool known = find_vendor(ids, vendor, text, size, &at);
+
 	text[0] = '\0';
 	(void)snprintf(key, sizeof(key), "%04x", product);
-	return find_line(inner, 1, key, text, size, &inner);
+	return known && find_line(ids, at, 1, key, text, size, &at);
 }
 
 /* How many characters agree; 0: it does not match. */
@@ -176,18 +220,20 @@ static bool says_something(const char *name)
 }
 
 /* Subclass, then protocol, then class: the first that says something. */
-static void class_name(const struct usb_ids *ids, const char *code, char *text, size_t size)
+static void class_name(struct usb_ids *ids, const char *code, char *text, size_t size)
 {
+	int class_id =
+		hex_digit(code[1]) >= 0 && hex_digit(code[2]) >= 0 ? 16 * hex_digit(code[1]) + hex_digit(code[2]) : -1;
 	char key[8], protocol[128] = "", subclass[128] = "", class[128] = "";
 	const char *const names[] = {subclass, protocol, class};
-	struct block inner;
+	const char *at;
 
 	(void)snprintf(key, sizeof(key), "C %.2s", code + 1);
-	if (ids->text && find_line(whole(ids), 0, key, class, sizeof(class), &inner)) {
+	if (class_id >= 0 && find_head(ids, CLASS_HEADS + class_id, key, class, sizeof(class), &at)) {
 		(void)snprintf(key, sizeof(key), "%.2s", code + 3);
-		if (find_line(inner, 1, key, subclass, sizeof(subclass), &inner)) {
+		if (find_line(ids, at, 1, key, subclass, sizeof(subclass), &at)) {
 			(void)snprintf(key, sizeof(key), "%.2s", code + 5);
-			(void)find_line(inner, 2, key, protocol, sizeof(protocol), &inner);
+			(void)find_line(ids, at, 2, key, protocol, sizeof(protocol), &at);
 		}
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -199,7 +245,7 @@ static void class_name(const struct usb_ids *ids, const char *code, char *text, 
 	(void)snprintf(text, size, "%s", UNKNOWN_KIND);
 }
 
-void usb_ids_kind(const struct usb_ids *ids, const char *code, char *text, size_t size, bool *ret_known)
+void usb_ids_kind(struct usb_ids *ids, const char *code, char *text, size_t size, bool *ret_known)
 {
 	const char *found = NULL;
 	unsigned int best = 0;

@@ -19,7 +19,7 @@ from admin_world import BIN, ROOT, main, run
 STICK = "0781:5581:AB12:u080650"
 SCRIPTS = ROOT / "packaging/completions"
 COMMANDS = "list attach detach move assign unassign info deny allow policy audit watch suspend resume".split()
-FREE = COMMANDS[COMMANDS.index("deny"):]
+FREE = ["list"] + COMMANDS[COMMANDS.index("deny"):]
 
 # As readline would: the line is cut at its word breaks, the function called, each reply put in place of the last part.
 IN_BASH = r"""
@@ -146,6 +146,8 @@ def test_hostile_names(server):  # nothing that a shell reads comes out, whateve
              "Available": "".join(
                  f"x device_id='1:2:{text}:u' port_id='{port}' devclass='usb' backend_domain='sys-usb'\n"
                  for text in [*evil, "good"] for port in [*evil, "1-1"] if "'" not in text + port)}
+    lines["Snapshot"] = "".join(f"{kind} {line}\n" for kind, of in [("qube", "List"), ("available", "Available")]
+                                for line in lines[of].split("\n"))
     path = server.directory + "/evil.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
