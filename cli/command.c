@@ -166,6 +166,14 @@ void make_argument(const char *backend, const char *port, const char *id, char a
 	(void)snprintf(argument, ARGUMENT_MAX, "%s+%s+%s", backend, port, encoded);
 }
 
+/* A call about a device alone goes to its own qube, one about the machine to dom0. */
+static bool is_about_qube(const struct command_row *row, const struct change *change)
+{
+	bool to_backend = change->backend && strcmp(change->dest, change->backend) == 0;
+
+	return !to_backend && (strcmp(change->dest, "dom0") != 0 || row->max_args != 0);
+}
+
 /* One line of --json: what was tried, and what came of it. `done` NULL: nobody knows. */
 static void show_change(const struct state *state, const struct change *change, struct json_object *done,
 			const char *warning, const char *error)
@@ -175,8 +183,7 @@ static void show_change(const struct state *state, const struct change *change, 
 
 	json_out_add(object, "action", json_out_text(row->name));
 	json_out_add(object, "class", row->any_class ? NULL : json_out_text(state->options.class));
-	json_out_add(object, "qube",
-		     strcmp(change->dest, "dom0") == 0 && row->max_args == 0 ? NULL : json_out_text(change->dest));
+	json_out_add(object, "qube", is_about_qube(row, change) ? json_out_text(change->dest) : NULL);
 	json_out_add(object, "backend", json_out_text(change->backend));
 	json_out_add(object, "port", json_out_text(change->port));
 	json_out_add(object, "device_id", json_out_text(change->id));

@@ -32,9 +32,10 @@ struct state {
 int run_attach(struct state *state);
 int run_detach(struct state *state);
 int run_move(struct state *state);
-/* What is stored (assign.c, deny.c). */
+/* What is stored (assign.c, label.c, deny.c). */
 int run_assign(struct state *state);
 int run_unassign(struct state *state);
+int run_label(struct state *state);
 int run_deny(struct state *state);
 int run_allow(struct state *state);
 /* What there is (list.c, policy.c, audit.c, watch.c). */

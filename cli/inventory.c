@@ -236,6 +236,7 @@ static const struct {
 	{"interfaces", FIELD(interfaces)},
 	{"attachment", FIELD(used_by)},
 	{"_state", FIELD(state)},
+	{"_label", FIELD(label)},
 };
 
 /* What a device that does not name itself is called. */
@@ -267,11 +268,12 @@ void inventory_describe(const struct device *device, struct usb_ids *ids, char t
 	for (char *at = kind; *at && !known; at++)
 		if (*at == '_')
 			*at = ' ';
-	(void)snprintf(text, DESCRIPTION_TEXT, "%s: %s %s", kind,
+	(void)snprintf(text, DESCRIPTION_TEXT, "%s%s%s: %s %s%s", device->label, device->label[0] ? " (" : "", kind,
 		       device->manufacturer[0] ? device->manufacturer : "unknown vendor",
 		       device->name[0]     ? device->name
 		       : device->serial[0] ? device->serial
-					   : "unknown usb device");
+					   : "unknown usb device",
+		       device->label[0] ? ")" : "");
 }
 
 /* Whose a line says that it is, is whose it must be. */

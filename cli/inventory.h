@@ -21,11 +21,12 @@ struct device {
 	char manufacturer[DEVICE_TEXT], name[DEVICE_TEXT], serial[DEVICE_TEXT];
 	char interfaces[7 * LIMIT_INTERFACES + 1];
 	char used_by[LIMIT_QUBE_NAME + 1]; /* "": free */
+	char label[LIMIT_LABEL_TEXT + 1];  /* its user's name for it; "" */
 	char state[32];                    /* of the attachment, if it is neither done nor free: "attaching", ... */
 };
 
-/* "USB_Storage: SanDisk Ultra Fit" */
-#define DESCRIPTION_TEXT (3 * DEVICE_TEXT + 64u)
+/* "USB_Storage: SanDisk Ultra Fit", or "backups (USB_Storage: SanDisk Ultra Fit)": no device can begin as a label does. */
+#define DESCRIPTION_TEXT (LIMIT_LABEL_TEXT + 3 * DEVICE_TEXT + 64u)
 
 struct qube {
 	char name[LIMIT_QUBE_NAME + 1];

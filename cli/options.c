@@ -28,6 +28,13 @@ const struct command_row command_rows[COMMAND_COUNT] = {
 	[COMMAND_UNASSIGN] =
 		{"unassign", {"u"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "end an assignment, or all, of a qube"},
 	[COMMAND_INFO] = {"info", {"i"}, false, 1, 1, "BACKEND:PORT[:ID]", "show what is known about a device"},
+	[COMMAND_LABEL] = {"label",
+			   {NULL},
+			   false,
+			   1,
+			   2,
+			   "BACKEND:PORT[:ID] [TEXT]",
+			   "give a device a name of yours; \"\" takes it away"},
 	[COMMAND_DENY] = {"deny",
 			  {NULL},
 			  true,

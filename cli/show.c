@@ -110,6 +110,7 @@ static struct json_object *device_object(const struct device *device, struct usb
 	json_out_add(object, "product", json_out_text(device->name));
 	json_out_add(object, "serial", json_out_text(device->serial));
 	json_out_add(object, "interfaces", json_out_codes(device->interfaces));
+	json_out_add(object, "label", json_out_text(device->label));
 	json_out_add(object, "used_by", json_out_text(device->used_by));
 	json_out_add(object, "state",
 		     json_out_text(device->state[0]     ? device->state

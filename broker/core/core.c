@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "broker/core/internal.h"
+#include "broker/core/labels.h"
 #include "lib/base/base.h"
 #include "lib/base/text.h"
 
@@ -24,7 +25,8 @@ struct core *core_new(uint64_t session_epoch, const struct core_hooks *hooks, vo
 	core->userdata = userdata;
 	core->assignments = assignments_new();
 	core->denied = denied_new();
-	return core->assignments && core->denied ? core : core_free(core);
+	core->labels = labels_new();
+	return core->assignments && core->denied && core->labels ? core : core_free(core);
 }
 
 struct core *core_free(struct core *core)
@@ -33,6 +35,7 @@ struct core *core_free(struct core *core)
 		return NULL;
 	assignments_free(core->assignments);
 	denied_free(core->denied);
+	labels_free(core->labels);
 	free(core);
 	return NULL;
 }
@@ -105,6 +108,13 @@ static int handle_policy(struct core *core, const struct core_event *event _unus
 	return 0;
 }
 
+static int handle_label(struct core *core, const struct core_event *event)
+{
+	int r = labels_set(core->labels, event->label.key, event->label.text);
+
+	return r == LABELS_FULL ? CORE_EVENT_FULL : r ? CORE_EVENT_IGNORED : 0;
+}
+
 /* Each event goes to one of the two; those with `of_qube` concern a living qube, else they are stale. */
 static const struct {
 	int (*handle)(struct core *core, const struct core_event *event);
@@ -134,6 +144,7 @@ static const struct {
 	[CORE_UNASSIGNED] = {.handle = auto_unassigned},
 	[CORE_ASSIGN_MODE] = {.handle = auto_mode},
 	[CORE_DENIED] = {.handle = auto_denied},
+	[CORE_LABELED] = {.handle = handle_label},
 	[CORE_POLICY_CHANGED] = {.handle = handle_policy},
 	[CORE_SUSPEND] = {.handle = restore_suspend},
 	[CORE_RESUMED] = {.handle = restore_resumed},
@@ -324,6 +335,11 @@ const struct assignments *core_assignments(const struct core *core)
 const struct denied *core_denied(const struct core *core)
 {
 	return core->denied;
+}
+
+const struct labels *core_labels(const struct core *core)
+{
+	return core->labels;
 }
 
 bool core_is_suspended(const struct core *core)

@@ -103,6 +103,9 @@ struct core_device_ref {
 	uint32_t generation;
 };
 
+#define CORE_DEVICE_ID_MAX (4 + 1 + 4 + 1 + LIMIT_TEXT + 1 + 7 * LIMIT_INTERFACES + 1) /* core_device_id() */
+#define CORE_LABEL_KEY_MAX (LIMIT_QUBE_NAME + 1 + CORE_DEVICE_ID_MAX + 2 + LIMIT_PATH_TEXT)
+
 enum core_state {
 	CORE_FREE,
 	CORE_AUDITING,
@@ -335,6 +338,7 @@ enum core_event_type {
 	CORE_UNASSIGNED,   /* .assignment, found by what it names. CORE_EVENT_IGNORED: there is none */
 	CORE_ASSIGN_MODE,  /* .assignment: the same with another mode or options */
 	CORE_DENIED,       /* a qube's deny list was stored; .denied replaces the former one */
+	CORE_LABELED, /* a device's label was stored; .label. CORE_EVENT_FULL; CORE_EVENT_IGNORED: nothing changes */
 	CORE_POLICY_CHANGED,
 	CORE_SUSPEND,  /* the machine goes to sleep: end everything, remember it; .request.token */
 	CORE_RESUMED,  /* it is awake again */
@@ -394,6 +398,10 @@ struct core_event {
 			unsigned int n_patterns;
 			char patterns[LIMIT_DENIED_PATTERNS][8]; /* "u03**01" */
 		} denied;
+		struct {
+			char key[CORE_LABEL_KEY_MAX];    /* labels_key() */
+			char text[LIMIT_LABEL_TEXT + 1]; /* "": it has none any more */
+		} label;
 		struct core_memory memory;
 	};
 };
@@ -520,10 +528,10 @@ void core_locate(const struct core *core, struct core_assignment *assignment);
 
 const struct assignments *core_assignments(const struct core *core); /* assignments.h */
 const struct denied *core_denied(const struct core *core);           /* denied.h */
+const struct labels *core_labels(const struct core *core);           /* labels.h */
 bool core_is_suspended(const struct core *core);
 
 /* "vid:pid:serial:interfaces", as Qubes shows a device id; returns its length. */
-#define CORE_DEVICE_ID_MAX (4 + 1 + 4 + 1 + LIMIT_TEXT + 1 + 7 * LIMIT_INTERFACES + 1)
 size_t core_device_id(const struct core_device *device, char ret_text[CORE_DEVICE_ID_MAX]);
 
 const char *core_state_name(enum core_state state);

@@ -126,6 +126,7 @@ struct core {
 
 	struct assignments *assignments;
 	struct denied *denied;
+	struct labels *labels;
 };
 
 /* What can happen to one attachment: the rows of the table in attachment.c. */

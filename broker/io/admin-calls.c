@@ -395,7 +395,8 @@ static enum admin_verdict call_available(struct admin_job *job)
 	admin_write_done(job->reply);
 	for (size_t i = 0; i < n; i++)
 		if (!job->request->argument.len || admin_span_is(job->request->argument, found[i].device->port))
-			admin_write_available(job->reply, job->dest_name, found[i].device);
+			admin_write_available(job->reply, job->dest_name, found[i].device,
+					      labels_of(core_labels(job->core), job->dest_name, found[i].device));
 	return ADMIN_REPLY;
 }
 

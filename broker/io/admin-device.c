@@ -111,7 +111,8 @@ void admin_device_names(const char *backend, const struct core_device *device, s
 struct view {
 	const struct core_device *device;
 	struct admin_names names;
-	const char *mode; /* in Attached */
+	const char *mode;  /* in Attached */
+	const char *label; /* in Available; NULL: none */
 	char interfaces[7 * LIMIT_INTERFACES + 1];
 };
 
@@ -165,6 +166,11 @@ static const char *get_state(const struct view *view)
 	return states[view->device->state].extra;
 }
 
+static const char *get_label(const struct view *view)
+{
+	return view->label;
+}
+
 static const char *get_mode(const struct view *view)
 {
 	return view->mode;
@@ -188,6 +194,7 @@ static const struct {
 	{"attachment", IN_AVAILABLE, get_target},
 	{"interfaces", IN_AVAILABLE, get_interfaces},
 	{"_state", IN_AVAILABLE, get_state},
+	{"_label", IN_AVAILABLE, get_label},
 	{"mode", IN_ATTACHED, get_mode},
 	{"frontend_domain", IN_ATTACHED, get_target},
 };
@@ -213,11 +220,13 @@ static void write_properties(struct admin_writer *writer, const struct view *vie
 	}
 }
 
-void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device)
+void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device,
+			   const char *label)
 {
-	struct view view;
+	struct view view = {0};
 
 	view_init(&view, backend, device);
+	view.label = label;
 	admin_write_format(writer, "%s:%s", device->port, view.names.id);
 	write_properties(writer, &view, IN_AVAILABLE);
 	admin_write_bytes(writer, "\n", 1);

@@ -27,7 +27,8 @@ void admin_device_names(const char *backend, const struct core_device *device, s
 void admin_device_id_shown(char *id);
 
 /* One line of Available, or of Attached; `mode` is of the assignment that is so fulfilled, or "manual". */
-void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device);
+void admin_write_available(struct admin_writer *writer, const char *backend, const struct core_device *device,
+			   const char *label); /* NULL: none */
 void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
 			  const char *mode);
 

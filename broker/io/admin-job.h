@@ -7,6 +7,7 @@
 
 #include "broker/core/assignments.h"
 #include "broker/core/denied.h"
+#include "broker/core/labels.h"
 #include "broker/io/admin-calls.h"
 #include "broker/io/admin-device.h"
 

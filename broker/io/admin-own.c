@@ -100,6 +100,52 @@ static enum admin_verdict call_policy_explain(struct admin_job *job)
 	return ADMIN_REPLY;
 }
 
+/* ---- labels ------------------------------------------------------------------------------------------------------- */
+
+static void label_told(struct admin_job *job, const struct admin_found *found, const char *text)
+{
+	const char *const fields[] = {"device", job->told_texts[0], "label", job->told_texts[1], NULL};
+	struct admin_names names;
+
+	admin_device_names(found->backend, found->device, &names);
+	(void)snprintf(job->told_event, sizeof(job->told_event), "device-label-changed:%s",
+		       admin_class_name(found->device->class_id));
+	(void)strcpy(job->told_texts[0], names.full);
+	(void)snprintf(job->told_texts[1], sizeof(job->told_texts[1]), "%s", text);
+	memcpy(job->told_fields, fields, sizeof(fields));
+}
+
+/* Argument: BACKEND+PORT[+DEVICE_ID]; destination: that backend. Payload: the label; nothing: it has none any more. */
+static enum admin_verdict call_label_set(struct admin_job *job)
+{
+	struct core_event event = {.type = CORE_LABELED};
+	struct admin_found found;
+	int r;
+
+	job->class_id = WIRE_CLASS_USB;
+	if (admin_find_one(job, &found))
+		return ADMIN_REPLY;
+	if (strcmp(found.backend, job->dest_name) != 0)
+		return admin_refuse(job, "QubesValueError",
+				    "the destination of this call must be the device's backend");
+	if (!admin_span_copy(job->request->payload, event.label.text, sizeof(event.label.text)) ||
+	    (event.label.text[0] && !labels_is_text(event.label.text)))
+		return admin_refuse(
+			job, "QubesValueError",
+			"a label is 1 to 64 printable ASCII characters without a backslash, and has no space or "
+			"= at its end");
+	labels_key(found.backend, found.device, event.label.key);
+	r = admin_change(job, &event);
+	if (r == CORE_EVENT_FULL)
+		return admin_refuse(job, "QubesException",
+				    "there are as many labels as there may be: remove one that is not needed");
+	if (r == 0)
+		label_told(job, &found, event.label.text);
+	if (r >= 0)
+		admin_write_done(job->reply); /* the same label again is no fault */
+	return ADMIN_REPLY;
+}
+
 /* ---- the audit log ------------------------------------------------------------------------------------------------ */
 
 /* Argument: the number of the last record that is known; nothing: from the first. */
@@ -218,6 +264,7 @@ static enum admin_verdict call_resume(struct admin_job *job)
 const struct admin_call admin_own_calls[] = {
 	{"device.policy.Check", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_policy_check},
 	{"device.policy.Explain", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_BY_NAME, call_policy_explain},
+	{"device.label.Set", ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_label_set},
 	{"device.audit.Read", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_DOM0, call_audit_read},
 	{"device.audit.Verify", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_audit_verify},
 	{"device.ask.Listen", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_ask_listen},

@@ -45,7 +45,8 @@ static void write_devices(struct admin_job *job, device_writer *write)
 static void write_available(struct admin_job *job, const struct admin_found *found)
 {
 	admin_write_format(job->reply, "available ");
-	admin_write_available(job->reply, found->backend, found->device);
+	admin_write_available(job->reply, found->backend, found->device,
+			      labels_of(core_labels(job->core), found->backend, found->device));
 }
 
 /* Who has it, as Attached of that qube would list it; NULL: nobody. */

@@ -30,7 +30,7 @@ struct admin_hooks {
 	void (*request)(void *userdata, const struct core_event *event);
 	/*
 	 * What is done at once: CORE_ANSWERED, CORE_ASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE, CORE_DENIED,
-	 * CORE_RESUMED; what is to be stored is on disk before this returns. 0, what core_handle() returned, or a
+	 * CORE_LABELED, CORE_RESUMED; what is to be stored is on disk before this returns. 0, what core_handle() returned, or a
 	 * negative errno: nothing changed, and *ret_why is a sentence with the cure.
 	 */
 	int (*change)(void *userdata, uid_t caller, const struct core_event *event, const char **ret_why);

@@ -262,11 +262,16 @@ static void on_request(void *userdata, const struct core_event *request)
 static void record_change(struct broker *broker, const struct core_event *event)
 {
 	const struct core_assignment *assignment = event->assignment;
-	char text[CORE_DEVICE_ID_MAX + 160];
+	char text[CORE_LABEL_KEY_MAX + LIMIT_LABEL_TEXT + 160];
 
 	if (event->type == CORE_DENIED) {
 		(void)snprintf(text, sizeof(text), "%u patterns", event->denied.n_patterns);
 		write_plain(broker, "deny-list", event->denied.qube, text);
+		return;
+	}
+	if (event->type == CORE_LABELED) {
+		(void)snprintf(text, sizeof(text), "%s: %s", event->label.key, event->label.text);
+		write_plain(broker, "label", "", text);
 		return;
 	}
 	(void)snprintf(text, sizeof(text), "%s:%s:%s %s", assignment->source, or_any(assignment->port),

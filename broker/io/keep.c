@@ -103,6 +103,20 @@ static void load_denied(const struct denied *denied, int (*handle)(void *userdat
 	}
 }
 
+static void load_labels(const struct keep *keep, int (*handle)(void *userdata, const struct core_event *event),
+			void *userdata)
+{
+	struct core_event event = {.type = CORE_LABELED};
+	const char *key, *text;
+	unsigned int cursor = 0;
+
+	while (store_next(keep->store, STORE_LABEL, &cursor, &key, &text)) {
+		(void)strcpy(event.label.key, key);
+		(void)strcpy(event.label.text, text);
+		(void)handle(userdata, &event);
+	}
+}
+
 /* Those of another boot go; the store must not change under the walk, so they are removed after it. */
 static void drop_useless(struct keep *keep)
 {
@@ -150,6 +164,7 @@ int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core
 	if (r == 0) {
 		load_assignments(keep, assignments, handle, userdata);
 		load_denied(denied, handle, userdata);
+		load_labels(keep, handle, userdata);
 		if (!keep_fault(keep))
 			drop_useless(keep);
 		load_memories(keep, handle, userdata);
@@ -246,27 +261,33 @@ static int change_denied(struct keep *keep, const struct core_event *event)
 	return r;
 }
 
+static int change_assignment(struct keep *keep, const struct core *core, const struct core_event *event)
+{
+	const struct core_assignment *stored = assignments_find(core_assignments(core), event->assignment);
+
+	if (event->type == CORE_ASSIGNED)
+		return assignment_is_fit(event->assignment) ? records_put_assignment(keep->store, event->assignment)
+							    : STORE_UNFIT;
+	if (!stored)
+		return STORE_UNKNOWN;
+	return event->type == CORE_UNASSIGNED ? records_remove_assignment(keep->store, stored)
+					      : records_put_assignment(keep->store, event->assignment);
+}
+
 int keep_change(struct keep *keep, const struct core *core, const struct core_event *event, const char **ret_why)
 {
-	const struct core_assignment *stored =
-		event->type == CORE_DENIED ? NULL : assignments_find(core_assignments(core), event->assignment);
 	int r = drop_orphan(keep);
 
 	if (r < 0)
 		return outcome_of(keep, r, ret_why);
-	if (event->type == CORE_DENIED) {
+	if (event->type == CORE_ASSIGNED && assignments_find_named(core_assignments(core), event->assignment))
+		return CORE_EVENT_EXISTS;
+	if (event->type == CORE_DENIED)
 		r = change_denied(keep, event);
-	} else if (event->type == CORE_ASSIGNED) {
-		if (assignments_find_named(core_assignments(core), event->assignment))
-			return CORE_EVENT_EXISTS;
-		r = assignment_is_fit(event->assignment) ? records_put_assignment(keep->store, event->assignment)
-							 : STORE_UNFIT;
-	} else {
-		if (!stored)
-			return CORE_EVENT_IGNORED;
-		r = event->type == CORE_UNASSIGNED ? records_remove_assignment(keep->store, stored)
-						   : records_put_assignment(keep->store, event->assignment);
-	}
+	else if (event->type == CORE_LABELED)
+		r = records_put_label(keep->store, event->label.key, event->label.text);
+	else
+		r = change_assignment(keep, core, event);
 	return outcome_of(keep, r, ret_why);
 }
 

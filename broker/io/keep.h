@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the broker keeps over its own end: assignments, deny lists, and the memories of the sessions that run, each in
+ * What the broker keeps over its own end: assignments, deny lists, labels, and the memories of the sessions that run, each in
  * the store before anything relies on it.
  */
 #pragma once
@@ -18,7 +18,7 @@ struct keep *keep_free(struct keep *keep);
 const char *keep_fault(const struct keep *keep);
 
 /*
- * Gives all that was kept to the core, through `handle`: assignments, deny lists, then memories. Those of another boot,
+ * Gives all that was kept to the core, through `handle`: assignments, deny lists, labels, then memories. Those of another boot,
  * and those that the core has no place for, are dropped. 0 or a negative errno.
  */
 int keep_load(struct keep *keep, int (*handle)(void *userdata, const struct core_event *event), void *userdata);
@@ -31,7 +31,7 @@ int keep_session(struct keep *keep, const struct core *core, const struct core_d
 void keep_forget(struct keep *keep, uint64_t session);
 
 /*
- * A change that an event (CORE_ASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE, CORE_DENIED) is about to make in the core, on
+ * A change that an event (CORE_ASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE, CORE_DENIED, CORE_LABELED) is about to make in the core, on
  * disk. 0; what core_handle() would return (then it need not be asked); or a negative errno and a sentence with the
  * cure. After 0 the core takes an assignment: what it would refuse was refused here.
  */

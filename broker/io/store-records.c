@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/core/labels.h"
 #include "broker/io/device-class.h"
 #include "broker/io/json.h"
 #include "lib/base/base.h"
@@ -174,6 +175,9 @@ int records_check(enum store_kind kind, const char *key, const char *value)
 		(void)denied_free(denied);
 		return r;
 	case STORE_LABEL:
+		return strlen(key) < CORE_LABEL_KEY_MAX && text_is_printable(key) && labels_is_text(value)
+			       ? 0
+			       : STORE_UNFIT;
 	case STORE_SESSION:
 		return 0;
 	case STORE_KIND_COUNT:
@@ -228,4 +232,13 @@ int records_put_denied(struct store *store, const struct denied *denied, const c
 	}
 	r = write_denied(denied, qube, value);
 	return r == 0 ? store_put(store, STORE_DENIED, qube, value) : r;
+}
+
+int records_put_label(struct store *store, const char *key, const char *text)
+{
+	const char *stored = store_get(store, STORE_LABEL, key);
+
+	if (strcmp(stored ? stored : "", text) == 0)
+		return 0;
+	return text[0] ? store_put(store, STORE_LABEL, key, text) : store_remove(store, STORE_LABEL, key);
 }

@@ -9,6 +9,8 @@
  *                         "follow-port":false,"max-time-usec":0}      "path" only where it is known
  *     denied      key    QUBE
  *                 value  ["u03**01","u08****"]
+ *     label       key    as labels_key() makes it
+ *                 value  the label itself
  *
  * So a port that is called otherwise changes the value of its assignment in one step, whatever others are called; and what
  * was stored before there were paths is an assignment whose path is not known.
@@ -24,10 +26,10 @@
 #include "broker/core/denied.h"
 #include "broker/io/store.h"
 
-/* For store_new(): labels and sessions are not looked into. */
+/* For store_new(): sessions are not looked into. */
 int records_check(enum store_kind kind, const char *key, const char *value);
 
-/* Fills both tables, which are empty, from a store that was made with records_check. 0 or -EBADMSG. */
+/* Fills the tables, which are empty, from a store that was made with records_check. 0 or -EBADMSG. */
 int records_load(const struct store *store, struct assignments *assignments, struct denied *denied);
 
 /* As store_put() and store_remove(). */
@@ -36,6 +38,9 @@ int records_remove_assignment(struct store *store, const struct core_assignment 
 
 /* Stores the whole list that `denied` has for the qube, or removes it when there is none; 0 when nothing changed. */
 int records_put_denied(struct store *store, const struct denied *denied, const char *qube);
+
+/* Text "" removes. As store_put() and store_remove(); 0 when nothing changed. */
+int records_put_label(struct store *store, const char *key, const char *text);
 
 /* "auto-attach", as Qubes calls it; NULL for no mode. */
 const char *records_mode_name(enum core_assign_mode mode);

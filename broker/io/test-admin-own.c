@@ -120,6 +120,78 @@ static void test_audit(void **state)
 	run_rows(f, bad, ARRAY_SIZE(bad));
 }
 
+/* ---- labels ------------------------------------------------------------------------------------------------------- */
+
+#define LABEL "device.label.Set+"
+#define NO_LABEL                                                                                          \
+	REFUSED("QubesValueError",                                                                        \
+		"a label is 1 to 64 printable ASCII characters without a backslash, and has no space or " \
+		"= at its end")
+#define AVAILABLE "admin.vm.device.usb.Available+"
+
+static void test_labels(void **state)
+{
+	static const struct row rows[] = {
+		{BYTES(LABEL STICK_ARG FROM "sys-usb\0My 'bank' stick"), OK("")},
+		{BYTES(AVAILABLE "1-2" FROM "sys-usb\0"),
+		 OK(STICK_LINE " interfaces='u080650' _label='My \\'bank\\' stick'\n")},
+		{BYTES(AVAILABLE "1-2" FROM "sys-usb2\0"), /* as it is, but for its qube */
+		 OK("1-2:" STICK_ID " device_id='" STICK_ID "' port_id='1-2' devclass='usb' backend_domain='sys-usb2' "
+		    "manufacturer='SanDisk' name='It\\'s fit' serial='AB12' interfaces='u080650'\n")},
+		{BYTES(LABEL STICK_ARG FROM "sys-usb\0My 'bank' stick"), OK("")}, /* nothing new */
+		{BYTES(LABEL "sys-usb+1-2.4+_" FROM "sys-usb\0keys"), OK("")},
+		{BYTES(AVAILABLE "1-2.4" FROM "sys-usb\0"),
+		 OK("1-2.4:046d:c31c::u030101u030000 device_id='046d:c31c::u030101u030000' port_id='1-2.4' "
+		    "devclass='usb' "
+		    "backend_domain='sys-usb' interfaces='u030101u030000' _label='keys'\n")},
+		{BYTES(LABEL "sys-usb+1-2.4+_" FROM "sys-usb\0"), OK("")},
+		{BYTES(AVAILABLE "1-2.4" FROM "sys-usb\0"), OK(KEYS_LINE)},
+		{BYTES(LABEL "sys-usb+1-2.4+_" FROM "sys-usb\0"), OK("")}, /* it had none */
+		{BYTES(LABEL FROM "sys-usb\0x"), REFUSED("QubesValueError", "this call needs an argument")},
+		{BYTES(LABEL "sys-usb" FROM "sys-usb\0x"), REFUSED("QubesValueError", NOT_A_DEVICE)},
+		{BYTES(LABEL "sys-usb+9-9+_" FROM "sys-usb\0x"), REFUSED("UnrecognizedDevice", NO_SUCH)},
+		{BYTES(LABEL STICK_ARG FROM "dom0\0x"),
+		 REFUSED("QubesValueError", "the destination of this call must be the device's backend")},
+		{BYTES(LABEL STICK_ARG FROM "sys-usb2\0x"),
+		 REFUSED("QubesValueError", "the destination of this call must be the device's backend")},
+		{BYTES(LABEL STICK_ARG FROM "sys-usb\0 x"), NO_LABEL},
+		{BYTES(LABEL STICK_ARG FROM "sys-usb\0x\0y"), NO_LABEL},
+		{BYTES(LABEL STICK_ARG FROM "sys-usb\0\x1b[2J"), NO_LABEL},
+		{BYTES(LABEL STICK_ARG FROM "sys-usb\0\xe2\x80\xae"
+					    "kcits"),
+		 NO_LABEL},
+		{BYTES(LABEL STICK_ARG FROM "sys-usb\0"
+					    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef!"),
+		 NO_LABEL},
+	};
+	static const struct row full = {BYTES(LABEL STICK_ARG FROM "sys-usb\0nothing new"),
+					REFUSED("QubesException", "nothing was changed: the disk is 100%% full")};
+	static const struct row too_many = {
+		BYTES(LABEL "sys-usb+1-2.4+_" FROM "sys-usb\0x"),
+		REFUSED("QubesException", "there are as many labels as there may be: remove one that is not needed")};
+	struct fixture *f = *state;
+	_cleanup_close_ int fd = listen_to(f, "sys-usb"), other = listen_to(f, "work");
+
+	run_rows(f, rows, ARRAY_SIZE(rows));
+#define TOLD_LABEL(device, label) \
+	"1\0sys-usb\0device-label-changed:usb\0device\0sys-usb:" device "\0label\0" label "\0\0"
+	assert_events(f, fd,
+		      BYTES(TOLD_LABEL("1-2:" STICK_ID, "My 'bank' stick")
+				    TOLD_LABEL("1-2.4:046d:c31c::u030101u030000", "keys")
+					    TOLD_LABEL("1-2.4:046d:c31c::u030101u030000", "")));
+	assert_events(f, other, BYTES(""));
+	f->disk_full = true;
+	run_rows(f, &full, 1);
+	f->disk_full = false;
+	for (unsigned int i = 0; i < LIMIT_LABELS; i++) {
+		struct core_event event = {.type = CORE_LABELED, .label = {.text = "x"}};
+
+		(void)snprintf(event.label.key, sizeof(event.label.key), "sys-usb %u", i);
+		(void)handle(f, event);
+	}
+	run_rows(f, &too_many, 1);
+}
+
 /* ---- all at once -------------------------------------------------------------------------------------------------- */
 
 static unsigned int count(const char *text, const char *part)
@@ -393,11 +465,17 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_mode_of_place),  TEST(test_disk_full),
-		TEST(test_policy),         TEST(test_audit),
-		TEST(test_snapshot),       TEST(test_questions),
-		TEST(test_late_answerer),  TEST(test_changes_are_told),
-		TEST(test_policy_is_told), TEST(test_deny_list_is_told),
+		TEST(test_mode_of_place),
+		TEST(test_disk_full),
+		TEST(test_policy),
+		TEST(test_audit),
+		TEST(test_labels),
+		TEST(test_snapshot),
+		TEST(test_questions),
+		TEST(test_late_answerer),
+		TEST(test_changes_are_told),
+		TEST(test_policy_is_told),
+		TEST(test_deny_list_is_told),
 	};
 
 	return cmocka_run_group_tests_name("admin-own", tests, NULL, NULL);

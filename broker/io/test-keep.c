@@ -11,6 +11,7 @@
 
 #include "broker/core/assignments.h"
 #include "broker/core/denied.h"
+#include "broker/core/labels.h"
 #include "broker/io/keep.h"
 #include "broker/io/session-record.h"
 #include "broker/io/store-records.h"
@@ -317,6 +318,31 @@ static void test_deny_lists(void **state)
 	assert_int_equal(f->n_denied, 0);
 }
 
+static void test_labels(void **state)
+{
+	static const struct core_device device = {.vendor = 1, .product = 2, .port = "1-1", .serial = "it's \"one\""};
+	struct fixture *f = *state;
+	struct core_event event = {.type = CORE_LABELED, .label = {.text = "My 'bank' stick"}};
+
+	labels_key("sys-usb", &device, event.label.key);
+	assert_int_equal(change(f, &event), 0);
+	(void)strcpy(event.label.text, "back\\slash");
+	assert_int_equal(change(f, &event), CORE_EVENT_IGNORED);
+	end(f);
+	start(f);
+	assert_string_equal(labels_of(core_labels(f->core), "sys-usb", &device), "My 'bank' stick");
+	event.label.text[0] = '\0';
+	assert_int_equal(change(f, &event), 0);
+	end(f);
+	start(f);
+	assert_null(labels_of(core_labels(f->core), "sys-usb", &device));
+	for (unsigned int i = 0; i <= LIMIT_LABELS; i++) {
+		(void)snprintf(event.label.key, sizeof(event.label.key), "sys-usb %u", i);
+		(void)strcpy(event.label.text, "x");
+		assert_int_equal(change(f, &event), i < LIMIT_LABELS ? 0 : CORE_EVENT_FULL);
+	}
+}
+
 static struct core_qube_ref add_qube(struct fixture *f, const char *name, uint16_t domid)
 {
 	struct core_event event = {.type = CORE_QUBE_STARTED};
@@ -433,6 +459,7 @@ int main(void)
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_assignments), TEST(test_relocate), TEST(test_relocate_not_kept), TEST(test_deny_lists),
+		TEST(test_assignments), TEST(test_relocate), TEST(test_relocate_not_kept), TEST(test_labels),
 		TEST(test_sessions),    TEST(test_asleep),   TEST(test_other_boot),        TEST(test_nonsense),
 	};
 

@@ -276,6 +276,23 @@ static void test_single_faults(void **state)
 	assert_int_equal(records_check(STORE_ASSIGNMENT, "", VALUE), STORE_UNFIT);
 }
 
+static void test_faults_of_labels(void **unused _unused_)
+{
+	char key[LIMIT_STORE_KEY + 1];
+
+	memset(key, 'x', sizeof(key));
+	key[CORE_LABEL_KEY_MAX - 1] = '\0';
+	assert_int_equal(records_check(STORE_LABEL, key, "x"), 0);
+	key[CORE_LABEL_KEY_MAX - 1] = 'x';
+	key[CORE_LABEL_KEY_MAX] = '\0';
+	assert_int_equal(records_check(STORE_LABEL, key, "x"), STORE_UNFIT);
+	assert_int_equal(records_check(STORE_LABEL, "sys-usb 1", "My 'bank' stick"), 0);
+	assert_int_equal(records_check(STORE_LABEL, "sys-usb \xc3\xa4", "x"), STORE_UNFIT);
+	assert_int_equal(records_check(STORE_LABEL, "sys-usb 1", ""), STORE_UNFIT);
+	assert_int_equal(records_check(STORE_LABEL, "sys-usb 1", "\xc3\xa4"), STORE_UNFIT);
+	assert_int_equal(records_check(STORE_LABEL, "sys-usb 1", "x "), STORE_UNFIT);
+}
+
 static void test_faults_of_denied(void **unused _unused_)
 {
 	static const struct {
@@ -337,6 +354,7 @@ int main(void)
 		TEST(test_denied),
 		TEST(test_single_faults),
 		cmocka_unit_test(test_faults_of_denied),
+		cmocka_unit_test(test_faults_of_labels),
 		TEST(test_bad_record_in_the_store),
 	};
 

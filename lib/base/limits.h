@@ -34,6 +34,7 @@
 #define LIMIT_DENIED_QUBES 256u /* qubes that have a deny list */
 #define LIMIT_RELOCATIONS 16u   /* assignments whose port is stored anew at once */
 #define LIMIT_LABELS 1024u
+#define LIMIT_LABEL_TEXT 64u /* characters */
 #define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
 #define LIMIT_STORE_KEY 511u                    /* bytes */
 #define LIMIT_STORE_VALUE 2047u                 /* bytes: a session's memory is the longest */

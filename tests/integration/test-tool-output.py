@@ -63,7 +63,7 @@ class Liar:
         raw, good = self.text, quoted(self.text)
         last = method.rpartition(".")[2]
         texts = b" ".join(key + b"='" + good[:100] + b"'" for key in
-                          [b"manufacturer", b"name", b"serial", b"interfaces", b"attachment", b"_state", b"_" + good[:20]])
+                          [b"manufacturer", b"name", b"serial", b"interfaces", b"attachment", b"_state", b"_label", b"_" + good[:20]])
         reads = {
             "admin.vm.List": b"sys-usb class=AppVM state=Running\nwork class=AppVM state=Running\n" + raw + b" x\n",
             "admin.deviceclass.List": raw,
@@ -113,12 +113,14 @@ class Liar:
         return b"0\0" + raw  # done, and a word about it
 
 
-READS = [["list"], ["list", "-s"], ["list", "--all", "-s"], ["info", "sys-usb:1-1"], ["deny", "work"], ["audit"], ["watch"],
+READS = [["list"], ["list", "-s"], ["list", "--all", "-s"], ["info", "sys-usb:1-1"],
+         ["label", "sys-usb:1-1"], ["deny", "work"], ["audit"], ["watch"],
          ["watch", "--answer"], ["policy", "explain", "work", "sys-usb:1-1"]]
 REFUSABLE = [  # and policy check has two forms
     ["attach", "work", "sys-usb:1-1"], ["attach", "-v", "-o", "a=b", "work", "sys-usb:1-1"], ["detach", "work", "sys-usb:1-1"],
     ["detach", "work"], ["move", "work", "sys-usb:1-1"], ["assign", "work", "sys-usb:1-1"],
     ["assign", "--port", "work", "sys-usb:1-1"], ["unassign", "work", "sys-usb:1-1"], ["unassign", "work"],
+    ["label", "sys-usb:1-1", "x"],
     ["deny", "work", "u03"], ["allow", "work", "u03"], ["allow", "work", "all"], ["policy", "check"], ["audit", "--verify"],
     ["suspend"], ["resume"], ["--list-device-classes"],
 ]
@@ -193,8 +195,8 @@ def test_escapes(server):
 
 
 CHANGE = {"action", "class", "qube", "backend", "port", "device_id", "interfaces", "done", "warning", "error"}
-DEVICE = {"class", "backend", "port", "device_id", "description", "manufacturer", "product", "serial", "interfaces", "used_by",
-          "state"}
+DEVICE = {"class", "backend", "port", "device_id", "description", "manufacturer", "product", "serial", "interfaces", "label",
+          "used_by", "state"}
 
 
 def asked(server, *words, status=0, program="qvm-usb"):
@@ -218,6 +220,9 @@ def test_json_changes(server):  # a line for each change that was tried
     changed("assign", "-v", "--device", "--ask", "work", "sys-usb:1-2", **stick | {"port": "*"})
     changed("unassign", "--port", "work", "sys-usb:9-9", **stick | {"port": "9-9", "device_id": "*"})
     changed("unassign", "work", **stick | {"port": "*"})  # the only one
+    changed("label", "sys-usb:1-2", "bank", **stick | {"qube": None})
+    assert asked(server, "label", "sys-usb:1-2")["label"] == "bank" and asked(server, "info", "sys-usb:1-2")["label"] == "bank"
+    changed("label", "sys-usb:1-2", "", **stick | {"qube": None})
     bare = {"class": None, "interfaces": ["u03****", "u08****"]}
     changed("deny", "work", "u03", "u08", **bare)
     changed("attach", "work", "sys-usb:1-2", status=1, **stick, error="denied by deny list of work: u08****; "

@@ -72,6 +72,29 @@ def ended(process, status, expected):
         assert expected in process.stderr.read()
 
 
+def test_label(server):  # shown where the description is, in front, where no device can put a text
+    assert run("label", "sys-usb:1-2", path=server.path) == ("", "")
+    watcher = watch(server)
+    assert run("label", "sys-usb:1-2", "My 'bank' stick", path=server.path) == ("", "")
+    assert "My 'bank' stick" in read_until(watcher, "stick")
+    stop(watcher)
+    assert run("label", "sys-usb:1-2", path=server.path) == ("My 'bank' stick\n", "")
+    described = "My 'bank' stick (USB_Storage: SanDisk Ultra Fit)"
+    listed = run("list", path=server.path)[0].splitlines()
+    assert described in listed[1] and sum("bank" in line for line in listed) == 1, listed  # not the same stick in sys-usb2
+    assert run("info", "sys-usb:1-2", path=server.path)[0].startswith(described)
+    server.do("unplug sys-usb 0")
+    server.device("sys-usb", 5, "3-1", "0781", "5581", "AB12", "SanDisk", "Ultra Fit", ["080650"])  # at another port
+    assert run("label", "sys-usb:3-1", path=server.path)[0] == "My 'bank' stick\n"
+    server.device("sys-usb", 6, "3-2", "1234", "5678", "", "(bank", "x", ["080650"])
+    assert "USB_Storage: (bank x" in run("list", path=server.path)[0]
+    for text in ["x" * 65, "\u202e", "a\\b", " x"]:
+        assert run("label", "sys-usb:3-1", text, path=server.path, status=1)[1].startswith("Error: a label is 1 to 64 "), text
+    assert run("label", "sys-usb:3-1", "", path=server.path) == ("", "")
+    assert "bank'" not in run("list", path=server.path)[0]
+    run("label", "sys-usb:3-1", "a", "b", path=server.path, status=2)
+
+
 def test_assign(server):
     out, _ = run("assign", "work", "sys-usb:1-2", path=server.path)
     assert out == "Assigned.\n", out
@@ -424,7 +447,8 @@ def test_broker_ends(server):  # a watcher is told, and ends with the status of 
 def test_statuses(server):  # of each command each that it can have; 3 of all
     rows = {  # what ends with 0, with 1, with 2; None: nothing does
         "list": ([], None, ["nobody"]), "attach": (["work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["work"]),
-        "info": (["sys-usb:1-2"], ["sys-usb:9-9"], ["sys-usb"]), "move": (["personal", "sys-usb:1-2"], ["dom0", "sys-usb:1-2"], []),
+        "info": (["sys-usb:1-2"], ["sys-usb:9-9"], ["sys-usb"]), "label": (["sys-usb:1-2", "x"], ["sys-usb:1-2", " "], []),
+        "move": (["personal", "sys-usb:1-2"], ["dom0", "sys-usb:1-2"], []),
         "detach": (["personal", "sys-usb:1-2"], ["personal", "sys-usb:1-2"], ["nobody"]),
         "assign": (["--ask", "work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["no name", "sys-usb:1-2"]),
         "unassign": (["work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["--port", "--device", "work", "sys-usb:1-2"]),
