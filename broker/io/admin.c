@@ -25,7 +25,11 @@
 #include "lib/base/log.h"
 
 #define BACKLOG 128
-#define ACCEPTS_AT_ONCE 32u /* then the others have their turn */
+/*
+ * Then those that were accepted have their turn. They come before the next ones, so no more than twice as many wait to be
+ * read, and nobody whose request has come gives way to a flood of his own user's (LIMIT_ADMIN_PER_UID).
+ */
+#define ACCEPTS_AT_ONCE 8u
 #define TIMER_ACCURACY_USEC (50 * USEC_PER_MSEC)
 #define REST_USEC USEC_PER_SEC /* without accepting, when there are no more fds */
 #define EVENT_MAX 2048u

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See client.h. The socket is never blocking: the only waits are in poll() and in the pause before another try when
- * the server's backlog is full, and both end at the caller's deadline.
+ * See client.h. Two things wait, and both end at the caller's deadline: connect(), while the server's backlog is full,
+ * and poll(). Whoever waits in connect() gets his turn in order; one that only tries again and again may never get it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +13,6 @@
 
 #include "lib/admin/client.h"
 #include "lib/base/clock.h"
-
-#define RETRY_USEC (10 * USEC_PER_MSEC) /* connect() of a UNIX socket cannot be waited for by poll() */
 
 enum call_state { CALL_CONNECTING, CALL_SENDING, CALL_READING };
 
@@ -47,7 +46,7 @@ int admin_call_new(const char *socket_path, const char *method, const char *argu
 		return -EMSGSIZE;
 	memcpy(call->request + len + 1, payload, strlen(payload));
 	call->request_len = (size_t)len + 1 + strlen(payload);
-	call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	call->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); /* not blocking when it is connected */
 	if (call->fd < 0)
 		return -errno;
 	*ret_call = TAKE_PTR(call);
@@ -65,11 +64,17 @@ struct admin_call *admin_call_free(struct admin_call *call)
 }
 
 /* The steps: 0 went on, ADMIN_CALL_PENDING must wait, another outcome or a negative errno is the end of the call. */
-static int step_connect(struct admin_call *call)
+static int step_connect(struct admin_call *call, uint64_t usec)
 {
+	struct timeval time = {.tv_sec = (time_t)(usec / USEC_PER_SEC), .tv_usec = (suseconds_t)(usec % USEC_PER_SEC)};
+
+	if (usec == 0)
+		time.tv_usec = 1; /* 0 would be for ever */
+	if (setsockopt(call->fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time)) < 0)
+		return -errno;
 	if (connect(call->fd, (const struct sockaddr *)&call->address, sizeof(call->address)) == 0) {
 		call->state = CALL_SENDING;
-		return 0;
+		return fcntl(call->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 	}
 	if (errno == EAGAIN || errno == EINTR)
 		return ADMIN_CALL_PENDING;
@@ -117,11 +122,12 @@ static int step_read(struct admin_call *call, bool *ret_end)
 	return 0;
 }
 
-static int step(struct admin_call *call, bool *ret_end)
+/* `usec`: how long it may wait, if it is one that does. */
+static int step(struct admin_call *call, uint64_t usec, bool *ret_end)
 {
 	switch (call->state) {
 	case CALL_CONNECTING:
-		return step_connect(call);
+		return step_connect(call, usec);
 	case CALL_SENDING:
 		return step_send(call);
 	case CALL_READING:
@@ -134,23 +140,19 @@ static int step(struct admin_call *call, bool *ret_end)
 static void pause_until_ready(const struct admin_call *call, uint64_t usec)
 {
 	struct pollfd ready = {.fd = call->fd, .events = call->state == CALL_SENDING ? POLLOUT : POLLIN};
-	struct timespec time;
+	struct timespec time = {.tv_sec = (time_t)(usec / USEC_PER_SEC), .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
 
-	if (call->state == CALL_CONNECTING && usec > RETRY_USEC)
-		usec = RETRY_USEC;
-	time = (struct timespec){.tv_sec = (time_t)(usec / USEC_PER_SEC),
-				 .tv_nsec = (long)(usec % USEC_PER_SEC) * 1000};
-	(void)ppoll(&ready, call->state == CALL_CONNECTING ? 0 : 1, &time, NULL);
+	if (call->state != CALL_CONNECTING) /* else it has waited */
+		(void)ppoll(&ready, 1, &time, NULL);
 }
 
 int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin_reply *ret_reply)
 {
-	uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+	uint64_t now = clock_monotonic_usec(), deadline = now + timeout_usec;
 	bool end = false;
 
 	while (!end) {
-		uint64_t now;
-		int r = step(call, &end);
+		int r = step(call, deadline - now, &end);
 
 		if (r && r != ADMIN_CALL_PENDING)
 			return r;
@@ -168,14 +170,13 @@ int admin_call_wait(struct admin_call *call, uint64_t timeout_usec, struct admin
 int admin_call_next_event(struct admin_call *call, uint64_t timeout_usec, struct admin_event *ret_event,
 			  struct admin_reply *ret_refusal)
 {
-	uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+	uint64_t now = clock_monotonic_usec(), deadline = now + timeout_usec;
 	bool end = false;
 
 	call->reply_len -= call->used;
 	memmove(call->reply, call->reply + call->used, call->reply_len);
 	call->used = 0;
 	for (;;) {
-		uint64_t now;
 		int r = admin_event_parse(call->reply, call->reply_len, ret_event, &call->used);
 
 		if (r == 0)
@@ -187,7 +188,7 @@ int admin_call_next_event(struct admin_call *call, uint64_t timeout_usec, struct
 				       : ADMIN_CALL_REFUSED;
 		if (end)
 			return ADMIN_CALL_CUT;
-		r = step(call, &end);
+		r = step(call, now < deadline ? deadline - now : 0, &end);
 		if (r && r != ADMIN_CALL_PENDING)
 			return r;
 		now = clock_monotonic_usec();

@@ -71,8 +71,8 @@ def run(*words, path, program="qvm-usb", status=0, **more):
 
 def call(path, request, timeout=20):
     with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))  # waits for its turn in the server's backlog, which one that does not wait cannot
         client.settimeout(timeout)
-        client.connect(str(path))
         client.sendall(request)
         client.shutdown(socket.SHUT_WR)
         reply = b""

@@ -22,6 +22,7 @@ import time
 sys.dont_write_bytecode = True
 from admin_world import BIN, ROOT, call, main, run
 
+PATIENCE = 60  # seconds for what is not timed
 ESCAPES = [  # no byte of these may reach a terminal as it is
     b"\x1b[2J", b"\x1b]52;c;QUFB\x07", b"\x1bP+q\x1b\\", b"\xc2\x9b31m", b"\x9b31m", b"\x07\x08\x08", b"\rover",
     b"\xe2\x80\xaeevil", b"\xe2\x80\x8b\xe2\x80\x8b", b"a\nb", b"\t\x00x", b"\x7f", b"\xff\xfe", b"x" * 126,
@@ -356,6 +357,99 @@ def test_silent_connections(server):  # CL02
     assert times[-1] < 0.1
     status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
     assert int(re.search(r"VmRSS:\s+(\d+)", status)[1]) < (400 if "san" in str(BIN) else 60) * 1024
+
+
+FLOOD = """
+import socket, sys, time
+path, seconds, n = sys.argv[1], float(sys.argv[2]), 0
+began = time.monotonic()
+while time.monotonic() - began < seconds:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(b"admin.vm.device.usb.Available+ dom0 name sys-usb\\0")
+        client.shutdown(socket.SHUT_WR)
+    n += 1
+print(n / (time.monotonic() - began))
+"""
+
+
+def among_flood(server, **more):
+    """The flood's requests in a second, and how long honest calls took meanwhile, sorted."""
+    times = []
+    floods = [subprocess.Popen(["/usr/bin/python3", "-c", FLOOD, server.path, "3"], stdout=subprocess.PIPE, text=True, **more)
+              for _ in range(3)]
+    time.sleep(0.5)  # they are under way
+    while all(flood.poll() is None for flood in floods):
+        started = time.monotonic()
+        assert call(server.path, b"admin.vm.device.usb.Available+ dom0 name sys-usb\0").startswith(b"0\0")
+        times.append(time.monotonic() - started)
+        time.sleep(0.02)
+    rates = [float(flood.communicate(timeout=PATIENCE)[0]) for flood in floods]
+    return sum(rates), sorted(times)
+
+
+def test_flood(server):  # CL02: whole requests, as many as there is time for, of another user and of our own
+    os.chmod(server.path, 0o666)
+    os.chmod(os.path.dirname(server.path), 0o755)
+    os.chmod(server.directory, 0o755)
+    for whose, more in [("another user", {"user": 65534, "extra_groups": []}), ("the same user", {})]:
+        if more and os.getuid() != 0:
+            print("# not root: no flood of another user")
+            continue
+        for _ in range(3):  # a busy machine delays one round, not each
+            rate, times = among_flood(server, **more)
+            print(f"# among {rate:.0f} requests a second of {whose} an honest one took {times[len(times) // 2] * 1e3:.2f} ms "
+                  f"(median), {times[-1] * 1e3:.2f} ms (worst of {len(times)})")
+            if times[-1] < 0.1:
+                break
+        assert times[-1] < 0.1
+        out, _ = run("list", path=server.path)  # whose connect() does not wait
+        assert "sys-usb:1-2" in out
+
+
+def test_deaf_listener(server):  # CL03: it is dropped; others hear all, and honest callers are served
+    def count(client, names):
+        said = b""
+        client.settimeout(PATIENCE)
+        while said.count(b"device-added") + said.count(b"device-removed") < names:
+            more = client.recv(65536)
+            assert more, f"dropped after {said.count(b'device-')} events"
+            said = said[-16384:] + more if len(said) > 1 << 22 else said + more
+        return said
+
+    listeners = [socket.socket(socket.AF_UNIX) for _ in range(21)]
+    for client in listeners:
+        client.connect(server.path)
+        client.sendall(b"admin.Events+ dom0 name dom0\0")
+        client.shutdown(socket.SHUT_WR)
+    awake, deaf = listeners[0], listeners[1:]
+    heard, times = [], []
+    hearing = threading.Thread(target=lambda: heard.append(count(awake, 20000)))
+    hearing.start()
+    for number in range(10000):
+        server.device("sys-usb2", 1, "3-1", "0001", "0002", "S", "M", "P", ["030101"])
+        server.do("unplug sys-usb2 1")
+        if number % 100 == 0:
+            started = time.monotonic()
+            assert call(server.path, b"admin.vm.device.usb.Available+ dom0 name sys-usb\0").startswith(b"0\0")
+            times.append(time.monotonic() - started)
+    hearing.join(PATIENCE)
+    assert heard, "who reads did not hear all"
+    times.sort()
+    print(f"# among 20 listeners that never read an honest call took {times[len(times) // 2] * 1e3:.2f} ms (median), "
+          f"{times[-1] * 1e3:.2f} ms (worst)")
+    assert times[-1] < 0.1
+    for client in deaf:
+        client.settimeout(PATIENCE)
+        n = 0
+        while data := client.recv(1 << 20):  # what the kernel still has for it, then the end
+            n += len(data)
+        assert n < 1 << 20, n
+    for client in listeners:
+        client.close()
+    assert server.process.poll() is None
+    server.log.flush()
+    assert pathlib.Path(f"{server.directory}/log").read_bytes().count(b"does not read its events; it is dropped") == 20
 
 
 def test_half_request_times_out(server):
