@@ -112,6 +112,7 @@ static int finish(struct core *core, struct core_device *device)
 	device->target_open = false;
 	device->reason = OUTCOME_OK;
 	device->was_attached = device->warned = false;
+	device->source_stream = device->target_stream = (struct core_stream){0};
 	device->source_reported = device->target_reported = false;
 	if (!device->present)
 		device->used = false;

@@ -80,6 +80,27 @@ static int handle_closed(struct core *core, struct core_qube *qube, const struct
 	return attachment_handle(core, device, &input);
 }
 
+/* One that says less than before contradicts itself, and changes nothing. */
+static int handle_stream(struct core *core, struct core_qube *qube, const struct core_event *event)
+{
+	struct core_device *device = attachment_find(core, event->stream.session);
+	bool is_source = event->stream.side == WIRE_SIDE_EXPORT;
+	struct core_stream *stream;
+
+	if (!device || (device->state != CORE_ATTACHED && device->state != CORE_ADOPTING) ||
+	    !same_qube(is_source ? device->ref.qube : device->target, qube->ref))
+		return CORE_EVENT_IGNORED;
+	stream = is_source ? &device->source_stream : &device->target_stream;
+	if (event->stream.bytes_to_target < stream->bytes_to_target ||
+	    event->stream.bytes_from_target < stream->bytes_from_target)
+		return CORE_EVENT_IGNORED;
+	*stream = (struct core_stream){.at_usec = event->now_usec,
+				       .in_use = event->stream.in_use,
+				       .bytes_to_target = event->stream.bytes_to_target,
+				       .bytes_from_target = event->stream.bytes_from_target};
+	return 0;
+}
+
 static int handle_tick(struct core *core, const struct core_event *event)
 {
 	static const enum outcome outcomes[CORE_STATE_COUNT] = {
@@ -133,6 +154,7 @@ static const struct {
 	[CORE_STOPPED] = {.of_qube = handle_closed},
 	[CORE_FAILED] = {.of_qube = handle_closed},
 	[CORE_ENDED] = {.of_qube = handle_closed},
+	[CORE_STREAM] = {.of_qube = handle_stream},
 	[CORE_AUDITED] = {.handle = handle_audit},
 	[CORE_AUDIT_FAILED] = {.handle = handle_audit},
 	[CORE_ATTACH] = {.handle = request_attach},

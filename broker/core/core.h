@@ -143,6 +143,13 @@ struct core_terms {
 	uint64_t end_usec;      /* when an ATTACHED one is to end, in the events' clock; 0: never, or not yet known */
 };
 
+/* What one side of an attachment says of its stream: to be shown, never to decide by. */
+struct core_stream {
+	uint64_t at_usec; /* when it said so; 0: never */
+	bool in_use;      /* something in the target waits for the device */
+	uint64_t bytes_to_target, bytes_from_target;
+};
+
 struct core_device {
 	bool used;
 	bool present; /* false: unplugged, but its attachment is not yet proven gone */
@@ -171,6 +178,7 @@ struct core_device {
 	uint64_t attach_token, detach_token; /* user requests to answer; 0: none */
 	struct core_terms terms;             /* while not FREE */
 	bool warned;                         /* CORE_DO_LIMIT_NEAR was emitted */
+	struct core_stream source_stream, target_stream;
 
 	/* The core's own notes */
 	bool listed;       /* named since LIST_BEGIN */
@@ -326,6 +334,7 @@ enum core_event_type {
 	CORE_IMPORTED,     /* .session */
 	CORE_STOPPED,      /* .session: this side has nothing of it left */
 	CORE_FAILED,       /* .session, .outcome: EXPORT or IMPORT failed; that side has nothing of it left */
+	CORE_STREAM,       /* .stream: what that side says of a stream that runs */
 	CORE_ENDED,        /* .session, .outcome: the stream ended by itself; that side has nothing of it left */
 	CORE_AUDITED,      /* .session: the record is on disk */
 	CORE_AUDIT_FAILED, /* .session */
@@ -377,6 +386,12 @@ struct core_event {
 			uint64_t session;
 			enum outcome outcome;
 		} session;
+		struct {
+			uint64_t session;
+			uint8_t side; /* enum wire_side */
+			bool in_use;
+			uint64_t bytes_to_target, bytes_from_target;
+		} stream;
 		struct {
 			uint64_t token; /* not 0, given back in CORE_ANSWER */
 			uint32_t uid;   /* who asks */

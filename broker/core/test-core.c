@@ -45,6 +45,8 @@ static const struct pair pairs[] = {
 	{"ended, source",      CORE_ENDED,          FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf"}},
 	{"ended, target",      CORE_ENDED,          FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns"}},
 	{"ended, other",       CORE_ENDED,          FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"stream, source",     CORE_STREAM,         FROM_SOURCE, {"=",        "=",        "=",        "=",        "T",        "=",        "=",        "P"}},
+	{"stream, target",     CORE_STREAM,         FROM_TARGET, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
 	{"source agent lost",  CORE_AGENT_LOST,     FROM_SOURCE, {"F",        "F nf!",    "D n",      "D nt",     "D nt",     "D",        "L",        "D Nn"}},
 	{"target agent lost",  CORE_AGENT_LOST,     FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "="}},
 	{"other agent lost",   CORE_AGENT_LOST,     FROM_OTHER,  {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
@@ -103,6 +105,9 @@ static struct core_event make_event(struct fixture *f, const struct pair *pair)
 	} else if (pair->type == CORE_AGENT_READY) {
 		event.agent_ready.roles = WIRE_ROLE_EXPORT;
 		event.agent_ready.incarnation = 7;
+	} else if (pair->type == CORE_STREAM) {
+		event.stream.session = f->session;
+		event.stream.side = WIRE_SIDE_EXPORT;
 	} else if (pair->type == CORE_AGENT_SESSION) {
 		event.agent_session.session = f->session;
 		event.agent_session.side = WIRE_SIDE_EXPORT;
@@ -401,6 +406,61 @@ static void test_limits(void **unused _unused_)
 	f.core = core_free(f.core);
 }
 
+static int say_stream(struct fixture *f, struct core_qube_ref qube, enum wire_side side, uint64_t to, uint64_t from)
+{
+	struct core_event event = {.type = CORE_STREAM, .qube = qube};
+
+	event.stream.session = f->session;
+	event.stream.side = (uint8_t)side;
+	event.stream.in_use = true;
+	event.stream.bytes_to_target = to;
+	event.stream.bytes_from_target = from;
+	return handle(f, event);
+}
+
+/* What each side says is kept apart, grows only, ends with its session, and decides nothing. */
+static void test_streams(void **unused _unused_)
+{
+	const struct core_device *device;
+	struct fixture f;
+
+	setup(&f);
+	walk_to(&f, CORE_ATTACHED);
+	device = core_find_device(f.core, f.device);
+	f.now_usec = 77;
+	assert_int_equal(say_stream(&f, f.source, WIRE_SIDE_EXPORT, 10, 20), 0);
+	assert_int_equal(device->source_stream.bytes_to_target, 10);
+	assert_int_equal(device->source_stream.bytes_from_target, 20);
+	assert_int_equal(device->source_stream.at_usec, 77);
+	assert_true(device->source_stream.in_use);
+	assert_int_equal(device->target_stream.at_usec, 0);
+	assert_int_equal(say_stream(&f, f.target, WIRE_SIDE_IMPORT, 9, UINT64_MAX), 0);
+	assert_int_equal(device->target_stream.bytes_from_target, UINT64_MAX);
+	f.now_usec = 78;
+	assert_int_equal(say_stream(&f, f.source, WIRE_SIDE_EXPORT, 9, 30), CORE_EVENT_IGNORED);
+	assert_int_equal(say_stream(&f, f.source, WIRE_SIDE_EXPORT, 11, 19), CORE_EVENT_IGNORED);
+	assert_int_equal(say_stream(&f, f.source, WIRE_SIDE_IMPORT, 100, 200), CORE_EVENT_IGNORED);
+	assert_int_equal(say_stream(&f, f.target, WIRE_SIDE_EXPORT, 100, 200), CORE_EVENT_IGNORED);
+	assert_int_equal(say_stream(&f, f.other, WIRE_SIDE_EXPORT, 100, 200), CORE_EVENT_IGNORED);
+	f.session++;
+	assert_int_equal(say_stream(&f, f.source, WIRE_SIDE_EXPORT, 100, 200), CORE_EVENT_IGNORED);
+	f.session--;
+	assert_int_equal(device->source_stream.bytes_to_target, 10);
+	assert_int_equal(device->source_stream.at_usec, 77);
+	assert_int_equal(say_stream(&f, f.source, WIRE_SIDE_EXPORT, 10, 21), 0);
+	assert_int_equal(device->source_stream.bytes_from_target, 21);
+	assert_string_equal(f.actions, "");
+
+	(void)handle(&f, request(CORE_DETACH, 101, f.device, f.target));
+	assert_int_equal(say_stream(&f, f.source, WIRE_SIDE_EXPORT, 100, 200), CORE_EVENT_IGNORED);
+	(void)handle(&f, of_session(CORE_STOPPED, f.source, f.session));
+	(void)handle(&f, of_session(CORE_STOPPED, f.target, f.session));
+	assert_int_equal(state_of(&f), CORE_FREE);
+	assert_int_equal(device->source_stream.at_usec, 0);
+	assert_int_equal(device->target_stream.bytes_from_target, 0);
+	f.core = core_free(f.core);
+}
+
 /* TO07: how a detach ends, and what is said about it. */
 static void test_detach_answers(void **unused _unused_)
 {
@@ -477,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_strays),
 		cmocka_unit_test(test_inventory),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_detach_answers),
 		cmocka_unit_test(test_target_lost),
 	};

@@ -6,7 +6,7 @@
  *     qube       a line of admin.vm.List
  *     available  a line of admin.vm.device.CLASS.Available; the class is its devclass
  *     attached   a line of ...Attached
- *     stream     what is attached where, since when, for how long still
+ *     stream     what is attached where, since when, for how long still; what each side says was moved, and when
  *     assigned   a line of ...Assigned
  *     denied     a qube and its deny list
  *
@@ -82,6 +82,26 @@ static uint64_t seconds_between(uint64_t from_usec, uint64_t to_usec)
 	return to_usec > from_usec ? (to_usec - from_usec) / USEC_PER_SEC : 0;
 }
 
+/* " source-bytes-to-target='1' ...", if that side has said anything yet. */
+static void write_side(struct admin_writer *writer, const char *side, const struct core_stream *stream)
+{
+	const struct {
+		const char *name;
+		uint64_t number;
+	} numbers[] = {
+		{"bytes-to-target", stream->bytes_to_target},
+		{"bytes-from-target", stream->bytes_from_target},
+		{"in-use", stream->in_use},
+		{"at-usec", stream->at_usec},
+	};
+	char key[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers) && stream->at_usec; i++) {
+		(void)snprintf(key, sizeof(key), "%s-%s", side, numbers[i].name);
+		write_number(writer, key, numbers[i].number);
+	}
+}
+
 static void write_stream(struct admin_job *job, const struct admin_found *found)
 {
 	const struct core_device *device = found->device;
@@ -96,6 +116,8 @@ static void write_stream(struct admin_job *job, const struct admin_found *found)
 	write_number(job->reply, "since", seconds_between(device->since_usec, now_usec));
 	if (device->terms.end_usec)
 		write_number(job->reply, "time-left", seconds_between(now_usec, device->terms.end_usec));
+	write_side(job->reply, "source", &device->source_stream);
+	write_side(job->reply, "target", &device->target_stream);
 	admin_write_format(job->reply, "\n");
 }
 

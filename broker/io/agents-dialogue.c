@@ -168,6 +168,18 @@ static int on_ended(struct peer *peer, const struct wire_message *m, uint64_t no
 	return tell_core_session(peer, CORE_ENDED, m->ENDED.session, (enum outcome)m->ENDED.outcome, now);
 }
 
+static int on_stream(struct peer *peer, const struct wire_message *m, uint64_t now)
+{
+	struct core_event event = {.type = CORE_STREAM};
+
+	event.stream.session = m->STREAM.session;
+	event.stream.side = m->STREAM.side;
+	event.stream.in_use = m->STREAM.in_use;
+	event.stream.bytes_to_target = m->STREAM.bytes_to_target;
+	event.stream.bytes_from_target = m->STREAM.bytes_from_target;
+	return tell_core(peer, &event, now);
+}
+
 /* Finds and frees the request that `m` answers; false: there is none with that number, kind and session. */
 static bool take_request(struct peer *peer, uint32_t id, uint64_t session, enum wire_type a, enum wire_type b,
 			 enum wire_type *ret_type)
@@ -252,6 +264,7 @@ static const struct {
 	[WIRE_FAILED] = {on_failed, false},
 	[WIRE_ENDED] = {on_ended, true},
 	[WIRE_PONG] = {on_pong, false},
+	[WIRE_STREAM] = {on_stream, true},
 };
 
 /* Takes one event's price; false: not now, and throttled_until_usec says when. */

@@ -2,6 +2,8 @@
 /* The Admin API's calls about what is asked, audited, and ours, and what is told of a change: golden bytes. */
 #include "broker/io/test-admin.h"
 
+#include <inttypes.h>
+
 #include "broker/core/assignments.h"
 #include "broker/io/clock.h"
 
@@ -251,7 +253,15 @@ static void test_snapshot(void **state)
 	static const char request[] = "device.Snapshot+" FROM "dom0";
 	unsigned int n = 0, n_attached = 0, n_assigned = 0;
 	struct fixture *f = *state;
+	const struct core_device *device;
 	unsigned int since[2], left;
+	char expected[256];
+	struct core_event event = {.type = CORE_STREAM,
+				   .qube = f->sys_usb,
+				   .stream = {.side = WIRE_SIDE_EXPORT,
+					      .in_use = true,
+					      .bytes_to_target = UINT64_MAX,
+					      .bytes_from_target = 2}};
 	char snapshot[16384];
 	size_t len;
 
@@ -281,6 +291,19 @@ static void test_snapshot(void **state)
 			 3);
 	assert_true(since[0] < 60 && since[1] < 60 && left < 1800 && left > 1740);
 	assert_int_equal(count(snapshot + 2, "\n"), n + n_attached + n_assigned + 1 + 2 + 2);
+
+	device = core_find_device_by_port(f->core, core_find_qube(f->core, f->sys_usb), "1-2");
+	event.stream.session = device->session;
+	assert_int_equal(handle(f, event), 0);
+	len = call(f, request, sizeof(request), snapshot, sizeof(snapshot) - 1);
+	assert_true(len > 2 && len < sizeof(snapshot) - 1);
+	snapshot[len] = '\0';
+	(void)snprintf(expected, sizeof(expected),
+		       " source-bytes-to-target='18446744073709551615' source-bytes-from-target='2' source-in-use='1' "
+		       "source-at-usec='%" PRIu64 "'\n",
+		       f->now_usec);
+	assert_int_equal(count(snapshot + 2, expected), 1);
+	assert_int_equal(count(snapshot + 2, "-in-use="), 1); /* the other side has said nothing yet */
 
 	assert_int_equal(handle(f, (struct core_event){.type = CORE_SUSPEND, .request = {.token = 99}}), 0);
 	settle(f);

@@ -254,6 +254,39 @@ static void test_no_request_before_the_list(void **unused _unused_)
 	free(peer);
 }
 
+static void test_stream(void **unused _unused_)
+{
+	struct wire_message m = {.type = WIRE_STREAM,
+				 .STREAM = {.session = 7,
+					    .side = WIRE_SIDE_IMPORT,
+					    .in_use = 1,
+					    .bytes_to_target = 1ull << 40,
+					    .bytes_from_target = 3}};
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	unsigned int before, n = 0;
+
+	greet(peer);
+	before = heard.n;
+	put(peer, &m);
+	dialogue_take_in(peer, 0);
+	assert_int_equal(peer->end, 0);
+	assert_int_equal(heard.n, before + 1);
+	assert_int_equal(heard.last.type, CORE_STREAM);
+	assert_int_equal(heard.last.stream.session, 7);
+	assert_int_equal(heard.last.stream.side, WIRE_SIDE_IMPORT);
+	assert_true(heard.last.stream.in_use);
+	assert_int_equal(heard.last.stream.bytes_to_target, 1ull << 40);
+	assert_int_equal(heard.last.stream.bytes_from_target, 3);
+	/* it costs of the peer's share: no qube keeps us busy with it */
+	while (peer->c.throttled_until_usec == 0 && n++ < 2 * LIMIT_PEER_EVENTS_BURST) {
+		put(peer, &m);
+		dialogue_take_in(peer, 0);
+	}
+	assert_true(n <= LIMIT_PEER_EVENTS_BURST);
+	free(peer);
+}
+
 /* CF13, and answers that belong to nothing. */
 static void test_answers(void **unused _unused_)
 {
@@ -587,6 +620,7 @@ int main(void)
 		cmocka_unit_test(test_hung_requests),
 		cmocka_unit_test(test_owed_answers),
 		cmocka_unit_test(test_no_request_before_the_list),
+		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_failed_stop),
 		cmocka_unit_test(test_split_points),

@@ -47,6 +47,7 @@
 #define LIMIT_PEER_QUEUE 65536u /* bytes queued towards one peer */
 #define LIMIT_PEER_EVENTS_PER_SEC 50u
 #define LIMIT_PEER_EVENTS_BURST 100u
+#define LIMIT_STREAM_EVENTS_PER_SEC 20u /* what an agent says of its streams; the rest is for devices */
 
 /* USB/IP, per session */
 #define LIMIT_URBS 256u                /* in flight */
@@ -75,6 +76,7 @@
 #define TIMEOUT_REFUSE_USEC (2 * USEC_PER_SEC)  /* a URB beyond the limits waits so long for room, then is refused */
 #define RETRY_MEMORY_MIN_USEC (20 * USEC_PER_MSEC)  /* usbfs had no memory: ask again after so long, then after twice */
 #define RETRY_MEMORY_MAX_USEC (320 * USEC_PER_MSEC) /* as long, up to this */
+#define STREAM_INTERVAL_USEC (1 * USEC_PER_SEC)     /* between two words about one stream */
 #define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC)  /* from STOP to SIGKILL of a proxy */
 #define TIMEOUT_ASK_USEC (60 * USEC_PER_SEC)        /* a question must be answered */
 #define TIMEOUT_REPLUG_USEC (5 * USEC_PER_SEC)      /* a re-enumerating device must be back */

@@ -15,12 +15,14 @@
 
 static bool report_is_valid(const struct proxy_report *report)
 {
-	bool is_end = report->type == PROXY_ENDED;
+	bool is_end = report->type == PROXY_ENDED, is_stream = report->type == PROXY_STREAM;
 	bool has_speed = report->speed != 0;
 
-	if (report->type < PROXY_LISTENING || report->type > PROXY_ENDED || report->zero[0] != 0)
+	if (report->type < PROXY_LISTENING || report->type > PROXY_ENDED || report->in_use > is_stream)
 		return false;
-	if (!is_end && (report->outcome != 0 || report->bytes_to_target != 0 || report->bytes_from_target != 0))
+	if (!is_end && report->outcome != 0)
+		return false;
+	if (!is_end && !is_stream && (report->bytes_to_target != 0 || report->bytes_from_target != 0))
 		return false;
 	if (report->type != PROXY_READY && (has_speed || report->devid != 0))
 		return false;

@@ -7,6 +7,8 @@
  *   proxy:  LISTENING (export: the channel's node is there, the target may connect)
  *           READY     (export: the importer came and said go; import: the snapshot was checked, `speed` and `devid`
  *                      are set: the agent may now attach PROXY_FD_DATA's other end to vhci_hcd)
+ *           STREAM    (after READY, when something has changed: what was moved so far, and whether something in the target
+ *                     waits for the device; one in STREAM_INTERVAL_USEC)
  *           ENDED     (last word, with the outcome; then the proxy exits)
  *   agent:  one datagram of one byte, PROXY_STOP: say end-of-stream, clean up, ENDED, exit. The agent kills it after
  *           TIMEOUT_PROXY_EXIT_USEC. When the agent's end closes (the agent died) the proxy does the same by itself.
@@ -22,17 +24,17 @@
 
 #define PROXY_STOP 'S'
 
-enum proxy_report_type { PROXY_LISTENING = 1, PROXY_READY = 2, PROXY_ENDED = 3 };
-#define PROXY_REPORTS_MAX 3u /* in a proxy's life: it has nothing to say twice */
+enum proxy_report_type { PROXY_LISTENING = 1, PROXY_READY = 2, PROXY_STREAM = 3, PROXY_ENDED = 4 };
+#define PROXY_REPORTS_MAX 3u /* in a proxy's life, beside STREAM: it has nothing else to say twice */
 
 struct proxy_report {
-	uint8_t type;    /* enum proxy_report_type */
-	uint8_t outcome; /* enum outcome of lib/wire/messages.h; ENDED only, else 0 */
-	uint8_t speed;   /* enum wire_speed; READY of an importer only, else 0 */
-	uint8_t zero[1];
+	uint8_t type;               /* enum proxy_report_type */
+	uint8_t outcome;            /* enum outcome of lib/wire/messages.h; ENDED only, else 0 */
+	uint8_t speed;              /* enum wire_speed; READY of an importer only, else 0 */
+	uint8_t in_use;             /* 0 or 1; STREAM only, else 0 */
 	uint32_t devid;             /* READY of an importer only, else 0 */
-	uint64_t bytes_to_target;   /* ENDED only, else 0 */
-	uint64_t bytes_from_target; /* ENDED only, else 0 */
+	uint64_t bytes_to_target;   /* STREAM, ENDED only, else 0 */
+	uint64_t bytes_from_target; /* STREAM, ENDED only, else 0 */
 };
 
 /* Sends one report without blocking. 0 or a negative errno (-EPIPE: the agent is gone). */

@@ -40,8 +40,10 @@ static const struct {
 	{"ready, import", {.type = PROXY_READY, .speed = WIRE_SPEED_SUPER, .devid = 0x10002}, true},
 	{"ended", {.type = PROXY_ENDED, .bytes_to_target = UINT64_MAX, .bytes_from_target = 1}, true},
 	{"ended, last outcome", {.type = PROXY_ENDED, .outcome = OUTCOME_LAST}, true},
+	{"a stream, idle", {.type = PROXY_STREAM}, true},
+	{"a stream", {.type = PROXY_STREAM, .in_use = 1, .bytes_to_target = UINT64_MAX, .bytes_from_target = 1}, true},
 	{"type 0", {.type = 0}, false},
-	{"type 4", {.type = 4}, false},
+	{"type 5", {.type = 5}, false},
 	{"type 255", {.type = 255}, false},
 	{"an outcome of the broker's own", {.type = PROXY_ENDED, .outcome = OUTCOME_LAST + 1}, false},
 	{"outcome out of range", {.type = PROXY_ENDED, .outcome = OUTCOME_COUNT}, false},
@@ -52,7 +54,11 @@ static const struct {
 	{"speed too early", {.type = PROXY_LISTENING, .speed = WIRE_SPEED_HIGH}, false},
 	{"devid without speed", {.type = PROXY_READY, .devid = 1}, false},
 	{"devid at the end", {.type = PROXY_ENDED, .devid = 1}, false},
-	{"padding", {.type = PROXY_LISTENING, .zero = {1}}, false},
+	{"in use twice", {.type = PROXY_STREAM, .in_use = 2}, false},
+	{"in use too early", {.type = PROXY_LISTENING, .in_use = 1}, false},
+	{"in use at the end", {.type = PROXY_ENDED, .in_use = 1}, false},
+	{"an outcome of a stream that runs", {.type = PROXY_STREAM, .outcome = OUTCOME_UNPLUGGED}, false},
+	{"speed of a stream", {.type = PROXY_STREAM, .speed = WIRE_SPEED_HIGH, .devid = 1}, false},
 };
 
 static void test_contents(void **state)

@@ -28,7 +28,7 @@
 
 #include "lib/base/limits.h"
 
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 #define WIRE_HEADER 8u
 #define WIRE_DIGEST 32u /* SHA-256 */
 #define WIRE_INTERFACES (3u * LIMIT_INTERFACES)
@@ -83,6 +83,12 @@
 	ENUM8(outcome, OUTCOME_OK, OUTCOME_LAST)                   \
 	U64(bytes_to_target)                                       \
 	U64(bytes_from_target)
+#define WIRE_FIELDS_STREAM(U8, U16, U32, U64, BYTES, TEXT, ENUM8)  \
+	U64(session)                                               \
+	ENUM8(side, WIRE_SIDE_EXPORT, WIRE_SIDE_IMPORT)            \
+	ENUM8(in_use, 0, 1)  /* something in the target waits for the device */ \
+	U64(bytes_to_target) /* so far, as is the next: never less than before */ \
+	U64(bytes_from_target)
 #define WIRE_FIELDS_PONG(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(nonce)
 
 #define WIRE_FIELDS_WELCOME(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
@@ -120,6 +126,7 @@
 	M(FAILED, 12, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                     \
 	M(ENDED, 13, TO_BROKER, WIRE_EVENT, WIRE_IN_READY | WIRE_IN_LIST)                       \
 	M(PONG, 14, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                       \
+	M(STREAM, 15, TO_BROKER, WIRE_EVENT, WIRE_IN_READY | WIRE_IN_LIST)                      \
 	M(WELCOME, 64, TO_AGENT, WIRE_EVENT, WIRE_IN_NEW)                                       \
 	M(RESCAN, 65, TO_AGENT, WIRE_EVENT, WIRE_IN_READY)                                      \
 	M(EXPORT, 66, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                    \

@@ -308,6 +308,19 @@ static void on_session_word(void *userdata, const struct wire_message *message)
 		agent->unsaid[agent->n_unsaid++] = *message;
 }
 
+/* False: what else there is to say goes first. Without a broker there is nobody to tell, and the next one is told all. */
+static bool on_stream_word(void *userdata, const struct wire_message *message)
+{
+	struct agent *agent = userdata;
+
+	if (!control_is_ready(agent->control))
+		return true;
+	if (control_queued(agent->control) > 0)
+		return false;
+	control_send(agent->control, message);
+	return true;
+}
+
 /* Broker -> agent */
 
 static void send_failed(struct agent *agent, uint32_t id, uint64_t session, enum outcome outcome)
@@ -383,6 +396,7 @@ static void on_welcome(struct agent *agent, const struct wire_message *message)
 	for (size_t i = 0; i < agent->n_unsaid; i++)
 		control_send(agent->control, &agent->unsaid[i]);
 	agent->n_unsaid = 0;
+	sessions_tell_streams(agent->sessions);
 }
 
 static void on_rescan(struct agent *agent, const struct wire_message *message)
@@ -610,6 +624,7 @@ static int start(struct agent *agent)
 		.backend = agent->settings.backend,
 		.launch = &agent->settings.launch,
 		.send = on_session_word,
+		.tell = on_stream_word,
 		.userdata = agent,
 	};
 	const struct control_settings control = {

@@ -22,6 +22,8 @@
 #define POLL_ATTACH_USEC (50 * USEC_PER_MSEC)
 #define POLL_FREE_MIN_USEC (2 * USEC_PER_MSEC) /* measured: a detached port is free after 1 to 3 ms */
 #define POLL_FREE_MAX_USEC (50 * USEC_PER_MSEC)
+#define STREAM_TURN_USEC (USEC_PER_SEC / LIMIT_STREAM_EVENTS_PER_SEC)
+#define STREAM_REPORTS_AT_ONCE 3u
 #define SOCKET_BUFFER (4 * 1024 * 1024) /* bytes: with the default a 1 MiB transfer takes many wake-ups */
 
 struct session {
@@ -40,10 +42,13 @@ struct session {
 	bool has_outcome;
 	enum outcome outcome;
 	uint64_t bytes_to_target, bytes_from_target;
+	bool in_use;
+	bool untold; /* the broker has not heard of the last three */
 
 	sd_event_source *child, *report, *timer;
 	int report_fd;
-	unsigned int n_reports;
+	unsigned int n_reports, n_streams; /* n_streams: reports of that type */
+	uint64_t begun_usec;
 	uint64_t deadline_usec; /* of the attach */
 	uint64_t poll_usec;
 	bool killed;
@@ -60,7 +65,9 @@ struct sessions {
 	struct sessions_settings settings;
 	struct session table[LIMIT_SESSIONS];
 	bool reserved_ports[VHCI_MAX_PORTS];
-	struct vhci_status status; /* scratch */
+	struct vhci_status status;     /* scratch */
+	sd_event_source *stream_timer; /* runs while a session is untold */
+	size_t stream_turn;            /* who is told of first */
 };
 
 static void step(struct session *session, enum session_event event);
@@ -117,6 +124,70 @@ static void log_session(const struct session *session, const char *what)
 		   session->side == WIRE_SIDE_EXPORT ? "export" : "import", session->peer, what);
 }
 
+/* Streams: what is moved, told to the broker one after the other, so that no busy session keeps others or devices waiting */
+
+static bool is_due(const struct session *session)
+{
+	return session->used && session->untold && session->state == SESSION_RUNNING;
+}
+
+static void start_stream_timer(struct sessions *sessions, uint64_t usec)
+{
+	int enabled = SD_EVENT_OFF;
+
+	if (sd_event_source_get_enabled(sessions->stream_timer, &enabled) < 0 || enabled != SD_EVENT_OFF)
+		return;
+	(void)sd_event_source_set_time_relative(sessions->stream_timer, usec);
+	(void)sd_event_source_set_enabled(sessions->stream_timer, SD_EVENT_ONESHOT);
+}
+
+static bool tell_stream(struct session *session)
+{
+	const struct wire_message message = {
+		.type = WIRE_STREAM,
+		.STREAM =
+			{
+				.session = session->id,
+				.side = (uint8_t)session->side,
+				.in_use = session->in_use,
+				.bytes_to_target = session->bytes_to_target,
+				.bytes_from_target = session->bytes_from_target,
+			},
+	};
+
+	return session->owner->settings.tell(session->owner->settings.userdata, &message);
+}
+
+static int on_stream_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+{
+	struct sessions *sessions = userdata;
+	size_t n_due = 0;
+	bool told = true;
+
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
+		size_t place = (sessions->stream_turn + i) % LIMIT_SESSIONS;
+		struct session *session = &sessions->table[place];
+
+		if (!is_due(session) || ++n_due > 1)
+			continue;
+		told = tell_stream(session);
+		session->untold = !told;
+		sessions->stream_turn = told ? place + 1 : place;
+	}
+	if (!told)
+		start_stream_timer(sessions, STREAM_INTERVAL_USEC);
+	else if (n_due > 1)
+		start_stream_timer(sessions, STREAM_TURN_USEC);
+	return 0;
+}
+
+void sessions_tell_streams(struct sessions *sessions)
+{
+	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
+		sessions->table[i].untold = sessions->table[i].used;
+	start_stream_timer(sessions, 0);
+}
+
 /* Actions, one per enum session_action */
 
 static void do_nothing(_unused_ struct session *session)
@@ -129,6 +200,8 @@ static void do_answer(struct session *session)
 
 	stop_timer(session);
 	log_session(session, "runs");
+	if (session->untold)
+		start_stream_timer(session->owner, STREAM_TURN_USEC);
 	if (session->side == WIRE_SIDE_EXPORT) {
 		message.type = WIRE_EXPORTED;
 		message.EXPORTED.session = session->id;
@@ -315,6 +388,21 @@ static void step(struct session *session, enum session_event event)
 
 /* What the proxy says */
 
+/* Where its streams' state goes; false: it cannot be so. */
+static bool take_stream(struct session *session, const struct proxy_report *report)
+{
+	if (session->state == SESSION_LISTENING || session->state == SESSION_CONNECTING ||
+	    report->bytes_to_target < session->bytes_to_target ||
+	    report->bytes_from_target < session->bytes_from_target)
+		return false;
+	session->bytes_to_target = report->bytes_to_target;
+	session->bytes_from_target = report->bytes_from_target;
+	session->in_use = report->in_use;
+	session->untold = true;
+	start_stream_timer(session->owner, STREAM_TURN_USEC);
+	return true;
+}
+
 static void handle_report(struct session *session, const struct proxy_report *report)
 {
 	switch ((enum proxy_report_type)report->type) {
@@ -331,6 +419,12 @@ static void handle_report(struct session *session, const struct proxy_report *re
 		session->devid = report->devid;
 		step(session, SESSION_SAID_READY);
 		break;
+	case PROXY_STREAM:
+		if (!take_stream(session, report)) {
+			blame(session, OUTCOME_CRASHED);
+			step(session, SESSION_SAID_NONSENSE);
+		}
+		break;
 	case PROXY_ENDED:
 		session->bytes_to_target = report->bytes_to_target;
 		session->bytes_from_target = report->bytes_from_target;
@@ -340,6 +434,15 @@ static void handle_report(struct session *session, const struct proxy_report *re
 	}
 }
 
+/* It has little to say, and that not often; a few words may come together when we were late. */
+static bool may_say(struct session *session, const struct proxy_report *report)
+{
+	if (report->type != PROXY_STREAM)
+		return session->n_reports++ < PROXY_REPORTS_MAX;
+	return session->n_streams++ <
+	       STREAM_REPORTS_AT_ONCE + (now_usec(session) - session->begun_usec) / STREAM_INTERVAL_USEC;
+}
+
 /* Everything that the proxy has said so far. One that does not stop talking gets no more of our time. */
 static void take_reports(struct session *session)
 {
@@ -347,7 +450,7 @@ static void take_reports(struct session *session)
 		struct proxy_report report;
 		int r = proxy_report_receive(session->report_fd, &report);
 
-		if (r == 0 && session->n_reports++ < PROXY_REPORTS_MAX) {
+		if (r == 0 && may_say(session, &report)) {
 			handle_report(session, &report);
 			continue;
 		}
@@ -494,7 +597,8 @@ static void begin(struct sessions *sessions, const struct session *wanted, struc
 	session->owner = sessions;
 	session->used = true;
 	session->report_fd = -1;
-	session->deadline_usec = now_usec(session) + TIMEOUT_ATTACH_STEP_USEC;
+	session->begun_usec = now_usec(session);
+	session->deadline_usec = session->begun_usec + TIMEOUT_ATTACH_STEP_USEC;
 	proxy->peer = wanted->peer;
 	proxy->session = wanted->id;
 	r = start(session, proxy);
@@ -651,14 +755,26 @@ bool sessions_next(const struct sessions *sessions, size_t *cursor, struct sessi
 	return false;
 }
 
+static void cleanup_sessions(struct sessions **sessions)
+{
+	*sessions = sessions_free(*sessions);
+}
+
 int sessions_new(const struct sessions_settings *settings, struct sessions **ret_sessions)
 {
-	struct sessions *sessions = calloc(1, sizeof(*sessions));
+	_cleanup_(cleanup_sessions) struct sessions *sessions = calloc(1, sizeof(*sessions));
+	int r;
 
 	if (sessions == NULL)
 		return -ENOMEM;
 	sessions->settings = *settings;
-	*ret_sessions = sessions;
+	r = sd_event_add_time_relative(settings->event, &sessions->stream_timer, CLOCK_MONOTONIC, 0, 1, on_stream_timer,
+				       sessions);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(sessions->stream_timer, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
+	*ret_sessions = TAKE_PTR(sessions);
 	return 0;
 }
 
@@ -680,6 +796,7 @@ struct sessions *sessions_free(struct sessions *sessions)
 		if (session->has_port)
 			(void)vhci_detach(session->port);
 	}
+	sd_event_source_disable_unref(sessions->stream_timer);
 	free(sessions);
 	return NULL;
 }

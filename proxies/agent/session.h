@@ -22,6 +22,8 @@ struct sessions_settings {
 	const struct launch_settings *launch; /* borrowed */
 	/* An answer (id not 0) or ENDED for the broker. Must not call back. */
 	void (*send)(void *userdata, const struct wire_message *message);
+	/* STREAM, which can wait. False: not now, ask again a little later. Must not call back. */
+	bool (*tell)(void *userdata, const struct wire_message *message);
 	void *userdata;
 };
 
@@ -60,6 +62,9 @@ void sessions_stop_all(struct sessions *sessions);
 
 /* The connection with all its requests is gone: nothing is answered any more. */
 void sessions_forget_requests(struct sessions *sessions);
+
+/* Another broker knows nothing of what was moved so far: it is told of each session anew. */
+void sessions_tell_streams(struct sessions *sessions);
 
 /* True if a request of this id has not been answered yet. */
 bool sessions_knows_request(const struct sessions *sessions, uint32_t id);

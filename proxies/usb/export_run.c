@@ -198,6 +198,7 @@ static enum outcome pump(struct export_session *s)
 
 		if (session_is_stopped(&s->session))
 			return OUTCOME_STOPPED;
+		session_tell(&s->session, s->core.index.n_used > 0);
 		moved = flush_replies(s);
 		r = export_core_process(&s->core, clock_monotonic_usec());
 		if (r)
@@ -231,6 +232,7 @@ static enum outcome serve(struct export_session *s)
 
 		if (outcome != OUTCOME_COUNT)
 			return outcome;
+		session_tell(&s->session, s->core.index.n_used > 0);
 		want_write = export_core_output(&s->core, pending, 3) > 0;
 		n = export_libusb_pollfds(s->device, fds);
 		r = session_wait(&s->session, fds, n, export_core_want(&s->core, &at) > 0, want_write,

@@ -289,6 +289,7 @@ static enum outcome pump(struct import_session *s)
 			return cut(fault);
 		if (session_is_stopped(&s->session))
 			return OUTCOME_STOPPED;
+		session_tell(&s->session, s->filter.urb_index.n_used > 0);
 		moved = move_replies(s, now, &fault);
 		if (fault)
 			return cut(fault);
@@ -312,6 +313,7 @@ static enum outcome serve(struct import_session *s)
 
 		if (outcome != OUTCOME_COUNT)
 			return outcome;
+		session_tell(&s->session, s->filter.urb_index.n_used > 0);
 		if (flow_room(&s->commands) > 0)
 			events |= POLLIN;
 		if (s->replies.at < s->replies.passed)

@@ -40,6 +40,39 @@ bool session_is_stopped(struct session *session)
 	return session->stopped;
 }
 
+static bool has_news(const struct session *session)
+{
+	return session->in_use != session->told.in_use || session->bytes_to_target != session->told.bytes_to_target ||
+	       session->bytes_from_target != session->told.bytes_from_target;
+}
+
+/* When the agent may hear the news; UINT64_MAX: there are none. */
+static uint64_t news_usec(const struct session *session)
+{
+	return has_news(session) ? session->told.usec + STREAM_INTERVAL_USEC : UINT64_MAX;
+}
+
+void session_tell(struct session *session, bool in_use)
+{
+	struct proxy_report report = {.type = PROXY_STREAM, .in_use = in_use};
+	uint64_t now;
+
+	session->in_use = in_use;
+	if (!has_news(session))
+		return;
+	now = clock_monotonic_usec();
+	if (session->told.usec != 0 && now < news_usec(session))
+		return;
+	report.bytes_to_target = session->bytes_to_target;
+	report.bytes_from_target = session->bytes_from_target;
+	session->told.usec = now;
+	if (proxy_report_send(PROXY_FD_REPORT, &report) < 0)
+		return; /* it has not read the last ones: the next time */
+	session->told.bytes_to_target = session->bytes_to_target;
+	session->told.bytes_from_target = session->bytes_from_target;
+	session->told.in_use = in_use;
+}
+
 static int timeout_of(uint64_t deadline_usec)
 {
 	uint64_t now = clock_monotonic_usec();
@@ -57,8 +90,11 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 		 uint64_t deadline_usec)
 {
 	bool with_channel = want_read || want_write;
+	uint64_t tell_usec = news_usec(session);
 	int n = n_fds;
 
+	if (tell_usec < deadline_usec)
+		deadline_usec = tell_usec;
 	fds[n++] = (struct pollfd){.fd = PROXY_FD_REPORT, .events = POLLIN};
 	if (with_channel)
 		fds[n++] = (struct pollfd){

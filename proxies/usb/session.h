@@ -28,6 +28,12 @@ struct session {
 	struct channel *channel;
 	bool stopped; /* by the agent, or because it is gone */
 	uint64_t bytes_to_target, bytes_from_target;
+	bool in_use; /* by something in the target, as session_tell() heard last */
+	struct {
+		uint64_t usec; /* 0: never */
+		uint64_t bytes_to_target, bytes_from_target;
+		bool in_use;
+	} told; /* the agent */
 };
 
 /* Of the data channel, whose server is the exporter: what it asks for and the most that an importer gives. */
@@ -49,6 +55,12 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
  * no more than what is being done is done.
  */
 bool session_is_stopped(struct session *session);
+
+/*
+ * Tells the agent what was moved so far and whether the target uses the device, when that has changed and the last word is
+ * STREAM_INTERVAL_USEC old; session_wait() ends when that time comes. While nothing changes nobody is woken.
+ */
+void session_tell(struct session *session, bool in_use);
 
 /* Says end-of-stream (unless the session is cut) as far as the peer lets it, and the last word to the agent. */
 void session_end(struct session *session, enum outcome outcome);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/proxy/report.h"
 #include "proxies/usb/session.h"
 
@@ -73,10 +74,81 @@ static void test_what_the_other_side_sees(void **state)
 	assert_return_code(close(report_fd), 0);
 }
 
+static struct proxy_report expect_stream(int report_fd)
+{
+	struct proxy_report report;
+
+	assert_int_equal(proxy_report_receive(report_fd, &report), 0);
+	assert_int_equal(report.type, PROXY_STREAM);
+	return report;
+}
+
+static void expect_nothing(int report_fd)
+{
+	struct proxy_report report;
+
+	assert_int_equal(proxy_report_receive(report_fd, &report), 1);
+}
+
+/* What changes is told at once if nothing was told lately, else when it may be; what does not is not told and wakes nobody. */
+static void test_telling(void **state)
+{
+	struct session session = {0};
+	int report_fd = report_pair();
+	struct proxy_report report;
+	struct pollfd fds[2];
+	uint64_t told, since;
+
+	(void)state;
+	session_tell(&session, false);
+	expect_nothing(report_fd);
+	since = clock_monotonic_usec();
+	assert_int_equal(session_wait(&session, fds, 0, false, false, since + 300 * USEC_PER_MSEC), 0);
+	assert_true(clock_monotonic_usec() - since >= 300 * USEC_PER_MSEC); /* for there is no news */
+
+	session.bytes_to_target = 5;
+	told = clock_monotonic_usec();
+	session_tell(&session, true);
+	report = expect_stream(report_fd);
+	assert_int_equal(report.bytes_to_target, 5);
+	assert_int_equal(report.bytes_from_target, 0);
+	assert_int_equal(report.in_use, 1);
+	session_tell(&session, true);
+	session.bytes_from_target = 7;
+	for (unsigned int i = 0; i < 3; i++)
+		session_tell(&session, true);
+	expect_nothing(report_fd);
+	assert_int_equal(session_wait(&session, fds, 0, false, false, UINT64_MAX), 0); /* for ever, but for the news */
+	assert_true(clock_monotonic_usec() - told >= STREAM_INTERVAL_USEC);
+	session.bytes_from_target = 8;
+	session_tell(&session, true);
+	report = expect_stream(report_fd);
+	assert_int_equal(report.bytes_to_target, 5);
+	assert_int_equal(report.bytes_from_target, 8);
+
+	session_tell(&session, false); /* that it is idle is news, too */
+	expect_nothing(report_fd);
+	assert_int_equal(session_wait(&session, fds, 0, false, false, UINT64_MAX), 0);
+	session_tell(&session, false);
+	assert_int_equal(expect_stream(report_fd).in_use, 0);
+	expect_nothing(report_fd);
+
+	/* an agent that does not read hears the last state when it does */
+	for (unsigned int i = 0; i < 3; i++) {
+		session.told.usec = 1;
+		session.bytes_to_target++;
+		session_tell(&session, false);
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		assert_int_equal(expect_stream(report_fd).bytes_to_target, 6 + i);
+	assert_return_code(close(report_fd), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_the_other_side_sees),
+		cmocka_unit_test(test_telling),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

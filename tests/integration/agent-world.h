@@ -281,12 +281,15 @@ static bool receive(struct world *world, struct wire_message *ret_message, uint6
 }
 
 /* The next frame, which must be of this type. */
+/* What is said of streams may come any time and is passed over, unless it is that. */
 static struct wire_message expect(struct world *world, enum wire_type type)
 {
 	struct wire_message message;
 
-	if (!receive(world, &message, WAIT_USEC))
-		fail_msg("no %s came (channel state %d)", wire_type_name(type), channel_state(world->channel));
+	do
+		if (!receive(world, &message, WAIT_USEC))
+			fail_msg("no %s came (channel state %d)", wire_type_name(type), channel_state(world->channel));
+	while (message.type == WIRE_STREAM && type != WIRE_STREAM);
 	if (message.type != type)
 		fail_msg("%s came instead of %s%s%s", wire_type_name(message.type), wire_type_name(type),
 			 message.type == WIRE_FAILED ? ": " : "",

@@ -213,6 +213,21 @@ static void end_stream(struct qube *qube, struct running *stream, enum outcome o
 	drop_stream(qube, session);
 }
 
+/* What a qube says of its streams, or of others, true or not: it must change nothing. */
+static void say_of_stream(struct qube *qube, unsigned int i)
+{
+	struct world *world = world_of(qube);
+	const struct running *stream = &qube->streams[i];
+	struct wire_message m = {.type = WIRE_STREAM};
+
+	m.STREAM.session = stream->session && !one_in(world, 5) ? stream->session : draw(world, UINT32_MAX);
+	m.STREAM.side = stream->session && !one_in(world, 5) ? stream->side : WIRE_SIDE_IMPORT;
+	m.STREAM.in_use = one_in(world, 2);
+	m.STREAM.bytes_to_target = draw(world, 1000);
+	m.STREAM.bytes_from_target = one_in(world, 5) ? UINT64_MAX : draw(world, 1000);
+	say(qube->agent, &m);
+}
+
 static void run_stream(struct qube *qube, const struct running *stream)
 {
 	for (unsigned int i = 0; i < N_STREAMS; i++)

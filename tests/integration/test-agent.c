@@ -187,15 +187,18 @@ static void test_wrong_frames(void **state)
 		 false,
 		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN},
 		 20},
-		{"WELCOME of version 2",
+		{"WELCOME of version 1",
 		 false,
-		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN},
+		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN},
 		 20},
 		{"WELCOME for another",
 		 false,
-		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9},
+		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, WIRE_VERSION, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9},
 		 20},
-		{"second WELCOME", true, {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN}, 20},
+		{"second WELCOME",
+		 true,
+		 {WIRE_WELCOME, 0, 20, 0, 0, 0, 0, 0, WIRE_VERSION, 0, 1, 0, 0, 0, 0, 0, 0, 0, OWN},
+		 20},
 	};
 	struct world *world = *state;
 	size_t n_fds = 0;
@@ -462,6 +465,54 @@ static void test_bad_proxies(void **state)
 	assert_in_range(clock_monotonic_usec() - begun, TIMEOUT_PROXY_EXIT_USEC, TIMEOUT_STOP_USEC);
 	assert_int_equal(count_children(world->agent), 0);
 	assert_int_equal(count_fds(world->agent), n_fds);
+	stop_agent(world);
+}
+
+static void expect_stream(struct world *world, uint64_t session, uint64_t to_target, bool in_use)
+{
+	struct wire_message message = expect(world, WIRE_STREAM);
+
+	assert_int_equal(message.STREAM.session, session);
+	assert_int_equal(message.STREAM.side, WIRE_SIDE_EXPORT);
+	assert_int_equal(message.STREAM.bytes_to_target, to_target);
+	assert_int_equal(message.STREAM.bytes_from_target, 200);
+	assert_int_equal(message.STREAM.in_use, in_use);
+}
+
+/* What proxies say of their streams: told on, to each broker that comes; what cannot be so ends the session. */
+static void test_streams(void **state)
+{
+	static const char *const bad[] = {"streams-back", "streams-babbles"};
+	struct world *world = *state;
+	struct wire_message message;
+	struct wire_DEVICE device;
+
+	mock_add(world->bed, &stick);
+	start_agent(world);
+	meet(world);
+	device = find_seen(world, "1-1")->device;
+	set_mode(world, "streams-early");
+	(void)ask_export(world, 1, &device);
+	assert_int_equal(expect(world, WIRE_FAILED).FAILED.outcome, OUTCOME_CRASHED);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		set_mode(world, bad[i]);
+		(void)ask_export(world, 2 + i, &device);
+		(void)expect(world, WIRE_EXPORTED);
+		do
+			assert_true(receive(world, &message, WAIT_USEC));
+		while (message.type == WIRE_STREAM);
+		assert_int_equal(message.type, WIRE_ENDED);
+		assert_int_equal(message.ENDED.outcome, OUTCOME_CRASHED);
+	}
+	set_mode(world, "streams-on");
+	(void)ask_export(world, 9, &device);
+	(void)expect(world, WIRE_EXPORTED);
+	expect_stream(world, 9, 100, true);
+	expect_stream(world, 9, 101, false);
+	assert_false(receive(world, &message, 1500 * USEC_PER_MSEC)); /* nothing more is moved */
+	meet(world);
+	expect_stream(world, 9, 101, false);
+	expect_stopped(world, ask_stop(world, 9), 9);
 	stop_agent(world);
 }
 
@@ -734,10 +785,11 @@ static int tear_down(void **state)
 int main(_unused_ int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_list),         TEST(test_many),        TEST(test_hotplug),    TEST(test_storm),
-		TEST(test_wrong_frames), TEST(test_ping),        TEST(test_no_reader),  TEST(test_refusals),
-		TEST(test_export),       TEST(test_bad_proxies), TEST(test_overtaking), TEST(test_no_proxy),
-		TEST(test_import),       TEST(test_full),        TEST(test_death),      TEST(test_signals),
+		TEST(test_list),         TEST(test_many),        TEST(test_hotplug),   TEST(test_storm),
+		TEST(test_wrong_frames), TEST(test_ping),        TEST(test_no_reader), TEST(test_refusals),
+		TEST(test_export),       TEST(test_bad_proxies), TEST(test_streams),   TEST(test_overtaking),
+		TEST(test_no_proxy),     TEST(test_import),      TEST(test_full),      TEST(test_death),
+		TEST(test_signals),
 	};
 
 	mock_begin(argv);

@@ -363,6 +363,14 @@ static void step_stream_ends(unsigned int w)
 		}
 }
 
+static void step_stream_says(unsigned int w)
+{
+	struct qube *qube = any_qube(w);
+
+	if (qube->agent_runs && qube->agent->state == WIRE_IN_READY)
+		say_of_stream(qube, (unsigned int)draw(&play.worlds[w], N_STREAMS));
+}
+
 static void step_sleep(unsigned int w)
 {
 	if (play.sleep.kind || (!play.suspended && !one_in(&play.worlds[w], 25)))
@@ -425,10 +433,11 @@ static const struct {
 	void (*take)(unsigned int world);
 	unsigned int weight;
 } steps[] = {
-	{step_attach, 40},     {step_detach, 10},  {step_move, 10},        {step_assign, 4},    {step_unassign, 5},
-	{step_deny, 2},        {step_allow, 6},    {step_plug, 20},        {step_unplug, 5},    {step_replug, 5},
-	{step_agent_ends, 1},  {step_release, 10}, {step_agent_starts, 8}, {step_qube_ends, 5}, {step_qube_starts, 14},
-	{step_stream_ends, 3}, {step_sleep, 2},    {step_kill, 1},
+	{step_attach, 40},      {step_detach, 10},   {step_move, 10},        {step_assign, 4},
+	{step_unassign, 5},     {step_deny, 2},      {step_allow, 6},        {step_plug, 20},
+	{step_unplug, 5},       {step_replug, 5},    {step_agent_ends, 1},   {step_release, 10},
+	{step_agent_starts, 8}, {step_qube_ends, 5}, {step_qube_starts, 14}, {step_stream_ends, 3},
+	{step_stream_says, 6},  {step_sleep, 2},     {step_kill, 1},
 };
 
 static void step(unsigned int w)
