@@ -2,6 +2,7 @@
 /* See command.h. */
 #include "cli/command.h"
 
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +89,36 @@ int check_words(const struct state *state, char *const *words, size_t n_words, s
 	int r = n_words > 1 ? parse_place(state, words[1], place) : -1;
 
 	return r < 0 ? check_qube(state, words[0]) : r;
+}
+
+static bool is_pattern(const char *name)
+{
+	return strpbrk(name, "*?[") != NULL;
+}
+
+bool is_named(const struct options *options, const char *qube)
+{
+	if (options->all) {
+		for (size_t i = 0; i < options->n_excludes; i++)
+			if (fnmatch(options->excludes[i], qube, 0) == 0)
+				return false;
+		return strcmp(qube, "dom0") != 0;
+	}
+	for (size_t i = 0; i < options->n_args; i++)
+		if (is_pattern(options->args[i]) ? fnmatch(options->args[i], qube, 0) == 0
+						 : strcmp(options->args[i], qube) == 0)
+			return true;
+	return options->n_args == 0;
+}
+
+int check_names(const struct state *state)
+{
+	const struct options *options = &state->options;
+	int r = -1;
+
+	for (size_t i = 0; i < options->n_args && r < 0; i++)
+		r = is_pattern(options->args[i]) ? -1 : check_qube(state, options->args[i]);
+	return r;
 }
 
 void warn_absent(const struct state *state, const char *qube, const char *what_waits)

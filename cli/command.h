@@ -38,7 +38,8 @@ int run_unassign(struct state *state);
 int run_label(struct state *state);
 int run_deny(struct state *state);
 int run_allow(struct state *state);
-/* What there is (list.c, policy.c, audit.c, watch.c). */
+/* What there is (list.c, status.c, policy.c, audit.c, watch.c). */
+int run_status(struct state *state);
 int run_list(struct state *state);
 int run_info(struct state *state);
 int run_policy(struct state *state);
@@ -74,6 +75,11 @@ int make_payload(const struct state *state, const struct device *device, const c
 		 char *payload);
 /* BACKEND+PORT+ID, encoded; NULL, "" or "*" means any. */
 void make_argument(const char *backend, const char *port, const char *id, char argument[ARGUMENT_MAX]);
+
+/* Is this qube one of those that the user named, or meant with --all; or did he name none? */
+bool is_named(const struct options *options, const char *qube);
+/* -1, or the exit code: a name that is no pattern is of no qube. */
+int check_names(const struct state *state);
 
 /* A call that changes something. What is NULL is not there. */
 struct change {

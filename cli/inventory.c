@@ -403,6 +403,68 @@ int inventory_read_assignments(const struct options *options, const char *qube, 
 
 /* ---- all at once ------------------------------------------------------------------------------------------------ */
 
+#define SFIELD(f) offsetof(struct stream, f)
+static const struct {
+	const char *key;
+	size_t offset; /* of a number */
+} stream_numbers[] = {
+	{"since", SFIELD(since)},
+	{"time-left", SFIELD(time_left)},
+	{"source-at-usec", SFIELD(source.at_usec)},
+	{"source-in-use", SFIELD(source.in_use)},
+	{"source-bytes-to-target", SFIELD(source.bytes_to_target)},
+	{"source-bytes-from-target", SFIELD(source.bytes_from_target)},
+	{"target-at-usec", SFIELD(target.at_usec)},
+	{"target-in-use", SFIELD(target.in_use)},
+	{"target-bytes-to-target", SFIELD(target.bytes_to_target)},
+	{"target-bytes-from-target", SFIELD(target.bytes_from_target)},
+};
+#undef SFIELD
+
+/* BACKEND:PORT, then properties; false: not of this form. */
+static bool read_stream(struct admin_span untrusted_line, struct stream *stream)
+{
+	struct admin_span untrusted_head, untrusted_backend;
+	char key[64], untrusted_value[64];
+
+	*stream = (struct stream){0};
+	if (!admin_span_cut(&untrusted_line, ' ', &untrusted_head) ||
+	    !admin_span_cut(&untrusted_head, ':', &untrusted_backend) ||
+	    !admin_span_copy(untrusted_backend, stream->backend, sizeof(stream->backend)) ||
+	    !admin_span_copy(untrusted_head, stream->port, sizeof(stream->port)) || !text_is_printable(stream->port))
+		return false;
+	while (admin_read_property(&untrusted_line, key, sizeof(key), untrusted_value, sizeof(untrusted_value))) {
+		size_t len = strlen(untrusted_value);
+
+		if (strcmp(key, "frontend_domain") == 0)
+			(void)text_make_safe(untrusted_value, len, stream->qube, sizeof(stream->qube));
+		if (strcmp(key, "devclass") == 0)
+			(void)text_make_safe(untrusted_value, len, stream->class, sizeof(stream->class));
+		for (size_t i = 0; i < ARRAY_SIZE(stream_numbers); i++)
+			if (strcmp(key, stream_numbers[i].key) == 0 &&
+			    text_to_u64(untrusted_value, UINT64_MAX,
+					(uint64_t *)(void *)((char *)stream + stream_numbers[i].offset)) < 0)
+				return false;
+	}
+	return !untrusted_line.len && stream->qube[0];
+}
+
+static int add_stream(const struct line_reader *reader, struct admin_span untrusted_line)
+{
+	struct inventory *inventory = reader->inventory;
+	struct stream *stream =
+		make_room(inventory->streams, inventory->n_streams, &inventory->max_streams, sizeof(*stream));
+
+	if (!stream)
+		return out_of_memory(reader->options);
+	inventory->streams = stream;
+	stream += inventory->n_streams;
+	if (!read_stream(untrusted_line, stream) || !is_of(reader, stream->backend) || !is_of(reader, stream->qube))
+		return unclear(reader, "a stream");
+	inventory->n_streams += is_wanted(reader, stream->class);
+	return -1;
+}
+
 /* About the broker itself: a class that it does not know has no devices, but not because none is there. */
 static int add_broker(const struct line_reader *reader, struct admin_span untrusted_line)
 {
@@ -428,10 +490,8 @@ static const struct {
 	const char *kind;
 	line_adder *add;
 } snapshot_lines[] = {
-	{"broker", add_broker},
-	{"qube", add_qube},
-	{"available", add_device},
-	{"assigned", add_assignment},
+	{"broker", add_broker},       {"qube", add_qube},     {"available", add_device},
+	{"assigned", add_assignment}, {"stream", add_stream},
 };
 
 /* One of a snapshot; kinds that are not for us are passed over. */
@@ -490,11 +550,13 @@ int inventory_read_all(const struct options *options, struct usb_ids *ids, struc
 	/* Qubes' own server has no snapshots; to a call that it does not know it says nothing. */
 	if (r == ADMIN_CALL_CUT || (r == 0 && reply.type == ADMIN_REPLY_EXCEPTION))
 		return read_one_by_one(options, ids, inventory);
+	inventory->whole = r == 0;
 	return r ? inventory_fail(options, r) : add_lines(&reader, reply.content, add_snapshot_line);
 }
 
 void inventory_deinit(struct inventory *inventory)
 {
+	free(inventory->streams);
 	free(inventory->assignments);
 	free(inventory->qubes);
 	free(inventory->devices);

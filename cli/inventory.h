@@ -44,13 +44,32 @@ struct assignment {
 	char options[128]; /* "max-time=30m, follow-port=yes" */
 };
 
+/* What one side of a stream says of it. */
+struct stream_side {
+	uint64_t at_usec; /* on the broker's clock; 0: it has said nothing */
+	uint64_t in_use;
+	uint64_t bytes_to_target, bytes_from_target;
+};
+
+struct stream {
+	char class[16];
+	char backend[LIMIT_QUBE_NAME + 1];
+	char port[LIMIT_PORT_TEXT];
+	char qube[LIMIT_QUBE_NAME + 1];
+	uint64_t since, time_left; /* seconds; time_left 0: no limit */
+	struct stream_side source, target;
+};
+
 struct inventory {
+	bool whole; /* of one moment, with streams: the server could tell */
 	struct qube *qubes;
 	size_t n_qubes, max_qubes;
 	struct device *devices;
 	size_t n_devices, max_devices;
 	struct assignment *assignments;
 	size_t n_assignments, max_assignments;
+	struct stream *streams;
+	size_t n_streams, max_streams;
 };
 
 /*
@@ -78,7 +97,7 @@ int inventory_read_devices(const struct options *options, struct usb_ids *ids, c
 			   struct inventory *inventory);
 /* Of one qube. */
 int inventory_read_assignments(const struct options *options, const char *qube, struct inventory *inventory);
-/* All qubes, and of the options' class all devices and assignments, in one call where the server can do that. */
+/* All qubes, and of the options' class all devices, assignments and streams, in one call where the server can do that. */
 int inventory_read_all(const struct options *options, struct usb_ids *ids, struct inventory *inventory);
 void inventory_describe(const struct device *device, struct usb_ids *ids, char text[DESCRIPTION_TEXT]);
 void inventory_deinit(struct inventory *inventory);

@@ -57,6 +57,11 @@ struct json_object *json_out_bool(bool value)
 	return need(json_object_new_boolean(value));
 }
 
+struct json_object *json_out_number(uint64_t value)
+{
+	return need(json_object_new_uint64(value));
+}
+
 struct json_object *json_out_codes(const char *codes)
 {
 	struct json_object *array = json_out_array();

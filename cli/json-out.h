@@ -20,6 +20,7 @@ void json_out_append(struct json_object *array, struct json_object *value);
 /* A safe text; "" and NULL are null. */
 struct json_object *json_out_text(const char *text);
 struct json_object *json_out_bool(bool value);
+struct json_object *json_out_number(uint64_t value);
 /* "u080650u030101", each seven. */
 struct json_object *json_out_codes(const char *codes);
 

@@ -1,32 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What devices there are, and one of them. */
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/command.h"
 #include "cli/show.h"
 #include "lib/base/text.h"
-
-static bool is_pattern(const char *name)
-{
-	return strpbrk(name, "*?[") != NULL;
-}
-
-static bool is_named(const struct options *options, const char *qube)
-{
-	if (options->all) {
-		for (size_t i = 0; i < options->n_excludes; i++)
-			if (fnmatch(options->excludes[i], qube, 0) == 0)
-				return false;
-		return strcmp(qube, "dom0") != 0;
-	}
-	for (size_t i = 0; i < options->n_args; i++)
-		if (is_pattern(options->args[i]) ? fnmatch(options->args[i], qube, 0) == 0
-						 : strcmp(options->args[i], qube) == 0)
-			return true;
-	return options->n_args == 0;
-}
 
 /* Those that are to be shown. */
 static void keep_assignments(const struct options *options, struct inventory *inventory)
@@ -49,11 +28,9 @@ int run_list(struct state *state)
 	r = inventory_read_all(options, &state->ids, inventory);
 	if (r >= 0)
 		return r;
-	for (size_t i = 0; i < options->n_args; i++) {
-		r = is_pattern(options->args[i]) ? -1 : check_qube(state, options->args[i]);
-		if (r >= 0)
-			return r;
-	}
+	r = check_names(state);
+	if (r >= 0)
+		return r;
 	keep_assignments(options, inventory);
 	inventory_sort(inventory);
 	marked = calloc(inventory->n_devices + 1, sizeof(*marked));

@@ -15,14 +15,14 @@ static const struct {
 	int (*run)(struct state *state);
 	bool knows_qubes; /* the inventory's qubes are read for it */
 } runs[COMMAND_COUNT] = {
-	[COMMAND_LIST] = {run_list, false},     [COMMAND_ATTACH] = {run_attach, true},
-	[COMMAND_DETACH] = {run_detach, true},  [COMMAND_MOVE] = {run_move, true},
-	[COMMAND_ASSIGN] = {run_assign, true},  [COMMAND_UNASSIGN] = {run_unassign, true},
-	[COMMAND_INFO] = {run_info, true},      [COMMAND_LABEL] = {run_label, true},
-	[COMMAND_DENY] = {run_deny, true},      [COMMAND_ALLOW] = {run_allow, false},
-	[COMMAND_POLICY] = {run_policy, true},  [COMMAND_AUDIT] = {run_audit, false},
-	[COMMAND_WATCH] = {run_watch, false},   [COMMAND_SUSPEND] = {run_suspend, false},
-	[COMMAND_RESUME] = {run_resume, false},
+	[COMMAND_LIST] = {run_list, false},       [COMMAND_ATTACH] = {run_attach, true},
+	[COMMAND_DETACH] = {run_detach, true},    [COMMAND_MOVE] = {run_move, true},
+	[COMMAND_ASSIGN] = {run_assign, true},    [COMMAND_UNASSIGN] = {run_unassign, true},
+	[COMMAND_INFO] = {run_info, true},        [COMMAND_LABEL] = {run_label, true},
+	[COMMAND_STATUS] = {run_status, false},   [COMMAND_DENY] = {run_deny, true},
+	[COMMAND_ALLOW] = {run_allow, false},     [COMMAND_POLICY] = {run_policy, true},
+	[COMMAND_AUDIT] = {run_audit, false},     [COMMAND_WATCH] = {run_watch, false},
+	[COMMAND_SUSPEND] = {run_suspend, false}, [COMMAND_RESUME] = {run_resume, false},
 };
 
 static void state_deinit(struct state *state)

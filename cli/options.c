@@ -35,6 +35,8 @@ const struct command_row command_rows[COMMAND_COUNT] = {
 			   2,
 			   "BACKEND:PORT[:ID] [TEXT]",
 			   "give a device a name of yours; \"\" takes it away"},
+	[COMMAND_STATUS] =
+		{"status", {"st"}, true, 0, SIZE_MAX, "[VM...]", "show what the streams move, as they move it"},
 	[COMMAND_DENY] = {"deny",
 			  {NULL},
 			  true,
@@ -76,6 +78,7 @@ enum option_id {
 	OPTION_FOLLOW,
 	OPTION_VERIFY,
 	OPTION_ANSWER,
+	OPTION_ONCE,
 };
 
 #define EVERYWHERE OPTION_EVERYWHERE
@@ -106,6 +109,7 @@ const struct option_row option_rows[] = {
 	{OPTION_ONLY_DEVICE, 0, "only-device", NULL, ASSIGNING, NULL},
 	{OPTION_FOLLOW, 'f', "follow", NULL, IN(COMMAND_AUDIT), "go on with new records"},
 	{OPTION_VERIFY, 0, "verify", NULL, IN(COMMAND_AUDIT), "check that no record was changed or lost"},
+	{OPTION_ONCE, 0, "once", NULL, IN(COMMAND_STATUS), "show it once, as when the output is no terminal"},
 	{OPTION_ANSWER, 0, "answer", NULL, IN(COMMAND_WATCH), "ask here when a device needs a decision"},
 };
 const size_t n_option_rows = ARRAY_SIZE(option_rows);
@@ -243,6 +247,9 @@ static int apply(struct options *options, enum option_id id)
 		break;
 	case OPTION_ANSWER:
 		options->answer = true;
+		break;
+	case OPTION_ONCE:
+		options->once = true;
 		break;
 	}
 	return -1;
@@ -421,7 +428,7 @@ static int parse_words(struct options *options, int argc, char **argv)
 		}
 		if (options_find_command(argv[1], &command) && command_rows[command].any_class) {
 			options->class = OPTIONS_DEFAULT_CLASS;
-			options->every_class = command == COMMAND_LIST;
+			options->every_class = command == COMMAND_LIST || command == COMMAND_STATUS;
 			break;
 		}
 		options->class = argv[1];

@@ -2,7 +2,7 @@
 /*
  * The command line of qvm-device: two tables, of commands and of options. Options may stand before or after the
  * class and the command; long ones are not abbreviated. Commands that are about no class of devices may stand in the
- * place of the class; the class is "usb" then. So may a list, which is of every class then.
+ * place of the class; the class is "usb" then. So may a list and a status, which are of every class then.
  */
 #pragma once
 
@@ -22,6 +22,7 @@ enum command {
 	COMMAND_UNASSIGN,
 	COMMAND_INFO,
 	COMMAND_LABEL,
+	COMMAND_STATUS,
 	COMMAND_DENY,
 	COMMAND_ALLOW,
 	COMMAND_POLICY,
@@ -68,14 +69,14 @@ struct options {
 	const char *class;
 	enum command command;
 	bool list_classes; /* instead of a command */
-	bool every_class;  /* a list without a class */
+	bool every_class;  /* a list or a status without a class */
 	const char *socket_path;
 	uint64_t deadline_usec; /* of CLOCK_MONOTONIC, for all calls together; 0: each call has its own time */
 	int verbosity;
 	bool json, assignments, all;
 	bool ask, required;          /* assign: the mode; neither: auto-attach */
 	bool only_port, only_device; /* assign, unassign: which half of BACKEND:PORT:ID is meant */
-	bool follow, verify, answer;
+	bool follow, verify, answer, once;
 	const char **excludes; /* n_excludes patterns */
 	size_t n_excludes;
 	const char **settings; /* -o, n_settings texts with a '=' */

@@ -9,6 +9,7 @@
  *     device QUBE SLOT PORT VENDOR PRODUCT SERIAL MANUFACTURER NAME CODE...
  *                                 a device comes; texts are hexadecimal, "-" is empty; CODE is six hex digits
  *     unplug QUBE SLOT
+ *     stream QUBE SLOT SIDE TO FROM USED   what a side (1 source, 2 target) says of the device's stream
  *     mode honest|silent|fail     what agents do with EXPORT, IMPORT and STOP: do it, nothing, refuse
  *     proceed                     what silent agents owe is done
  *     policy allow|ask|deny       what the policy says of everything
@@ -295,6 +296,22 @@ static bool do_unplug(struct server *server, char **words, size_t n)
 								     .generation = device->ref.generation}}) == 0;
 }
 
+static bool do_stream(struct server *server, char **words, size_t n)
+{
+	const struct core_device *device = n == 7 ? find_slot(server, words[1], words[2]) : NULL;
+	struct core_event event = {.type = CORE_STREAM};
+
+	if (!device)
+		return false;
+	event.stream.session = device->session;
+	event.stream.side = (uint8_t)atoi(words[3]);
+	event.stream.bytes_to_target = strtoull(words[4], NULL, 10);
+	event.stream.bytes_from_target = strtoull(words[5], NULL, 10);
+	event.stream.in_use = atoi(words[6]);
+	event.qube = event.stream.side == WIRE_SIDE_EXPORT ? device->ref.qube : device->target;
+	return handle(server, event) == 0;
+}
+
 static bool do_mode(struct server *server, char **words, size_t n)
 {
 	static const char *const modes[] = {"honest", "silent", "fail"};
@@ -341,7 +358,7 @@ static const struct {
 	bool (*run)(struct server *server, char **words, size_t n);
 } commands[] = {
 	{"qube", do_qube}, {"halt", do_halt},       {"device", do_device}, {"unplug", do_unplug},
-	{"mode", do_mode}, {"proceed", do_proceed}, {"policy", do_policy},
+	{"mode", do_mode}, {"proceed", do_proceed}, {"policy", do_policy}, {"stream", do_stream},
 };
 
 static bool run_line(struct server *server, char *line)

@@ -18,8 +18,8 @@ from admin_world import BIN, ROOT, main, run
 
 STICK = "0781:5581:AB12:u080650"
 SCRIPTS = ROOT / "packaging/completions"
-COMMANDS = "list attach detach move assign unassign info label deny allow policy audit watch suspend resume".split()
-FREE = ["list"] + COMMANDS[COMMANDS.index("deny"):]
+COMMANDS = "list attach detach move assign unassign info label status deny allow policy audit watch suspend resume".split()
+FREE = ["list"] + COMMANDS[COMMANDS.index("status"):]
 
 # As readline would: the line is cut at its word breaks, the function called, each reply put in place of the last part.
 IN_BASH = r"""

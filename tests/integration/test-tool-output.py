@@ -74,9 +74,13 @@ class Liar:
         }
         if method == "device.Snapshot":  # an older server closes
             lines = [(b"qube", "admin.vm.List", ""), (b"available", "Available", "sys-usb"), (b"assigned", "Assigned", "work")]
+            stream = (b"stream sys-usb:1-1 devclass='usb' frontend_domain='work' since='1'", b" source-at-usec='1'")
             return b"" if self.old else b"0\0broker policy='" + good + b"'\n" + b"".join(
                 kind + b" " + line + b"\n" for kind, name, of in lines
-                for line in self.answer(name, "", of)[2:].split(b"\n")) + raw + b"\n"
+                for line in self.answer(name, "", of)[2:].split(b"\n")) + (
+                    stream[0] + b"\n" + stream[0] + stream[1] + b" source-in-use='" + good[:20] + b"'\n" + stream[0] +
+                    b" _" + good[:20] + b"='" + good[:60] + b"'" + stream[1] + b"\nstream sys-usb:" + good[:20] +
+                    b" frontend_domain='work'\nstream sys-usb:1-2 frontend_domain='" + good[:30] + b"'\n") + raw + b"\n"
         if self.refuses and (method not in reads or method in ("device.audit.Verify", "admin.deviceclass.List")) and \
                 last not in ("Available", "Attached", "Assigned", "Events", "Listen", "Read"):
             return b"2\0" + raw + b"\0" + raw + b"\0" + raw + b" %s %d %%\0" + raw + b"\0"
@@ -114,7 +118,7 @@ class Liar:
 
 
 READS = [["list"], ["list", "-s"], ["list", "--all", "-s"], ["info", "sys-usb:1-1"],
-         ["label", "sys-usb:1-1"], ["deny", "work"], ["audit"], ["watch"],
+         ["label", "sys-usb:1-1"], ["status", "--once"], ["deny", "work"], ["audit"], ["watch"],
          ["watch", "--answer"], ["policy", "explain", "work", "sys-usb:1-1"]]
 REFUSABLE = [  # and policy check has two forms
     ["attach", "work", "sys-usb:1-1"], ["attach", "-v", "-o", "a=b", "work", "sys-usb:1-1"], ["detach", "work", "sys-usb:1-1"],
@@ -178,7 +182,8 @@ def test_escapes(server):
     forms = [on_pipe, on_terminal, in_json]
     cases = [(words, False, False) for words in READS] + [(words, False, True) for words in READS if words[0] == "list"]
     cases += [(words, refuses, False) for words in REFUSABLE for refuses in (False, True)]
-    unseen = {(form.__name__, *words) for form in forms for words, _, _ in cases} - {("in_json", "watch", "--answer")}
+    unseen = {(form.__name__, *words) for form in forms for words, _, _ in cases} - {
+        ("in_json", "watch", "--answer"), ("in_json", "status", "--once")}  # in the last there are only names, which are checked
     for liar.text in CORPUS:
         for words, liar.refuses, liar.old in cases:
             for form in forms:
@@ -300,7 +305,8 @@ def test_json_manual(server):  # each key is in the manual page, and the other w
     page = (ROOT / "man/qvm-device-json.5").read_text()
     described = set(re.findall(r"^\.It Cm (\w+)", page, re.M))
     assert described == CHANGE | DEVICE | {"assigned_to", "mode", "options", "good", "warnings", "by", "details", "event",
-                                          "subject", "fields"}, described
+                                           "since_seconds", "left_seconds", "by_backend", "by_qube",
+                                           "subject", "fields"}, described
 
 
 sys.exit(main(globals()))

@@ -95,6 +95,47 @@ def test_label(server):  # shown where the description is, in front, where no de
     run("label", "sys-usb:3-1", "a", "b", path=server.path, status=2)
 
 
+def test_status(server):  # what each stream moves, once or live
+    assert run("status", path=server.path) == ("", "") and json.loads(run("status", "--json", path=server.path)[0]) == []
+    run("attach", "-o", "max-time=30m", "work", "sys-usb:1-2", path=server.path)
+    run("attach", "personal", "sys-usb:1-2.4", path=server.path)
+    server.do("stream sys-usb 0 1 3145728 5120 1")
+    server.do("stream sys-usb 0 2 3145000 5120 1")
+    lines = run("status", path=server.path)[0].splitlines()
+    assert [re.split("  +", line) for line in lines] == [
+        ["personal", "sys-usb:1-2.4", "0s", "?", "?", "?", "Keyboard: unknown vendor unknown usb device"],
+        ["work", "sys-usb:1-2", "0s", "29m", "3.0 MiB", "5.0 KiB", "yes", "USB_Storage: SanDisk Ultra Fit"]], lines
+    assert run("status", "work", path=server.path)[0].count("\n") == 1 == run("status", "pers*", path=server.path)[0].count("\n")
+    assert run("status", "sys-usb", path=server.path)[0].count("\n") == 2
+    assert run("status", path=server.path, program="qvm-mic") == ("", "")
+    streams = json.loads(run("status", "--json", "work", path=server.path)[0])
+    assert streams[0].pop("left_seconds") in range(1790, 1800) and streams[0].pop("since_seconds") < 10
+    assert streams == [{"class": "usb", "backend": "sys-usb", "port": "1-2", "qube": "work",
+                        "by_backend": {"bytes_to_qube": 3145728, "bytes_from_qube": 5120, "in_use": True},
+                        "by_qube": {"bytes_to_qube": 3145000, "bytes_from_qube": 5120, "in_use": True}}], streams
+    main_end, terminal = pty.openpty()
+    process = subprocess.Popen(["qvm-device", "status"], executable=BIN / "qvm-device", stdout=terminal, stderr=terminal,
+                               env={"QDB_SOCKET": server.path})
+    os.close(terminal)
+    said, moved, began = "", 3145728, time.monotonic()
+    while "MiB/s)" not in said:  # 1 MiB in each tenth of a second
+        assert time.monotonic() - began < PATIENCE and process.poll() is None, said
+        moved += 1 << 20
+        server.do(f"stream sys-usb 0 1 {moved} 5120 0")
+        if select.select([main_end], [], [], 0.1)[0]:
+            said += os.read(main_end, 65536).decode()
+    assert "QUBE" in said and re.search(r"MiB \(\d+\.\d MiB/s\)", said) and "5.0 KiB (0 B/s)" in said, said
+    assert not re.search(r"[^\x20-\x7e\r\n]", re.sub(r"\x1b\[(2?J|H|K)", "", said)), said
+    run("detach", "work", path=server.path)
+    run("detach", "personal", path=server.path)
+    while "nothing is attached" not in said:
+        assert time.monotonic() - began < PATIENCE, said
+        said += os.read(main_end, 65536).decode()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == -signal.SIGINT
+    os.close(main_end)
+
+
 def test_assign(server):
     out, _ = run("assign", "work", "sys-usb:1-2", path=server.path)
     assert out == "Assigned.\n", out
@@ -452,7 +493,7 @@ def test_statuses(server):  # of each command each that it can have; 3 of all
         "detach": (["personal", "sys-usb:1-2"], ["personal", "sys-usb:1-2"], ["nobody"]),
         "assign": (["--ask", "work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["no name", "sys-usb:1-2"]),
         "unassign": (["work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["--port", "--device", "work", "sys-usb:1-2"]),
-        "deny": (["work", "u03"], ["work", "U03"], ["work", ""]), "allow": (["work", "u03"], ["work", "u03"], ["work"]),
+        "status": ([], None, ["nobody"]), "deny": (["work", "u03"], ["work", "U03"], ["work", ""]), "allow": (["work", "u03"], ["work", "u03"], ["work"]),
         "policy": (["explain", "work", "sys-usb:1-2"], ["check"], ["chek"]), "audit": ([], None, ["--verify", "--follow"]),
         "watch": (None, None, ["x"]), "suspend": ([], None, ["x"]), "resume": ([], None, ["x"]),
     }
