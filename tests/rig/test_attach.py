@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The main job: plug, list, attach, use, detach; one target; nothing left behind."""
+import json
 import time
 
 import stick
@@ -30,6 +31,22 @@ def use(rig, qube, serial):
     rig[qube].run("umount /m", timeout=120)
 
 
+def streams(qubes):
+    return json.loads(qubes.usb("status", "--json").out)
+
+
+def wait_told(qubes, device, n_bytes):
+    """The stream's status when both sides have said that so much was moved, and that nothing waits for the device."""
+    deadline = time.monotonic() + 30
+    while True:
+        stream, = [s for s in streams(qubes) if s["port"] == device["port"]]
+        sides = [stream["by_backend"], stream["by_qube"]]
+        if all(side and side["bytes_to_qube"] >= n_bytes and not side["in_use"] for side in sides):
+            return stream
+        assert time.monotonic() < deadline, stream
+        time.sleep(0.5)
+
+
 def test_list_attach_use_detach(rig):
     qubes = Qubes.of(rig)
     d = plugged(rig, "stick1", superspeed=True)
@@ -37,8 +54,11 @@ def test_list_attach_use_detach(rig):
     qubes.attach("work", d)
     assert qubes.find(port=d["port"])["used_by"] == "work"
     use(rig, "work", "STICK1")
+    stream = wait_told(qubes, d, len(DATA))
+    assert stream["qube"] == "work" and stream["by_backend"]["bytes_from_qube"] > len(READ_BACK), stream
     qubes.detach("work", d)
     assert qubes.find(port=d["port"])["used_by"] is None
+    assert not [s for s in streams(qubes) if s["port"] == d["port"]]
     image = rig.unplug("stick1").image
     assert stick.read_file(image, "written.bin") == READ_BACK, "what work wrote is not in the stick's image"
     qubes.wait_unlisted("STICK1")
