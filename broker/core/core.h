@@ -60,7 +60,8 @@
  * `follow_port` also another identity, newly decided). Identity: class, vendor, product, serial, interfaces, speed.
  * Proxies see first that a device has gone: it may also go within TIMEOUT_REPLUG_USEC after its stream ended by itself.
  * Claims are tried with back-off until their time is over, then reported. A claim ends when its device is attached by
- * other means, its user detaches, or its target is gone. Claims do not outlive the broker.
+ * other means, its user detaches, or its target is gone. What a sleep has ended outlives the broker, as a memory that is
+ * `asleep`; a claim of a device that re-enumerates does not.
  *
  * Restart (adopt.c). Sessions that a former life of the broker had on disk are given to core_handle() as memories before
  * anything else. A device of a memory is ADOPTING as soon as it is listed; it is ATTACHED when the source's agent (same
