@@ -270,8 +270,9 @@ static void record_change(struct broker *broker, const struct core_event *event)
 		return;
 	}
 	if (event->type == CORE_LABELED) {
-		(void)snprintf(text, sizeof(text), "%s: %s", event->label.key, event->label.text);
-		write_plain(broker, "label", "", text);
+		(void)snprintf(text, sizeof(text), "%s: %s", event->label.text[0] ? event->label.text : "none any more",
+			       event->label.key);
+		write_plain(broker, "label", NULL, text);
 		return;
 	}
 	(void)snprintf(text, sizeof(text), "%s:%s:%s %s", assignment->source, or_any(assignment->port),

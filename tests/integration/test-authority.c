@@ -176,8 +176,14 @@ static void test_assign(void **unused _unused_)
 	/* stored for a qube that does not run, over the broker's end; a plug is a cause too */
 	assert_done(assign("sys-usb+7-1+_", "later", "mode='auto-attach'"));
 	assert_done(call_with("admin.vm.device.denied.Add", "", "later", "u03**01u03**02"));
+	assert_done(call_with("device.label.Set", STICK, "sys-usb", "bank stick"));
 	restart_broker(SIGKILL);
 	SERVE_UNTIL(t.usb->state == WIRE_IN_READY);
+	assert_text_has(available("sys-usb"), " _label='bank stick'");
+	assert_int_equal(count_audit("\"event\":\"label\""), 1);
+	assert_int_equal(count_audit("\"outcome\":\"bank stick: sys-usb 0781:5581:AB12:u080650\""), 1);
+	assert_done(call_with("device.label.Set", STICK, "sys-usb", ""));
+	assert_null(strstr(available("sys-usb"), "_label"));
 	assert_text_has(call("admin.vm.List", "", "dom0"), "later class=AppVM state=Halted");
 	assert_text_has(call("admin.vm.device.usb.Assigned", "", "later"), "sys-usb+7-1:*");
 	assert_string_equal(call("admin.vm.device.denied.List", "", "later"), "0u03**01\nu03**02");
