@@ -153,24 +153,40 @@ static int flush(struct connection *connection)
 	return sd_event_source_set_io_events(connection->io, 0) < 0 ? -EIO : 0;
 }
 
-/* Of this user's replies that wait to be read, the oldest give way until there is room for `len` bytes more. */
-static void make_room_to_wait(struct admin *admin, uid_t uid, size_t len)
+/* Bytes of replies that this user, or (NULL) all, have not read. */
+static size_t unread(const struct admin *admin, const uid_t *uid)
 {
-	for (size_t i = admin->n_connections; i-- > 0;)
-		if (admin->connections[i]->state == WRITING && admin->connections[i]->uid == uid)
+	size_t len = 0;
+
+	for (size_t i = 0; i < admin->n_connections; i++)
+		if (admin->connections[i]->state == WRITING && (!uid || admin->connections[i]->uid == *uid))
 			len += admin->connections[i]->len - admin->connections[i]->done;
-	for (size_t i = 0; i < admin->n_connections && len > LIMIT_ADMIN_UNREAD;) {
+	return len;
+}
+
+/* The oldest reply of this user, or (NULL) of anybody, is given up; false: there is none. */
+static bool drop_reply(struct admin *admin, const uid_t *uid)
+{
+	for (size_t i = 0; i < admin->n_connections; i++) {
 		struct connection *connection = admin->connections[i];
 
-		if (connection->state != WRITING || connection->uid != uid) {
-			i++;
+		if (connection->state != WRITING || (uid && connection->uid != *uid))
 			continue;
-		}
-		len -= connection->len - connection->done;
 		log_notice("admin: uid %u pid %d does not read its reply, and more are waiting; it is dropped",
 			   connection->uid, connection->pid);
 		(void)connection_free(connection);
+		return true;
 	}
+	return false;
+}
+
+/* For `len` bytes more that wait to be read. */
+static void make_room_to_wait(struct admin *admin, uid_t uid, size_t len)
+{
+	while (unread(admin, &uid) + len > LIMIT_ADMIN_UNREAD && drop_reply(admin, &uid))
+		continue;
+	while (unread(admin, NULL) + len > LIMIT_ADMIN_UNREAD_ALL && drop_reply(admin, NULL))
+		continue;
 }
 
 /* Sends the reply and ends the connection, now or when the client has read it. */

@@ -96,10 +96,11 @@
 #define RING_BULK_OUT (256u * 1024u) /* target towards device */
 
 /* Admin API */
-#define LIMIT_ADMIN_REQUEST 65536u                    /* bytes, header and payload, as Qubes' own server */
-#define LIMIT_ADMIN_REPLY (16u * 1024u * 1024u)       /* bytes of the longest reply: device.Snapshot, all tables full */
-#define LIMIT_ADMIN_PAGE 262144u                      /* bytes of the audit log in one reply */
-#define LIMIT_ADMIN_UNREAD LIMIT_ADMIN_REPLY          /* bytes of replies that one user has not read yet */
+#define LIMIT_ADMIN_REQUEST 65536u              /* bytes, header and payload, as Qubes' own server */
+#define LIMIT_ADMIN_REPLY (16u * 1024u * 1024u) /* bytes of the longest reply: device.Snapshot, all tables full */
+#define LIMIT_ADMIN_PAGE 262144u                /* bytes of the audit log in one reply */
+#define LIMIT_ADMIN_UNREAD LIMIT_ADMIN_REPLY    /* bytes of replies that one user has not read yet */
+#define LIMIT_ADMIN_UNREAD_ALL (2u * LIMIT_ADMIN_UNREAD)
 #define LIMIT_ADMIN_CONNECTIONS 256u                  /* in all */
 #define LIMIT_ADMIN_PER_UID 64u                       /* of one user */
 #define LIMIT_ADMIN_QUEUE 65536u                      /* bytes queued towards one listener */

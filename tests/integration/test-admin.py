@@ -454,6 +454,39 @@ def test_deaf_listener(server):  # CL03: it is dropped; others hear all, and hon
     assert pathlib.Path(f"{server.directory}/log").read_bytes().count(b"does not read its events; it is dropped") == 20
 
 
+def test_unread_replies(server):  # of the longest there are: the oldest give way, and the broker does not grow
+    texts = ["x" * 126] * 3
+    for qube in range(60):
+        server.do(f"qube q{qube} {qube + 100}")
+        for slot in range(64):
+            server.device(f"q{qube}", slot, f"1-{slot}", "1234", "5678", *texts, ["080650"] * 8)
+    request = b"device.Snapshot+ dom0 name dom0\0"
+    whole = len(call(server.path, request))
+    assert 3 << 20 < whole < 16 << 20, whole
+    deaf = []
+    for _ in range((16 << 20) // whole + 3):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(server.path)
+        client.settimeout(PATIENCE)
+        client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(2) == b"0\0"  # it is written as far as it can be
+        deaf.append(client)
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    size = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024
+    print(f"# {len(deaf)} unread replies of {whole} bytes: {size} MiB resident")
+    assert size < (400 if "san" in str(BIN) else 64)
+    got = []
+    for client in deaf:
+        got.append(2)
+        with contextlib.suppress(ConnectionResetError), client:
+            while data := client.recv(1 << 20):
+                got[-1] += len(data)
+    kept = got.count(whole)
+    assert (16 << 20) // whole <= kept < len(deaf) and got == got[:len(deaf) - kept] + [whole] * kept, (whole, got)
+    assert len(run("list", path=server.path)[0].splitlines()) == 60 * 64 + 3
+
+
 def test_half_request_times_out(server):
     for _ in range(3):  # a busy machine delays one, not each
         with socket.socket(socket.AF_UNIX) as client:
