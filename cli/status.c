@@ -126,6 +126,16 @@ static int line_width(void)
 	return size.ws_col;
 }
 
+/* How many rows a view has room for that is printed over itself: it must not scroll. */
+static size_t rows_of_screen(void)
+{
+	struct winsize size = {0};
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row < 4)
+		return SIZE_MAX;
+	return size.ws_row - 3u; /* the header, how many there are more, the cursor's own */
+}
+
 static void print_cells(const char *const cells[COLUMNS], const char *description, const size_t widths[COLUMNS],
 			const char *end)
 {
@@ -209,14 +219,17 @@ static void show_status_json(const struct state *state)
 static int show_status(struct state *state, const struct inventory *before, bool with_header, const char *end)
 {
 	_cleanup_free_ struct row *rows = calloc(state->inventory.n_streams + 1, sizeof(*rows));
-	size_t n = 0;
+	size_t n = 0, n_shown;
 
 	if (!rows)
 		return runtime_error(state, "out of memory");
 	for (size_t i = 0; i < state->inventory.n_streams; i++)
 		if (is_shown(&state->options, &state->inventory.streams[i]))
 			make_row(state, &state->inventory.streams[i], before, &rows[n++]);
-	print_rows(rows, n, with_header, end);
+	n_shown = end[0] && n > rows_of_screen() ? rows_of_screen() : n;
+	print_rows(rows, n_shown, with_header, end);
+	if (n_shown < n)
+		printf("and %zu more%s\n", n - n_shown, end);
 	if (!n && with_header)
 		printf("nothing is attached%s\n", end);
 	return -1;

@@ -4,6 +4,7 @@
 
 Needs BIN (where the programs are). Prints TAP.
 """
+import fcntl
 import json
 import os
 import pathlib
@@ -11,8 +12,10 @@ import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 sys.dont_write_bytecode = True
@@ -113,10 +116,25 @@ def test_status(server):  # what each stream moves, once or live
     assert streams == [{"class": "usb", "backend": "sys-usb", "port": "1-2", "qube": "work",
                         "by_backend": {"bytes_to_qube": 3145728, "bytes_from_qube": 5120, "in_use": True},
                         "by_qube": {"bytes_to_qube": 3145000, "bytes_from_qube": 5120, "in_use": True}}], streams
-    main_end, terminal = pty.openpty()
-    process = subprocess.Popen(["qvm-device", "status"], executable=BIN / "qvm-device", stdout=terminal, stderr=terminal,
-                               env={"QDB_SOCKET": server.path})
-    os.close(terminal)
+    def live(rows, columns):
+        main_end, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        process = subprocess.Popen(["qvm-device", "status"], executable=BIN / "qvm-device", stdout=terminal, stderr=terminal,
+                                   env={"QDB_SOCKET": server.path})
+        os.close(terminal)
+        return process, main_end
+
+    process, main_end = live(4, 30)
+    said = ""
+    while "more" not in said:  # one of two fits, and no line is longer than the screen is wide
+        assert select.select([main_end], [], [], PATIENCE)[0]
+        said += os.read(main_end, 65536).decode()
+    lines = re.sub(r"\x1b\[(2?J|H|K)", "", said).split("\r\n")
+    assert [len(line) for line in lines[:2]] == [30, 30] and lines[2] == "and 1 more", lines
+    process.kill()
+    process.wait()
+    os.close(main_end)
+    process, main_end = live(24, 120)
     said, moved, began = "", 3145728, time.monotonic()
     while "MiB/s)" not in said:  # 1 MiB in each tenth of a second
         assert time.monotonic() - began < PATIENCE and process.poll() is None, said
