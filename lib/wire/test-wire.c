@@ -265,10 +265,10 @@ static void test_dialogue(void **state)
 		{WIRE_EXPORTED, {-1, -1, R, L, -1, -1}},     {WIRE_IMPORTED, {-1, -1, R, L, -1, -1}},
 		{WIRE_STOPPED, {-1, -1, R, L, -1, -1}},      {WIRE_FAILED, {-1, -1, R, L, -1, -1}},
 		{WIRE_ENDED, {-1, -1, R, L, -1, -1}},        {WIRE_PONG, {-1, -1, R, L, -1, -1}},
-		{WIRE_STREAM, {-1, -1, R, L, -1, -1}},
-		{WIRE_WELCOME, {R, -1, -1, -1, -1, -1}},     {WIRE_RESCAN, {-1, -1, R, -1, -1, -1}},
-		{WIRE_EXPORT, {-1, -1, R, -1, -1, -1}},      {WIRE_IMPORT, {-1, -1, R, -1, -1, -1}},
-		{WIRE_STOP, {-1, -1, R, -1, -1, -1}},        {WIRE_PING, {-1, -1, R, -1, -1, -1}},
+		{WIRE_STREAM, {-1, -1, R, L, -1, -1}},       {WIRE_WELCOME, {R, -1, -1, -1, -1, -1}},
+		{WIRE_RESCAN, {-1, -1, R, -1, -1, -1}},      {WIRE_EXPORT, {-1, -1, R, -1, -1, -1}},
+		{WIRE_IMPORT, {-1, -1, R, -1, -1, -1}},      {WIRE_STOP, {-1, -1, R, -1, -1, -1}},
+		{WIRE_PING, {-1, -1, R, -1, -1, -1}},
 	};
 
 	(void)state;
