@@ -224,7 +224,7 @@ static void offer_devices(struct line *line)
 	struct inventory *inventory = &state->inventory;
 	bool detaches = state->options.command == COMMAND_DETACH;
 
-	if (inventory_read_all(&state->options, &state->ids, inventory) >= 0)
+	if (inventory_read_all(&state->options, NULL, inventory) >= 0)
 		return;
 	for (size_t i = 0; i < inventory->n_devices; i++) {
 		const struct device *device = &inventory->devices[i];

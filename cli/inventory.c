@@ -245,7 +245,7 @@ static void name_device(struct device *device, struct usb_ids *ids)
 	unsigned int vendor = 0, product = 0;
 	char text[DEVICE_TEXT];
 
-	if (sscanf(device->id, "%4x:%4x:", &vendor, &product) != 2 || strcmp(device->class, "usb") != 0)
+	if (!ids || sscanf(device->id, "%4x:%4x:", &vendor, &product) != 2 || strcmp(device->class, "usb") != 0)
 		return;
 	if (!device->manufacturer[0] && usb_ids_vendor(ids, (uint16_t)vendor, text, sizeof(text)))
 		(void)strcpy(device->manufacturer, text);

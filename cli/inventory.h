@@ -97,7 +97,10 @@ int inventory_read_devices(const struct options *options, struct usb_ids *ids, c
 			   struct inventory *inventory);
 /* Of one qube. */
 int inventory_read_assignments(const struct options *options, const char *qube, struct inventory *inventory);
-/* All qubes, and of the options' class all devices, assignments and streams, in one call where the server can do that. */
+/*
+ * All qubes, and of the options' class all devices, assignments and streams, in one call where the server can do that. `ids`
+ * NULL: what devices do not say of themselves stays empty.
+ */
 int inventory_read_all(const struct options *options, struct usb_ids *ids, struct inventory *inventory);
 void inventory_describe(const struct device *device, struct usb_ids *ids, char text[DESCRIPTION_TEXT]);
 void inventory_deinit(struct inventory *inventory);
