@@ -149,7 +149,9 @@ class Qubes:
         """Everything that an attachment makes in a domain, for people to read; empty when nothing is there."""
         d = self.rig[domain]
         found = []
-        status = d.run("cat /sys/devices/platform/vhci_hcd.0/status* 2>/dev/null", check=False).out
+        # Only of a module that is there to its end: read while it is being loaded, these files make the kernel oops.
+        status = d.run("[ \"$(cat /sys/module/vhci_hcd/initstate 2>/dev/null)\" = live ] && "
+                       "cat /sys/devices/platform/vhci_hcd.0/status* 2>/dev/null", check=False).out
         for line in status.splitlines():
             fields = line.split()
             if len(fields) >= 3 and fields[0] in ("hs", "ss") and fields[2] != "004":
