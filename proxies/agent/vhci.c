@@ -14,6 +14,7 @@
 #include "proxies/agent/vhci.h"
 
 #define VHCI_FOLDER "/sys/devices/platform/vhci_hcd.0/"
+#define VHCI_INITSTATE "/sys/module/vhci_hcd/initstate"
 #define STATUS_SIZE 8192u /* a sysfs file is one page; 62 lines of less than 66 bytes */
 
 /* One field: up to white space. NULL at the end of the line. */
@@ -118,11 +119,6 @@ const struct vhci_port *vhci_choose(const struct vhci_status *status, uint8_t sp
 	return best;
 }
 
-bool vhci_present(void)
-{
-	return access(VHCI_FOLDER "attach", F_OK) == 0;
-}
-
 /* Bytes read, or a negative errno. */
 static ssize_t read_file(const char *path, char *buffer, size_t size)
 {
@@ -143,6 +139,19 @@ static ssize_t read_file(const char *path, char *buffer, size_t size)
 		done += (size_t)n;
 	}
 	return (ssize_t)done;
+}
+
+/* One that is built in has no such file. */
+static bool is_being_loaded(void)
+{
+	char state[16] = "";
+
+	return read_file(VHCI_INITSTATE, state, sizeof(state) - 1) > 0 && strncmp(state, "live", strlen("live")) != 0;
+}
+
+bool vhci_present(void)
+{
+	return access(VHCI_FOLDER "attach", F_OK) == 0 && !is_being_loaded();
 }
 
 static int write_file(const char *path, const char *text)

@@ -64,7 +64,10 @@ const struct vhci_port *vhci_find(const struct vhci_status *status, uint16_t num
 const struct vhci_port *vhci_choose(const struct vhci_status *status, uint8_t speed,
 				    const bool reserved[VHCI_MAX_PORTS]);
 
-/* True if the kernel has vhci_hcd now. */
+/*
+ * True if the kernel has vhci_hcd now, to its end: its files are there before its second controller is, and a kernel whose
+ * `status` is read then oopses (status_show_vhci() in drivers/usb/usbip/vhci_sysfs.c; seen with Debian's 6.1.192).
+ */
 bool vhci_present(void);
 
 /* Reads all controllers. 0, VHCI_ABSENT or a negative errno. */
