@@ -120,6 +120,7 @@ static enum admin_verdict call_label_set(struct admin_job *job)
 {
 	struct core_event event = {.type = CORE_LABELED};
 	struct admin_found found;
+	const char *before;
 	int r;
 
 	job->class_id = WIRE_CLASS_USB;
@@ -135,14 +136,15 @@ static enum admin_verdict call_label_set(struct admin_job *job)
 			"a label is 1 to 64 printable ASCII characters without a backslash, and has no space or "
 			"= at its end");
 	labels_key(found.backend, found.device, event.label.key);
-	r = admin_change(job, &event);
+	before = labels_get(core_labels(job->core), event.label.key);
+	r = strcmp(before ? before : "", event.label.text) == 0 ? CORE_EVENT_IGNORED : admin_change(job, &event);
 	if (r == CORE_EVENT_FULL)
 		return admin_refuse(job, "QubesException",
 				    "there are as many labels as there may be: remove one that is not needed");
 	if (r == 0)
 		label_told(job, &found, event.label.text);
 	if (r >= 0)
-		admin_write_done(job->reply); /* the same label again is no fault */
+		admin_write_done(job->reply); /* the same label again is no fault, and no change */
 	return ADMIN_REPLY;
 }
 

@@ -236,9 +236,5 @@ int records_put_denied(struct store *store, const struct denied *denied, const c
 
 int records_put_label(struct store *store, const char *key, const char *text)
 {
-	const char *stored = store_get(store, STORE_LABEL, key);
-
-	if (strcmp(stored ? stored : "", text) == 0)
-		return 0;
 	return text[0] ? store_put(store, STORE_LABEL, key, text) : store_remove(store, STORE_LABEL, key);
 }

@@ -39,7 +39,7 @@ int records_remove_assignment(struct store *store, const struct core_assignment 
 /* Stores the whole list that `denied` has for the qube, or removes it when there is none; 0 when nothing changed. */
 int records_put_denied(struct store *store, const struct denied *denied, const char *qube);
 
-/* Text "" removes. As store_put() and store_remove(); 0 when nothing changed. */
+/* Text "" removes. As store_put() and store_remove(). */
 int records_put_label(struct store *store, const char *key, const char *text);
 
 /* "auto-attach", as Qubes calls it; NULL for no mode. */

@@ -177,6 +177,7 @@ static void test_assign(void **unused _unused_)
 	assert_done(assign("sys-usb+7-1+_", "later", "mode='auto-attach'"));
 	assert_done(call_with("admin.vm.device.denied.Add", "", "later", "u03**01u03**02"));
 	assert_done(call_with("device.label.Set", STICK, "sys-usb", "bank stick"));
+	assert_done(call_with("device.label.Set", STICK, "sys-usb", "bank stick")); /* which changes nothing */
 	restart_broker(SIGKILL);
 	SERVE_UNTIL(t.usb->state == WIRE_IN_READY);
 	assert_text_has(available("sys-usb"), " _label='bank stick'");
