@@ -20,26 +20,22 @@
 #include "broker/io/clock.h"
 #include "broker/io/device-class.h"
 
-/* Called for each device that the API shows, in the order of the API's lists. */
-typedef void device_writer(struct admin_job *job, const struct admin_found *found);
-
-static void write_devices(struct admin_job *job, device_writer *write)
+/* All devices that the API shows, in the order of its lists; returns how many. */
+static size_t find_all(struct admin_job *job, struct admin_found found[ADMIN_DEVICES_MAX])
 {
-	struct admin_found found[ADMIN_DEVICES_MAX];
 	const char *class;
 	unsigned int cursor = 0;
+	size_t n = 0;
 
 	while ((class = device_class_next(&cursor))) {
 		int class_id = device_class_id(admin_span(class));
-		size_t n;
 
 		if (class_id <= 0)
 			continue;
 		job->class_id = (uint8_t)class_id;
-		n = admin_find_devices(job, NULL, NULL, NULL, found);
-		for (size_t i = 0; i < n; i++)
-			write(job, &found[i]);
+		n += admin_find_devices(job, NULL, NULL, NULL, found + n);
 	}
+	return n;
 }
 
 static void write_available(struct admin_job *job, const struct admin_found *found)
@@ -165,12 +161,17 @@ static void write_broker(struct admin_job *job)
 
 enum admin_verdict admin_call_snapshot(struct admin_job *job)
 {
+	static void (*const writers[])(struct admin_job * job, const struct admin_found *found) = {
+		write_available, write_attached, write_stream};
+	struct admin_found found[ADMIN_DEVICES_MAX];
+	size_t n = find_all(job, found);
+
 	admin_write_done(job->reply);
 	write_broker(job);
 	admin_write_qubes(job, "qube ", NULL);
-	write_devices(job, write_available);
-	write_devices(job, write_attached);
-	write_devices(job, write_stream);
+	for (size_t w = 0; w < ARRAY_SIZE(writers); w++)
+		for (size_t i = 0; i < n; i++)
+			writers[w](job, &found[i]);
 	write_assigned(job);
 	write_denied(job);
 	return ADMIN_REPLY;
