@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Names are found at any place of the file, only below the right line, and nothing breaks a file that is none. */
-#include "tests/unit.h"
+#include "tests/scratch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,16 +31,18 @@ static const char sound[] = "# List of USB ID's\n"
 			    "HID 21  HID\n"
 			    "ffff  Last";
 
-/* The names of a file of that text. */
-static void write_file(const char *text, size_t len, char path[32])
+/* A file of that text, in a folder that the caller removes. */
+static void write_file(const char *text, size_t len, char directory[32])
 {
-	int fd;
+	char path[64];
+	FILE *file;
 
-	(void)strcpy(path, "/tmp/qdb-ids-XXXXXX");
-	fd = mkstemp(path);
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, len), len);
-	assert_int_equal(close(fd), 0);
+	scratch_make("ids", directory, 32);
+	(void)snprintf(path, sizeof(path), "%s/usb.ids", directory);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(text, 1, len, file), len);
+	assert_int_equal(fclose(file), 0);
 	assert_int_equal(setenv("QDB_USB_IDS", path, 1), 0);
 }
 
@@ -62,9 +64,9 @@ static void test_names(void **state _unused_)
 		{0xfffe, 0x0000, "", ""},
 	};
 	struct usb_ids ids = {0};
-	char path[32], text[64];
+	char directory[32], text[64];
 
-	write_file(sound, sizeof(sound) - 1, path);
+	write_file(sound, sizeof(sound) - 1, directory);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		assert_int_equal(usb_ids_vendor(&ids, rows[i].vendor, text, sizeof(text)), rows[i].vendor_name[0] != 0);
 		assert_string_equal(text, rows[i].vendor_name);
@@ -73,7 +75,7 @@ static void test_names(void **state _unused_)
 		assert_string_equal(text, rows[i].product_name);
 	}
 	usb_ids_deinit(&ids);
-	assert_int_equal(unlink(path), 0);
+	scratch_remove(directory);
 }
 
 static void test_kinds(void **state _unused_)
@@ -92,9 +94,9 @@ static void test_kinds(void **state _unused_)
 		{"?******", "USB device", false},
 	};
 	struct usb_ids ids = {0};
-	char path[32], text[64];
+	char directory[32], text[64];
 
-	write_file(sound, sizeof(sound) - 1, path);
+	write_file(sound, sizeof(sound) - 1, directory);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		bool known = !rows[i].known;
 
@@ -103,7 +105,7 @@ static void test_kinds(void **state _unused_)
 		assert_int_equal(known, rows[i].known);
 	}
 	usb_ids_deinit(&ids);
-	assert_int_equal(unlink(path), 0);
+	scratch_remove(directory);
 }
 
 /* Cut at every byte, and what is no such file at all. */
@@ -111,20 +113,20 @@ static void test_broken(void **state _unused_)
 {
 	static const char *const others[] = {"\n",       "0781", "0781  ",   "\n0781  ", "\t0781  x",
 					     "\n\t\t\t", "C 0",  "\nC 08  ", "\n\n\n"};
-	char path[32], text[64];
+	char directory[32], text[64];
 	bool known;
 
 	for (size_t i = 0; i < sizeof(sound) + ARRAY_SIZE(others); i++) {
 		const char *content = i < sizeof(sound) ? sound : others[i - sizeof(sound)];
 		struct usb_ids ids = {0};
 
-		write_file(content, i < sizeof(sound) ? i : strlen(content), path);
+		write_file(content, i < sizeof(sound) ? i : strlen(content), directory);
 		(void)usb_ids_vendor(&ids, 0x0781, text, sizeof(text));
 		assert_true(strlen(text) < sizeof("Scan _[31mDisk"));
 		(void)usb_ids_product(&ids, 0x0783, 0x5581, text, sizeof(text));
 		usb_ids_kind(&ids, "ufe0201", text, sizeof(text), &known);
 		usb_ids_deinit(&ids);
-		assert_int_equal(unlink(path), 0);
+		scratch_remove(directory);
 	}
 	assert_int_equal(setenv("QDB_USB_IDS", "/nonexistent", 1), 0);
 	for (int i = 0; i < 2; i++) {
