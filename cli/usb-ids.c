@@ -73,11 +73,6 @@ static bool map_file(const char *path, struct usb_ids *ids)
 	return true;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The place in the table of heads of a line "vvvv  ..." or "C cc  ..."; -1: it is neither. */
 static int head_of(const char *line, size_t len)
 {
@@ -85,7 +80,7 @@ static int head_of(const char *line, size_t len)
 	int number = 0;
 
 	for (size_t i = is_class ? 2 : 0; i < 4; i++) {
-		int digit = i < len ? hex_digit(line[i]) : -1;
+		int digit = i < len ? text_hex_digit(line[i]) : -1;
 
 		if (digit < 0)
 			return -1;
@@ -116,8 +111,10 @@ static bool is_read(struct usb_ids *ids)
 	if (ids->asked)
 		return ids->heads != NULL;
 	ids->asked = true;
-	for (size_t i = 0; i < ARRAY_SIZE(places) && !ids->len; i++)
-		(void)map_file(own ? own : places[i], ids);
+	if (own)
+		(void)map_file(own, ids);
+	for (size_t i = 0; i < ARRAY_SIZE(places) && !own && !ids->len; i++)
+		(void)map_file(places[i], ids);
 	ids->heads = ids->len ? calloc(HEADS, sizeof(*ids->heads)) : NULL;
 	if (ids->heads)
 		note_heads(ids);
@@ -222,14 +219,13 @@ static bool says_something(const char *name)
 /* Subclass, then protocol, then class: the first that says something. */
 static void class_name(struct usb_ids *ids, const char *code, char *text, size_t size)
 {
-	int class_id =
-		hex_digit(code[1]) >= 0 && hex_digit(code[2]) >= 0 ? 16 * hex_digit(code[1]) + hex_digit(code[2]) : -1;
+	int high = text_hex_digit(code[1]), low = high < 0 ? -1 : text_hex_digit(code[2]);
 	char key[8], protocol[128] = "", subclass[128] = "", class[128] = "";
 	const char *const names[] = {subclass, protocol, class};
 	const char *at;
 
 	(void)snprintf(key, sizeof(key), "C %.2s", code + 1);
-	if (class_id >= 0 && find_head(ids, CLASS_HEADS + class_id, key, class, sizeof(class), &at)) {
+	if (low >= 0 && find_head(ids, CLASS_HEADS + 16 * high + low, key, class, sizeof(class), &at)) {
 		(void)snprintf(key, sizeof(key), "%.2s", code + 3);
 		if (find_line(ids, at, 1, key, subclass, sizeof(subclass), &at)) {
 			(void)snprintf(key, sizeof(key), "%.2s", code + 5);

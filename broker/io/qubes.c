@@ -124,11 +124,7 @@ bool qubes_parse_domid(const char *text, uint16_t *ret_domid)
 
 static int hex_digit(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return text_hex_digit(c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c);
 }
 
 bool qubes_parse_uuid(const char *text, uint8_t ret_uuid[16])

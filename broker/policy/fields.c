@@ -20,14 +20,6 @@ static const char *after(const char *word, const char *prefix)
 	return strncmp(word, prefix, len) == 0 ? word + len : NULL;
 }
 
-/* Lower case only, as ids are shown; -1 for anything else. */
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 const char *field_class(const char *word, uint8_t *ret_classes)
 {
 	static const struct {
@@ -145,7 +137,7 @@ static bool read_product(const char *word, uint32_t *ret_product)
 	uint32_t product = 0;
 
 	for (size_t i = 0; i < 9; i++) {
-		int digit = hex_digit(word[i]);
+		int digit = text_hex_digit(word[i]);
 
 		if (i == 4 ? word[i] != ':' : digit < 0)
 			return false;
@@ -165,8 +157,8 @@ static bool read_serial(const char *from, size_t len, char ret_serial[LIMIT_TEXT
 		int c = from[i];
 
 		if (c == '%') {
-			int high = len - i > 2 ? hex_digit(from[i + 1]) : -1;
-			int low = len - i > 2 ? hex_digit(from[i + 2]) : -1;
+			int high = len - i > 2 ? text_hex_digit(from[i + 1]) : -1;
+			int low = len - i > 2 ? text_hex_digit(from[i + 2]) : -1;
 
 			if (high < 0 || low < 0)
 				return false;
@@ -188,7 +180,7 @@ static bool are_codes(const char *text)
 	if (len == 0 || len % CODE_LEN != 0 || len / CODE_LEN > LIMIT_INTERFACES)
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if (i % CODE_LEN == 0 ? text[i] != 'u' : hex_digit(text[i]) < 0)
+		if (i % CODE_LEN == 0 ? text[i] != 'u' : text_hex_digit(text[i]) < 0)
 			return false;
 	return true;
 }
@@ -240,7 +232,7 @@ static const char *device_id(struct policy *policy, const char *word, enum polic
 
 static int pattern_digit(char c)
 {
-	return c == '*' ? (int)DIGIT_ANY : hex_digit(c);
+	return c == '*' ? (int)DIGIT_ANY : text_hex_digit(c);
 }
 
 static const char *device_pattern(const char *word, struct rule *rule)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -385,13 +386,25 @@ static void test_compare(void **state)
 	assert_true(text_compare_ended("1-2", "1-2.1", ':') > 0 && text_compare_ended("1-2", "1-2.1", '+') < 0);
 }
 
+static void test_hex_digit(void **state)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	(void)state;
+	for (int c = CHAR_MIN; c <= CHAR_MAX; c++) {
+		const char *at = c ? strchr(digits, c) : NULL;
+
+		assert_int_equal(text_hex_digit((char)c), at ? at - digits : -1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_corpus),  cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
-		cmocka_unit_test(test_names),   cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
-		cmocka_unit_test(test_log),     cmocka_unit_test(test_paths),   cmocka_unit_test(test_seconds),
-		cmocka_unit_test(test_compare),
+		cmocka_unit_test(test_corpus),  cmocka_unit_test(test_cut),       cmocka_unit_test(test_long),
+		cmocka_unit_test(test_names),   cmocka_unit_test(test_numbers),   cmocka_unit_test(test_interface_code),
+		cmocka_unit_test(test_log),     cmocka_unit_test(test_paths),     cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_compare), cmocka_unit_test(test_hex_digit),
 	};
 
 	(void)unsetenv("QDB_DEBUG");

@@ -241,3 +241,10 @@ int text_compare_ended(const char *a, const char *b, char end)
 	}
 	return (uint8_t)(*a ? *a : end) - (uint8_t)(*b ? *b : end);
 }
+
+int text_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}

@@ -45,6 +45,9 @@ void text_usb_path(const char *syspath, bool super_speed, char ret_path[LIMIT_PA
 /* As strcmp() of the two texts with `end` behind each: how the API sorts what it puts together of parts. */
 int text_compare_ended(const char *a, const char *b, char end);
 
+/* The value of a hexadecimal digit in lower case, as ids are written; -1: it is none. */
+int text_hex_digit(char c);
+
 /* Strict decimal: no sign, no space, no leading zero, at most `max`. 0 or -EINVAL. */
 int text_to_u64(const char *text, uint64_t max, uint64_t *ret_value);
 

@@ -7,6 +7,7 @@
 #include <nettle/sha2.h>
 
 #include "lib/base/base.h"
+#include "lib/base/text.h"
 
 _Static_assert(DIGEST_SIZE == SHA256_DIGEST_SIZE, "digest size");
 
@@ -47,15 +48,6 @@ void digest_to_hex(const uint8_t digest[DIGEST_SIZE], char ret_text[2 * DIGEST_S
 	ret_text[2 * DIGEST_SIZE] = '\0';
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 int digest_from_hex(const char *text, uint8_t ret_digest[DIGEST_SIZE])
 {
 	uint8_t digest[DIGEST_SIZE];
@@ -63,7 +55,7 @@ int digest_from_hex(const char *text, uint8_t ret_digest[DIGEST_SIZE])
 	if (strlen(text) != 2 * (size_t)DIGEST_SIZE)
 		return -EINVAL;
 	for (size_t i = 0; i < DIGEST_SIZE; i++) {
-		int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
+		int high = text_hex_digit(text[2 * i]), low = text_hex_digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return -EINVAL;
