@@ -7,7 +7,8 @@
  * A client can cost at most its share: LIMIT_ADMIN_CONNECTIONS in all and LIMIT_ADMIN_PER_UID for one user, a request
  * of LIMIT_ADMIN_REQUEST bytes within TIMEOUT_ADMIN_REQUEST_USEC, a queue of LIMIT_ADMIN_QUEUE for a listener,
  * LIMIT_ADMIN_UNREAD bytes of replies that wait to be read. When a share is used up, the oldest connection of that user
- * that has not yet sent its request (or not read its reply) is closed for the new one.
+ * that has not yet sent its request (or not read its reply) is closed for the new one. All users together leave no more
+ * than LIMIT_ADMIN_UNREAD_ALL bytes unread: beyond it the oldest reply of anybody goes.
  */
 #pragma once
 

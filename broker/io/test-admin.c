@@ -225,6 +225,83 @@ static void test_too_long(void **state)
 }
 
 /* One byte at a time is the same request; a client that goes away while it waits harms nothing. */
+/* A world whose snapshot is some megabytes long. */
+static void fill(struct fixture *f)
+{
+	struct core_device device = {.n_interfaces = LIMIT_INTERFACES};
+
+	memset(device.serial, 's', LIMIT_TEXT);
+	memset(device.manufacturer, 'm', LIMIT_TEXT);
+	memset(device.product_name, 'p', LIMIT_TEXT);
+	for (uint16_t domid = 100; domid < 157; domid++) {
+		char name[16];
+		struct core_qube_ref qube;
+
+		(void)snprintf(name, sizeof(name), "q%u", domid);
+		qube = add_qube(f, name, domid, WIRE_ROLE_EXPORT);
+		for (uint16_t slot = 0; slot < LIMIT_DEVICES; slot++) {
+			(void)snprintf(device.port, sizeof(device.port), "1-%u", slot);
+			add_device(f, qube, slot, device);
+		}
+	}
+	f->n_todo = 0;
+}
+
+/* Asks for a snapshot as that user, and does not read it. */
+static int ask_and_leave(struct fixture *f, uid_t uid)
+{
+	static const char request[] = "device.Snapshot+" FROM "dom0";
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	admin_serve(f->admin, fds[1], uid);
+	assert_int_equal(send(fds[0], request, sizeof(request), MSG_NOSIGNAL), sizeof(request));
+	assert_int_equal(shutdown(fds[0], SHUT_WR), 0);
+	turn(f);
+	return fds[0];
+}
+
+/* How much of the reply there is to be had. */
+static size_t read_all(struct fixture *f, int fd)
+{
+	static char bytes[LIMIT_ADMIN_REPLY];
+	bool closed;
+	size_t len = 0;
+
+	do
+		len += receive(f, fd, bytes, sizeof(bytes), &closed);
+	while (!closed);
+	(void)close(fd);
+	return len;
+}
+
+/* Replies that are not read: of one user the oldest give way, and when all users have too many the oldest of all. */
+static void test_unread(void **state)
+{
+	static const struct {
+		unsigned int n_users, n_each, n_kept;
+	} rows[] = {{1, 5, 3}, {2, 3, 6}, {3, 3, 6}, {7, 1, 6}};
+	struct fixture *f = *state;
+	size_t whole;
+
+	fill(f);
+	whole = read_all(f, ask_and_leave(f, 1));
+	/* three of one user, six of all, whatever the kernel has taken of each */
+	assert_in_range(whole, LIMIT_ADMIN_UNREAD_ALL / 7 + (1u << 18), LIMIT_ADMIN_UNREAD / 3);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		unsigned int n = rows[i].n_users * rows[i].n_each;
+		int fds[9];
+
+		for (unsigned int k = 0; k < n; k++)
+			fds[k] = ask_and_leave(f, 1 + k / rows[i].n_each);
+		for (unsigned int k = 0; k < n; k++) {
+			size_t len = read_all(f, fds[k]);
+
+			assert_true(k < n - rows[i].n_kept ? len < whole : len == whole);
+		}
+	}
+}
+
 static void test_pieces_and_leavers(void **state)
 {
 	static const char request[] = "admin.deviceclass.List+" FROM "dom0", attach[] = ATTACH STICK_ARG FROM "work";
@@ -359,15 +436,11 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(test_failures),
-		cmocka_unit_test(test_moves_that_failed),
-		TEST(test_locked),
-		TEST(test_events),
-		TEST(test_slow_listener),
-		TEST(test_too_long),
-		TEST(test_pieces_and_leavers),
-		TEST(test_silent),
-		TEST(test_too_many_listeners),
+		TEST(test_failures),      cmocka_unit_test(test_moves_that_failed),
+		TEST(test_locked),        TEST(test_events),
+		TEST(test_slow_listener), TEST(test_too_long),
+		TEST(test_unread),        TEST(test_pieces_and_leavers),
+		TEST(test_silent),        TEST(test_too_many_listeners),
 		TEST(test_socket_place),
 	};
 
