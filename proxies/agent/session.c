@@ -161,11 +161,11 @@ static bool tell_stream(struct session *session)
 static int on_stream_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
 {
 	struct sessions *sessions = userdata;
-	size_t n_due = 0;
+	size_t first = sessions->stream_turn, n_due = 0;
 	bool told = true;
 
 	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
-		size_t place = (sessions->stream_turn + i) % LIMIT_SESSIONS;
+		size_t place = (first + i) % LIMIT_SESSIONS;
 		struct session *session = &sessions->table[place];
 
 		if (!is_due(session) || ++n_due > 1)

@@ -574,6 +574,24 @@ static void set_vhci(struct world *world, const char *status)
 	umockdev_testbed_set_attribute(world->bed, VHCI_PATH, "status", status);
 }
 
+/* What the kernel says of the module itself. */
+static void set_initstate(const struct world *world, const char *text)
+{
+	_cleanup_free_ char *root = umockdev_testbed_get_root_dir(world->bed);
+	char path[4096];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s/sys/module", root);
+	assert_true(mkdir(path, 0755) == 0 || errno == EEXIST);
+	(void)snprintf(path, sizeof(path), "%s/sys/module/vhci_hcd", root);
+	assert_true(mkdir(path, 0755) == 0 || errno == EEXIST);
+	(void)snprintf(path, sizeof(path), "%s/sys/module/vhci_hcd/initstate", root);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
 static void clear_vhci_file(struct world *world, const char *name)
 {
 	umockdev_testbed_set_attribute(world->bed, VHCI_PATH, name, "");

@@ -7,6 +7,8 @@
  */
 #include "tests/integration/agent-world.h"
 
+#define BUSY_PINGS 400u /* answers to so many are more than the channel holds */
+
 static void test_list(void **state)
 {
 	static const struct mock_device devices[] = {
@@ -516,6 +518,73 @@ static void test_streams(void **state)
 	stop_agent(world);
 }
 
+/*
+ * Several at once: each is told of in its turn, no more in a second than may be. A broker that does not read hears the last
+ * word of each when it does: what has no room waits, and is not lost.
+ */
+static void test_busy_streams(void **state)
+{
+	static const char *const ports[] = {"1-1", "1-2", "1-3"};
+	static const uint64_t turn_usec = USEC_PER_SEC / LIMIT_STREAM_EVENTS_PER_SEC;
+	struct mock_device other = stick, third = stick;
+	struct world *world = *state;
+	struct wire_message message;
+	uint64_t first_usec, heard = 0, last = 0;
+	unsigned int n_pongs = 0, n_exported = 0;
+
+	other.port = "1-2";
+	other.dev = 6;
+	third.port = "1-3";
+	third.dev = 7;
+	mock_add(world->bed, &stick);
+	mock_add(world->bed, &other);
+	mock_add(world->bed, &third);
+	start_agent(world);
+	meet(world);
+	set_mode(world, "streams"); /* one word, and no other that could bring the first to be told */
+	for (uint64_t session = 1; session <= 3; session++)
+		(void)ask_export(world, session, &find_seen(world, ports[session - 1])->device);
+	while (n_exported < 3 || heard != 0xe) {
+		if (!receive(world, &message, WAIT_USEC))
+			fail_msg("what was heard of: %" PRIx64, heard);
+		n_exported += message.type == WIRE_EXPORTED;
+		if (message.type == WIRE_STREAM)
+			heard |= 1u << message.STREAM.session;
+	}
+	for (uint64_t session = 1; session <= 3; session++)
+		expect_stopped(world, ask_stop(world, session), session);
+	set_mode(world, "streams-on");
+	for (uint64_t session = 1; session <= 3; session++) {
+		(void)ask_export(world, session, &find_seen(world, ports[session - 1])->device);
+		(void)expect(world, WIRE_EXPORTED);
+	}
+	for (unsigned int i = 0; i < BUSY_PINGS; i++)
+		send_message(world,
+			     &(struct wire_message){.type = WIRE_PING, .id = ++world->last_id, .PING = {.nonce = i}});
+	pause_usec(2 * STREAM_INTERVAL_USEC); /* the proxies' second words came, and there is no room for them */
+	while (n_pongs < BUSY_PINGS) {
+		assert_true(receive(world, &message, WAIT_USEC));
+		assert_true(message.type == WIRE_PONG || message.type == WIRE_STREAM);
+		n_pongs += message.type == WIRE_PONG;
+		if (message.type == WIRE_STREAM && message.STREAM.bytes_to_target == 101)
+			last |= 1u << message.STREAM.session;
+	}
+	while (last != 0xe) {
+		message = expect(world, WIRE_STREAM);
+		if (message.STREAM.bytes_to_target == 101)
+			last |= 1u << message.STREAM.session;
+	}
+	meet(world);
+	for (first_usec = heard = 0; heard != 0xe;) {
+		message = expect(world, WIRE_STREAM);
+		first_usec = first_usec ? first_usec : clock_monotonic_usec();
+		assert_int_equal(heard & 1u << message.STREAM.session, 0); /* each once */
+		heard |= 1u << message.STREAM.session;
+	}
+	assert_true(clock_monotonic_usec() - first_usec >= 2 * turn_usec - turn_usec / 2);
+	stop_agent(world);
+}
+
 /* Each request has its answer, whatever overtakes what. */
 static void test_overtaking(void **state)
 {
@@ -572,6 +641,29 @@ static void test_no_proxy(void **state)
 	meet(world);
 	(void)ask_export(world, 1, &find_seen(world, "1-1")->device);
 	expect_failed(world, "no program", 1, OUTCOME_SPAWN_FAILED);
+	stop_agent(world);
+}
+
+/* Its files are there before the module is whole, and reading them then is a fault of that kernel. */
+static void test_module_being_loaded(void **state)
+{
+	struct world *world = *state;
+	char text[64];
+
+	add_vhci(world, VHCI_HEAD "hs  0000 006 003 00010005 000004 3-1\n");
+	clear_vhci_file(world, "detach");
+	set_initstate(world, "coming\n");
+	start_agent(world);
+	meet(world);
+	assert_int_equal(world->hello.roles, WIRE_ROLE_EXPORT);
+	(void)ask_import(world, 1);
+	expect_failed(world, "being loaded", 1, OUTCOME_NO_DRIVER);
+	read_vhci_file("detach", text);
+	assert_string_equal(text, ""); /* that a port is in use was not read */
+	set_vhci(world, vhci_idle);
+	set_initstate(world, "live\n");
+	meet(world);
+	assert_int_equal(world->hello.roles, WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT);
 	stop_agent(world);
 }
 
@@ -785,10 +877,24 @@ static int tear_down(void **state)
 int main(_unused_ int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_list),         TEST(test_many),        TEST(test_hotplug),   TEST(test_storm),
-		TEST(test_wrong_frames), TEST(test_ping),        TEST(test_no_reader), TEST(test_refusals),
-		TEST(test_export),       TEST(test_bad_proxies), TEST(test_streams),   TEST(test_overtaking),
-		TEST(test_no_proxy),     TEST(test_import),      TEST(test_full),      TEST(test_death),
+		TEST(test_list),
+		TEST(test_many),
+		TEST(test_hotplug),
+		TEST(test_storm),
+		TEST(test_wrong_frames),
+		TEST(test_ping),
+		TEST(test_no_reader),
+		TEST(test_refusals),
+		TEST(test_export),
+		TEST(test_bad_proxies),
+		TEST(test_streams),
+		TEST(test_busy_streams),
+		TEST(test_module_being_loaded),
+		TEST(test_overtaking),
+		TEST(test_no_proxy),
+		TEST(test_import),
+		TEST(test_full),
+		TEST(test_death),
 		TEST(test_signals),
 	};
 
