@@ -20,10 +20,13 @@
 /* Decisions and what is kept */
 #define LIMIT_RULE_TEXT 96u       /* "30-user.policy:4" */
 #define LIMIT_QUESTIONS 64u       /* open at once */
+#define LIMIT_QUESTIONS_ASKER 2u  /* of these, what one qube asked for through qrexec */
+#define LIMIT_ASKERS 16u          /* qubes that are remembered for a no */
 #define LIMIT_OFFERED 8u          /* targets that one question offers */
 #define LIMIT_RESTORES 256u       /* attachments that wait to be made again */
 #define LIMIT_MEMORIES 256u       /* sessions of a former life of the broker */
 #define LIMIT_MOVES 64u           /* under way at once */
+#define LIMIT_SLEEPERS_QUBES 2u   /* of these, through qrexec; the last place is the machine's own */
 #define LIMIT_SLEEPERS 8u         /* who wait at once for everything to be quiet before a sleep */
 #define LIMIT_STARTS 16u          /* attaches of the broker's own that wait for their audit record at once */
 #define LIMIT_AUTO_TRIES 6u       /* of one device, after one cause */
@@ -35,6 +38,10 @@
 #define LIMIT_RELOCATIONS 16u   /* assignments whose port is stored anew at once */
 #define LIMIT_LABELS 1024u
 #define LIMIT_LABEL_TEXT 64u /* characters */
+/* What a qube stores through qrexec leaves the half of each table to dom0. */
+#define LIMIT_ASSIGNMENTS_QUBES (LIMIT_ASSIGNMENTS / 2)
+#define LIMIT_DENIED_QUBES_QUBES (LIMIT_DENIED_QUBES / 2)
+#define LIMIT_LABELS_QUBES (LIMIT_LABELS / 2)
 #define LIMIT_STORED_SESSIONS (LIMIT_QUBES * LIMIT_SESSIONS)
 #define LIMIT_STORE_KEY 511u                    /* bytes */
 #define LIMIT_STORE_VALUE 2047u                 /* bytes: a session's memory is the longest */
@@ -76,14 +83,16 @@
 #define TIMEOUT_REFUSE_USEC (2 * USEC_PER_SEC)  /* a URB beyond the limits waits so long for room, then is refused */
 #define RETRY_MEMORY_MIN_USEC (20 * USEC_PER_MSEC)  /* usbfs had no memory: ask again after so long, then after twice */
 #define RETRY_MEMORY_MAX_USEC (320 * USEC_PER_MSEC) /* as long, up to this */
-#define STREAM_INTERVAL_USEC (1 * USEC_PER_SEC)     /* between two words about one stream */
+#define STREAM_INTERVAL_USEC (500 * USEC_PER_MSEC)  /* between two words about one stream */
 #define TIMEOUT_PROXY_EXIT_USEC (1 * USEC_PER_SEC)  /* from STOP to SIGKILL of a proxy */
 #define TIMEOUT_ASK_USEC (60 * USEC_PER_SEC)        /* a question must be answered */
-#define TIMEOUT_REPLUG_USEC (5 * USEC_PER_SEC)      /* a re-enumerating device must be back */
-#define TIMEOUT_RESUME_USEC (60 * USEC_PER_SEC)     /* after a sleep everything must be back */
-#define TIMEOUT_ADOPT_USEC (20 * USEC_PER_SEC)      /* after the broker's start a stream must be proven */
-#define RELOCATE_INTERVAL_USEC (1 * USEC_PER_SEC)   /* between two rounds of storing ports anew */
-#define LIMIT_NEAR_USEC (60 * USEC_PER_SEC) /* before the end of an attachment's time; a fifth of it if shorter */
+#define TIMEOUT_MUTE_USEC (2 * USEC_PER_SEC) /* the source says that it is so; else the user is told that it did not */
+#define BACKOFF_ASKER_USEC (10 * USEC_PER_SEC)    /* after a no a qube's wish makes no question so long */
+#define TIMEOUT_REPLUG_USEC (5 * USEC_PER_SEC)    /* a re-enumerating device must be back */
+#define TIMEOUT_RESUME_USEC (60 * USEC_PER_SEC)   /* after a sleep everything must be back */
+#define TIMEOUT_ADOPT_USEC (20 * USEC_PER_SEC)    /* after the broker's start a stream must be proven */
+#define RELOCATE_INTERVAL_USEC (1 * USEC_PER_SEC) /* between two rounds of storing ports anew */
+#define LIMIT_NEAR_USEC (60 * USEC_PER_SEC)       /* before the end of an attachment's time; a fifth of it if shorter */
 #define BACKOFF_AUTO_FIRST_USEC (1 * USEC_PER_SEC) /* between tries of an assignment or a restore; doubled each time */
 #define BACKOFF_AUTO_LAST_USEC (30 * USEC_PER_SEC)
 #define HEARTBEAT_USEC (3 * USEC_PER_SEC)       /* broker asks each agent */
@@ -93,16 +102,24 @@
 /* Channels */
 #define RING_CONTROL 4096u           /* bytes each way */
 #define RING_BULK_IN (256u * 1024u)  /* device towards target */
+#define RING_AUDIO 65536u            /* device towards target: a third of a second of stereo at 48 kHz */
 #define RING_BULK_OUT (256u * 1024u) /* target towards device */
 
 /* Admin API */
 #define LIMIT_ADMIN_REQUEST 65536u              /* bytes, header and payload, as Qubes' own server */
 #define LIMIT_ADMIN_REPLY (16u * 1024u * 1024u) /* bytes of the longest reply: device.Snapshot, all tables full */
 #define LIMIT_ADMIN_PAGE 262144u                /* bytes of the audit log in one reply */
-#define LIMIT_ADMIN_UNREAD LIMIT_ADMIN_REPLY    /* bytes of replies that one user has not read yet */
-#define LIMIT_ADMIN_UNREAD_ALL (2u * LIMIT_ADMIN_UNREAD)
-#define LIMIT_ADMIN_CONNECTIONS 256u                  /* in all */
-#define LIMIT_ADMIN_PER_UID 64u                       /* of one user */
+#define LIMIT_ADMIN_UNREAD LIMIT_ADMIN_REPLY    /* bytes of replies that one user or qube has not read yet */
+#define LIMIT_ADMIN_UNREAD_ALL (2u * LIMIT_ADMIN_UNREAD) /* that of all users, and again that of all qubes */
+#define LIMIT_ADMIN_CONNECTIONS 320u                     /* in all */
+#define LIMIT_ADMIN_PER_UID 64u                          /* of one user */
+#define LIMIT_ADMIN_PER_QUBE 16u                         /* of one qube, through qrexec, whose header has come */
+#define LIMIT_ADMIN_LISTENERS 32u      /* of one qube, beside these: what listens to events or questions */
+#define LIMIT_ADMIN_CALLS_PER_SEC 128u /* of one qube; a list by Qubes' own tool takes 1+2N */
+#define LIMIT_ADMIN_CALLS_BURST 1024u
+#define LIMIT_ADMIN_SELDOM_PER_SEC 1u /* of these, what changes something or leaves a record, for ever */
+#define LIMIT_ADMIN_SELDOM_BURST 32u
+#define LIMIT_ADMIN_QUBES 128u                        /* of all qubes */
 #define LIMIT_ADMIN_QUEUE 65536u                      /* bytes queued towards one listener */
 #define TIMEOUT_ADMIN_REQUEST_USEC (5 * USEC_PER_SEC) /* a client must have sent its request */
 #define TIMEOUT_ADMIN_REPLY_USEC (5 * USEC_PER_SEC)   /* a client must have read its reply */

@@ -146,35 +146,50 @@ static void test_names(void **state)
 {
 	static const struct {
 		const char *text;
-		bool qube, port;
+		bool qube, port, mic, speaker;
 	} cases[] = {
-		{"work", true, false},
-		{"sys-usb", true, false},
-		{"a.b_c-9", true, false},
-		{"", false, false},
-		{"9work", false, false},
-		{"-work", false, false},
-		{"../etc", false, false},
-		{"a/b", false, false},
-		{"a b", false, false},
-		{"a\n", false, false},
-		{"a\xc3\xa9", false, false},
-		{"abcdefghijklmnopqrstuvwxyz01234", true, false},
-		{"abcdefghijklmnopqrstuvwxyz012345", false, false},
-		{"1-2", false, true},
-		{"12-2.4.1", false, true},
-		{"1", false, false},
-		{"1-", false, false},
-		{"-1", false, false},
-		{"1-2.", false, false},
-		{"1-.2", false, false},
-		{"1-2..3", false, false},
-		{"1.2-3", false, false},
-		{"1-2-3", false, false},
-		{"1-2:1.0", false, false},
-		{"1-2/..", false, false},
-		{"1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.1", false, true},
-		{"1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.12", false, false},
+		{"mic-01abcdef", true, false, true, false},
+		{"mic-01abcdeF", true, false, false, false},
+		{"mic-01abcde", true, false, false, false},
+		{"mic-01abcdef0", true, false, false, false},
+		{"mic01abcdef", true, false, false, false},
+		{"mic0", true, false, false, false},
+		{"mi", true, false, false, false},
+		{"mic-", true, false, false, false},
+		{"mic", true, false, true, false},
+		{"speaker-01abcdef", true, false, false, true},
+		{"speaker-01abcdeF", true, false, false, false},
+		{"speaker-01abcde", true, false, false, false},
+		{"speaker-01abcdef0", true, false, false, false},
+		{"speaker-", true, false, false, false},
+		{"speakermic-01abcdef", true, false, false, false},
+		{"work", true, false, false, false},
+		{"sys-usb", true, false, false, false},
+		{"a.b_c-9", true, false, false, false},
+		{"", false, false, false, false},
+		{"9work", false, false, false, false},
+		{"-work", false, false, false, false},
+		{"../etc", false, false, false, false},
+		{"a/b", false, false, false, false},
+		{"a b", false, false, false, false},
+		{"a\n", false, false, false, false},
+		{"a\xc3\xa9", false, false, false, false},
+		{"abcdefghijklmnopqrstuvwxyz01234", true, false, false, false},
+		{"abcdefghijklmnopqrstuvwxyz012345", false, false, false, false},
+		{"1-2", false, true, false, false},
+		{"12-2.4.1", false, true, false, false},
+		{"1", false, false, false, false},
+		{"1-", false, false, false, false},
+		{"-1", false, false, false, false},
+		{"1-2.", false, false, false, false},
+		{"1-.2", false, false, false, false},
+		{"1-2..3", false, false, false, false},
+		{"1.2-3", false, false, false, false},
+		{"1-2-3", false, false, false, false},
+		{"1-2:1.0", false, false, false, false},
+		{"1-2/..", false, false, false, false},
+		{"1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.1", false, true, false, false},
+		{"1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.12", false, false, false, false},
 	};
 
 	(void)state;
@@ -183,6 +198,8 @@ static void test_names(void **state)
 
 		assert_int_equal(text_is_qube_name(text), cases[i].qube);
 		assert_int_equal(text_is_usb_port(text), cases[i].port);
+		assert_int_equal(text_is_mic_port(text), cases[i].mic);
+		assert_int_equal(text_is_speaker_port(text), cases[i].speaker);
 	}
 }
 
@@ -277,7 +294,7 @@ static void test_interface_code(void **state)
 	char text[8];
 
 	(void)state;
-	text_interface_code(code, text);
+	text_interface_code('u', code, text);
 	assert_string_equal(text, "u0806ff");
 }
 

@@ -121,6 +121,28 @@ bool text_is_usb_port(const char *text)
 	return n_digits > 0 && n_numbers >= 2;
 }
 
+/* `start` and eight digits. */
+static bool is_sound_port(const char *text, const char *start)
+{
+	size_t i = strlen(start);
+
+	if (strncmp(text, start, i) != 0)
+		return false;
+	while (text[i] && text_hex_digit(text[i]) >= 0)
+		i++;
+	return text[i] == '\0' && i == strlen(start) + 8;
+}
+
+bool text_is_mic_port(const char *text)
+{
+	return strcmp(text, TEXT_DOM0_MIC) == 0 || is_sound_port(text, "mic-");
+}
+
+bool text_is_speaker_port(const char *text)
+{
+	return is_sound_port(text, "speaker-");
+}
+
 bool text_is_path(const char *text)
 {
 	size_t len = strnlen(text, LIMIT_PATH_TEXT);
@@ -220,12 +242,12 @@ void text_of_seconds(uint64_t seconds, char ret_text[TEXT_SECONDS])
 				       time_units[i].letter);
 }
 
-void text_interface_code(const uint8_t code[3], char ret_text[8])
+void text_interface_code(char letter, const uint8_t code[3], char ret_text[8])
 {
 	static const char digits[] = "0123456789abcdef";
 	char *out = ret_text;
 
-	*out++ = 'u';
+	*out++ = letter;
 	for (size_t i = 0; i < 3; i++) {
 		*out++ = digits[code[i] >> 4];
 		*out++ = digits[code[i] & 15];

@@ -28,6 +28,15 @@ bool text_is_qube_name(const char *text);
 /* A USB port: "1-2", "3-1.4.2": digits, '-', digits and '.', shorter than LIMIT_PORT_TEXT. */
 bool text_is_usb_port(const char *text);
 
+/* The port of dom0's own microphone, as Qubes has it. */
+#define TEXT_DOM0_MIC "mic"
+
+/* A sound source's: "mic-" and eight lower-case hexadecimal digits; or TEXT_DOM0_MIC. */
+bool text_is_mic_port(const char *text);
+
+/* A sound sink's: "speaker-" and the same. */
+bool text_is_speaker_port(const char *text);
+
 /*
  * A port as it is built, whatever the kernel calls it: "pci-0000:00:04.0-usb-0:1.2". A letter or digit, then those and
  * ".:@,+_-"; shorter than LIMIT_PATH_TEXT.
@@ -61,5 +70,5 @@ int text_to_seconds(const char *untrusted_text, uint32_t *ret_seconds);
 #define TEXT_SECONDS 24u
 void text_of_seconds(uint64_t seconds, char ret_text[TEXT_SECONDS]);
 
-/* Seven characters and a NUL, e.g. "u080650": Qubes' code for a USB interface. */
-void text_interface_code(const uint8_t code[3], char ret_text[8]);
+/* Seven characters and a NUL, e.g. "u080650": Qubes' code for an interface, the class's letter first. */
+void text_interface_code(char letter, const uint8_t code[3], char ret_text[8]);

@@ -127,11 +127,7 @@ static int xen_channel_new(struct libxenvchan *vchan, enum channel_state state, 
 
 static int xen_path(const struct channel_address *address, char ret_path[PATH_SIZE])
 {
-	int len;
-
-	if (address->server_domid == address->client_domid)
-		return -EINVAL;
-	len = snprintf(ret_path, PATH_SIZE, "/local/domain/%u/data/%s", address->server_domid, address->service);
+	int len = snprintf(ret_path, PATH_SIZE, "/local/domain/%u/data/%s", address->server_domid, address->service);
 	return len < 0 || (size_t)len >= PATH_SIZE ? -ENAMETOOLONG : 0;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "lib/base/base.h"
+#include "lib/proxy/datagram.h"
 #include "lib/wire/messages.h"
 
 static bool report_is_valid(const struct proxy_report *report)
@@ -32,31 +33,17 @@ static bool report_is_valid(const struct proxy_report *report)
 
 int proxy_report_send(int fd, const struct proxy_report *report)
 {
-	ssize_t n;
-
-	do {
-		n = send(fd, report, sizeof(*report), MSG_DONTWAIT | MSG_NOSIGNAL);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == ECONNRESET || errno == ENOTCONN ? -EPIPE : -errno;
-	return n == (ssize_t)sizeof(*report) ? 0 : -EIO;
+	return datagram_send(fd, report, sizeof(*report), MSG_DONTWAIT);
 }
 
 int proxy_report_receive(int fd, struct proxy_report *ret_report)
 {
 	struct proxy_report untrusted_report;
-	ssize_t n;
+	int r = datagram_receive(fd, &untrusted_report, sizeof(untrusted_report));
 
-	do {
-		n = recv(fd, &untrusted_report, sizeof(untrusted_report), MSG_DONTWAIT | MSG_TRUNC);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN)
-		return 1;
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
-		return -EPIPE;
-	if (n < 0)
-		return -errno;
-	if (n != (ssize_t)sizeof(untrusted_report) || !report_is_valid(&untrusted_report))
+	if (r)
+		return r;
+	if (!report_is_valid(&untrusted_report))
 		return -EPROTO;
 	*ret_report = untrusted_report;
 	return 0;

@@ -23,6 +23,8 @@
 #define PROXY_FD_SNAPSHOT 5 /* export only: memfd with the snapshot, sealed; import: absent */
 
 #define PROXY_STOP 'S'
+#define PROXY_MUTE 'M' /* an exporter of sound passes none on, until */
+#define PROXY_UNMUTE 'U'
 
 enum proxy_report_type { PROXY_LISTENING = 1, PROXY_READY = 2, PROXY_STREAM = 3, PROXY_ENDED = 4 };
 #define PROXY_REPORTS_MAX 3u /* in a proxy's life, beside STREAM: it has nothing else to say twice */

@@ -99,6 +99,9 @@ static const uint32_t usb_export_ioctls[] = {
 	USBDEVFS_GET_SPEED,        USBDEVFS_CONNECTINFO,
 };
 
+/* How much waits in the virtual microphone's pipe. */
+static const uint32_t audio_ioctls[] = {FIONREAD};
+
 static const struct profile {
 	const int *calls; /* beside common_calls */
 	size_t n_calls;
@@ -108,6 +111,7 @@ static const struct profile {
 	[SANDBOX_USB_EXPORT] = {usb_export_calls, ARRAY_SIZE(usb_export_calls), usb_export_ioctls,
 				ARRAY_SIZE(usb_export_ioctls)},
 	[SANDBOX_USB_IMPORT] = {NULL, 0, NULL, 0},
+	[SANDBOX_AUDIO] = {NULL, 0, audio_ioctls, ARRAY_SIZE(audio_ioctls)},
 };
 
 /* What the steps share. */

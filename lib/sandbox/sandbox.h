@@ -6,7 +6,7 @@
  */
 #pragma once
 
-enum sandbox_profile { SANDBOX_USB_EXPORT, SANDBOX_USB_IMPORT };
+enum sandbox_profile { SANDBOX_USB_EXPORT, SANDBOX_USB_IMPORT, SANDBOX_AUDIO };
 
 /*
  * Call before any byte of a peer is read. `user` is the account to become (by name, "qdb-proxy"; when it does not

@@ -15,7 +15,7 @@
  *            broker: WELCOME                   (versions differ: it closes instead)
  *            agent: LIST_BEGIN, devices, LIST_END, then events and answers
  *            a device is DEVICE, DEVICE_TEXT*, DEVICE_COMMIT, nothing in between
- *            broker: requests EXPORT, IMPORT, STOP, PING, RESCAN
+ *            broker: requests EXPORT, IMPORT, STOP, MUTE, PING, RESCAN
  *
  * The table below is the only description: structs, lengths, codec, dispatch and tests come from it.
  * M(NAME, number, direction, answer to, states in which it may come, FIELDS)
@@ -28,7 +28,7 @@
 
 #include "lib/base/limits.h"
 
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 4u
 #define WIRE_HEADER 8u
 #define WIRE_DIGEST 32u /* SHA-256 */
 #define WIRE_INTERFACES (3u * LIMIT_INTERFACES)
@@ -44,23 +44,24 @@
 	U64(session)                                               \
 	ENUM8(side, WIRE_SIDE_EXPORT, WIRE_SIDE_IMPORT)            \
 	U16(peer) /* domain id at the other end */                 \
-	BYTES(digest, WIRE_DIGEST)
+	BYTES(digest, WIRE_DIGEST)                                 \
+	ENUM8(muted, 0, 1) /* of an export */
 #define WIRE_FIELDS_LIST_BEGIN(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U32(serial)
 #define WIRE_FIELDS_DEVICE(U8, U16, U32, U64, BYTES, TEXT, ENUM8)            \
 	U16(slot)       /* 0..LIMIT_DEVICES-1, the agent's own number */     \
 	U32(generation) /* new at each plug: {slot, generation} never re-used */ \
-	ENUM8(class, WIRE_CLASS_USB, WIRE_CLASS_USB)                         \
-	ENUM8(speed, WIRE_SPEED_LOW, WIRE_SPEED_SUPER_PLUS)                  \
+	ENUM8(class, WIRE_CLASS_FIRST, WIRE_CLASS_LAST)                      \
+	ENUM8(speed, WIRE_SPEED_NONE, WIRE_SPEED_SUPER_PLUS) /* NONE unless it is USB */ \
 	U16(vendor)                                                          \
 	U16(product)                                                         \
 	U8(n_interfaces)                                                     \
 	BYTES(interfaces, WIRE_INTERFACES) /* class, subclass, protocol each; zero after n_interfaces */ \
-	BYTES(digest, WIRE_DIGEST)         /* of the snapshot, see lib/usbip/snapshot.h */ \
-	TEXT(port, LIMIT_PORT_TEXT)        /* as the kernel names it: "1-2.4" */
+	BYTES(digest, WIRE_DIGEST)         /* of the snapshot: lib/usbip/snapshot.h; of sound the hello: proxies/audio/stream.h */ \
+	TEXT(port, LIMIT_PORT_TEXT)        /* wire_is_port() */
 #define WIRE_FIELDS_DEVICE_TEXT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U16(slot)                                                      \
 	U32(generation)                                                \
-	ENUM8(which, WIRE_TEXT_SERIAL, WIRE_TEXT_PATH)                 \
+	ENUM8(which, WIRE_TEXT_SERIAL, WIRE_TEXT_PARENT)               \
 	TEXT(text, WIRE_TEXT)
 #define WIRE_FIELDS_DEVICE_COMMIT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U16(slot)                                                        \
@@ -89,6 +90,9 @@
 	ENUM8(in_use, 0, 1)  /* something in the target waits for the device */ \
 	U64(bytes_to_target) /* so far, as is the next: never less than before */ \
 	U64(bytes_from_target)
+#define WIRE_FIELDS_MUTED(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U64(session)                                             \
+	ENUM8(muted, 0, 1)
 #define WIRE_FIELDS_PONG(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(nonce)
 
 #define WIRE_FIELDS_WELCOME(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
@@ -101,13 +105,17 @@
 	U16(slot)                                                 \
 	U32(generation)                                           \
 	BYTES(digest, WIRE_DIGEST)                                \
-	U16(target) /* domain id */
+	U16(target)        /* domain id */                        \
+	ENUM8(muted, 0, 1) /* it begins so */
 #define WIRE_FIELDS_IMPORT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U64(session)                                              \
 	U16(source) /* domain id */                               \
 	BYTES(digest, WIRE_DIGEST) /* of the snapshot and what the user saw of it: digest_approved(), lib/digest/digest.h */ \
-	ENUM8(class, WIRE_CLASS_USB, WIRE_CLASS_USB)
+	ENUM8(class, WIRE_CLASS_FIRST, WIRE_CLASS_LAST)
 #define WIRE_FIELDS_STOP(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(session)
+#define WIRE_FIELDS_MUTE(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
+	U64(session) /* of an export, whose class can be muted */ \
+	ENUM8(muted, 0, 1)
 #define WIRE_FIELDS_PING(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(nonce)
 
 /* state bits of the connection, as its receiver sees it: NEW before HELLO/WELCOME, READY after, LIST and DEVICE inside those brackets */
@@ -127,12 +135,14 @@
 	M(ENDED, 13, TO_BROKER, WIRE_EVENT, WIRE_IN_READY | WIRE_IN_LIST)                       \
 	M(PONG, 14, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                       \
 	M(STREAM, 15, TO_BROKER, WIRE_EVENT, WIRE_IN_READY | WIRE_IN_LIST)                      \
+	M(MUTED, 16, TO_BROKER, WIRE_ANSWER, WIRE_IN_READY | WIRE_IN_LIST)                      \
 	M(WELCOME, 64, TO_AGENT, WIRE_EVENT, WIRE_IN_NEW)                                       \
 	M(RESCAN, 65, TO_AGENT, WIRE_EVENT, WIRE_IN_READY)                                      \
 	M(EXPORT, 66, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                    \
 	M(IMPORT, 67, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                    \
 	M(STOP, 68, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                      \
-	M(PING, 69, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)
+	M(PING, 69, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)                                      \
+	M(MUTE, 70, TO_AGENT, WIRE_REQUEST, WIRE_IN_READY)
 
 /* Why something ended or was refused: code, and the sentence that a user reads ("attach failed: ..."). */
 #define WIRE_OUTCOMES(O)                                                                                    \
@@ -155,13 +165,16 @@
 	O(UNSUPPORTED, "this agent cannot do that")                                                         \
 	O(NO_AGENT, "no device agent runs in that qube; install and start device-agent there")              \
 	O(AUDIT_FAILED, "the audit record could not be written, so nothing was attached; free disk space")  \
+	O(NO_SOUND, "the qube has no sound server that answers; log in there, or look at its journal")        \
 	O(INTERNAL, "an internal error; look at the journal")                                               \
 	/* The broker's own: no agent may say them. */                                                      \
 	O(DETACHED, "it was detached by its user")                                                          \
 	O(TIME_LIMIT, "its time was over")                                                                  \
 	O(SUSPENDED, "the machine went to sleep")                                                           \
 	O(MOVED, "it was moved to another qube")                                                            \
-	O(NOT_PROVEN, "the broker was restarted and could not prove that it still ran")
+	O(NOT_PROVEN, "the broker was restarted and could not prove that it still ran")                     \
+	O(WHOLE_ATTACHED, "its USB device was attached as a whole")                                         \
+	O(PART_HELD, "a part of the device is still in use, or its end was not confirmed in time")
 
 /* clang-format on */
 
@@ -175,11 +188,26 @@ enum wire_states {
 	WIRE_IN_DEVICE = 16,        /* between DEVICE and DEVICE_COMMIT, else READY */
 	WIRE_IN_LISTED_DEVICE = 32, /* the same inside a list */
 };
-enum wire_roles { WIRE_ROLE_EXPORT = 1, WIRE_ROLE_IMPORT = 2 };
+/* What a qube can take is of its class: it may have a sound server and no vhci_hcd. */
+enum wire_roles {
+	WIRE_ROLE_EXPORT = 1,
+	WIRE_ROLE_IMPORT = 2, /* USB */
+	WIRE_ROLE_IMPORT_MIC = 4,
+	WIRE_ROLE_IMPORT_SPEAKER = 8,
+	WIRE_ROLES = 15
+};
 enum wire_side { WIRE_SIDE_EXPORT = 1, WIRE_SIDE_IMPORT = 2 };
-enum wire_class { WIRE_CLASS_USB = 1 };
+/* A MIC and a SPEAKER have one interface, 00 00 00. */
+enum wire_class {
+	WIRE_CLASS_USB = 1,
+	WIRE_CLASS_MIC = 2,
+	WIRE_CLASS_SPEAKER = 3,
+	WIRE_CLASS_FIRST = WIRE_CLASS_USB,
+	WIRE_CLASS_LAST = WIRE_CLASS_SPEAKER
+};
 /* as vhci_hcd's attach file counts them: Linux enum usb_device_speed */
 enum wire_speed {
+	WIRE_SPEED_NONE = 0,
 	WIRE_SPEED_LOW = 1,
 	WIRE_SPEED_FULL = 2,
 	WIRE_SPEED_HIGH = 3,
@@ -187,8 +215,17 @@ enum wire_speed {
 	WIRE_SPEED_SUPER = 5,
 	WIRE_SPEED_SUPER_PLUS = 6,
 };
-/* A text that is not sent is empty. PATH, text_usb_path(): the port, whatever the number of its bus is in this boot. */
-enum wire_text { WIRE_TEXT_SERIAL = 1, WIRE_TEXT_MANUFACTURER = 2, WIRE_TEXT_PRODUCT = 3, WIRE_TEXT_PATH = 4 };
+/*
+ * A text that is not sent is empty. PATH, text_usb_path(): the port, whatever the number of its bus is in this boot.
+ * PARENT: the port of the USB device of the same qube that it is a part of, only where wire_may_be_part().
+ */
+enum wire_text {
+	WIRE_TEXT_SERIAL = 1,
+	WIRE_TEXT_MANUFACTURER = 2,
+	WIRE_TEXT_PRODUCT = 3,
+	WIRE_TEXT_PATH = 4,
+	WIRE_TEXT_PARENT = 5
+};
 
 #define WIRE_OUTCOME_ENUM(name, sentence) OUTCOME_##name,
 enum outcome {
@@ -252,6 +289,27 @@ size_t wire_encode(const struct wire_message *message, uint8_t *frame);
 
 /* The state of the connection after `message`, received in `state`. */
 enum wire_states wire_next_state(enum wire_states state, enum wire_type type, enum wire_direction direction);
+
+/*
+ * A port of that class: of USB as the kernel names it, "1-2.4"; of a MIC "mic-" and a hash of the source's name, or
+ * of dom0's "mic"; of a SPEAKER "speaker-" and one of the sink's. False for a class that there is not.
+ */
+bool wire_is_port(uint8_t class_id, const char *text);
+
+/* May such a device be a part of a USB device (WIRE_TEXT_PARENT)? A USB device itself is none. */
+bool wire_may_be_part(uint8_t class_id);
+
+/* Can an attachment of that class be silent and go on (MUTE)? */
+bool wire_can_mute(uint8_t class_id);
+
+/* Does it matter to its user when it is in use and when not? What waits for a disk comes and goes all the time. */
+bool wire_tells_use(uint8_t class_id);
+
+/* What the target of such a device must be (enum wire_roles); 0: there is no such class. */
+uint16_t wire_import_role(uint8_t class_id);
+
+/* With which the codes of its interfaces begin, as Qubes has it: "u080650", "m000000"; '?': there is no such class. */
+char wire_class_letter(uint8_t class_id);
 
 /* Constant texts, never NULL. */
 const char *wire_type_name(enum wire_type type);

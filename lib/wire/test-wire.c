@@ -85,7 +85,13 @@ static size_t make_frame(size_t k, struct wire_message *message, uint8_t frame[L
 	message->id = kinds[k].kind == WIRE_EVENT ? 0 : rnd() | 1;
 	kinds[k].fill(message);
 	if (message->type == WIRE_DEVICE) {
-		message->DEVICE.n_interfaces = (uint8_t)(rnd() % (LIMIT_INTERFACES + 1));
+		bool usb = message->DEVICE.class == WIRE_CLASS_USB;
+
+		message->DEVICE.n_interfaces = usb ? (uint8_t)(rnd() % (LIMIT_INTERFACES + 1)) : 1;
+		if (!usb)
+			message->DEVICE.speed = WIRE_SPEED_NONE;
+		else if (message->DEVICE.speed == WIRE_SPEED_NONE)
+			message->DEVICE.speed = WIRE_SPEED_HIGH;
 		for (size_t i = 3u * message->DEVICE.n_interfaces; i < WIRE_INTERFACES; i++)
 			message->DEVICE.interfaces[i] = 0;
 	}
@@ -123,7 +129,7 @@ static void test_round_trip(void **state)
 static void test_golden(void **state)
 {
 	static const uint8_t hello[] = {1, 0, 20, 0, 0, 0, 0, 0, 1, 0, 3, 0, 8, 7, 6, 5, 4, 3, 2, 1};
-	static const uint8_t export_head[] = {66,   0,    56,   0,    4,    3, 2, 1, 0xef, 0xcd, 0xab,
+	static const uint8_t export_head[] = {66,   0,    57,   0,    4,    3, 2, 1, 0xef, 0xcd, 0xab,
 					      0x89, 0x67, 0x45, 0x23, 0x01, 5, 0, 1, 0,    0,    0x80};
 	static const uint8_t failed[] = {12, 0, 17, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1};
 	struct wire_message message = {.type = WIRE_HELLO};
@@ -136,14 +142,15 @@ static void test_golden(void **state)
 
 	message = (struct wire_message){.type = WIRE_EXPORT, .id = 0x01020304};
 	message.EXPORT = (struct wire_EXPORT){
-		.session = 0x0123456789abcdef, .slot = 5, .generation = 0x80000001, .target = 0x7ff0};
+		.session = 0x0123456789abcdef, .slot = 5, .generation = 0x80000001, .target = 0x7ff0, .muted = 1};
 	memset(message.EXPORT.digest, 0xd1, WIRE_DIGEST);
-	assert_int_equal(wire_encode(&message, frame), 8 + 8 + 2 + 4 + 32 + 2);
+	assert_int_equal(wire_encode(&message, frame), 8 + 8 + 2 + 4 + 32 + 2 + 1);
 	assert_memory_equal(frame, export_head, sizeof(export_head));
 	assert_int_equal(frame[22], 0xd1);
 	assert_int_equal(frame[53], 0xd1);
 	assert_int_equal(frame[54], 0xf0);
 	assert_int_equal(frame[55], 0x7f);
+	assert_int_equal(frame[56], 1);
 
 	message = (struct wire_message){.type = WIRE_FAILED, .id = 9};
 	message.FAILED = (struct wire_FAILED){.session = 1, .outcome = OUTCOME_NO_DEVICE};
@@ -240,7 +247,7 @@ static void test_matrix(void **state)
 				assert_int_equal(decode_exact(frame, len, direction, state_number(s), &message, &used),
 						 want);
 			}
-	assert_int_equal(n_accepted, 32);
+	assert_int_equal(n_accepted, 35);
 }
 
 /* The whole dialogue as a table: what a state and a message lead to; -1 is refused. CF08: a second hello. */
@@ -265,10 +272,11 @@ static void test_dialogue(void **state)
 		{WIRE_EXPORTED, {-1, -1, R, L, -1, -1}},     {WIRE_IMPORTED, {-1, -1, R, L, -1, -1}},
 		{WIRE_STOPPED, {-1, -1, R, L, -1, -1}},      {WIRE_FAILED, {-1, -1, R, L, -1, -1}},
 		{WIRE_ENDED, {-1, -1, R, L, -1, -1}},        {WIRE_PONG, {-1, -1, R, L, -1, -1}},
-		{WIRE_STREAM, {-1, -1, R, L, -1, -1}},       {WIRE_WELCOME, {R, -1, -1, -1, -1, -1}},
-		{WIRE_RESCAN, {-1, -1, R, -1, -1, -1}},      {WIRE_EXPORT, {-1, -1, R, -1, -1, -1}},
-		{WIRE_IMPORT, {-1, -1, R, -1, -1, -1}},      {WIRE_STOP, {-1, -1, R, -1, -1, -1}},
-		{WIRE_PING, {-1, -1, R, -1, -1, -1}},
+		{WIRE_STREAM, {-1, -1, R, L, -1, -1}},       {WIRE_MUTED, {-1, -1, R, L, -1, -1}},
+		{WIRE_WELCOME, {R, -1, -1, -1, -1, -1}},     {WIRE_RESCAN, {-1, -1, R, -1, -1, -1}},
+		{WIRE_EXPORT, {-1, -1, R, -1, -1, -1}},      {WIRE_IMPORT, {-1, -1, R, -1, -1, -1}},
+		{WIRE_STOP, {-1, -1, R, -1, -1, -1}},        {WIRE_PING, {-1, -1, R, -1, -1, -1}},
+		{WIRE_MUTE, {-1, -1, R, -1, -1, -1}},
 	};
 
 	(void)state;
@@ -324,15 +332,17 @@ static void test_enums(void **state)
 		unsigned int first, last;
 	} cases[] = {
 		{WIRE_SESSION, 16, 1, 2},
-		{WIRE_DEVICE, 14, 1, 1},
-		{WIRE_DEVICE, 15, 1, 6},
-		{WIRE_DEVICE_TEXT, 14, 1, 4},
+		{WIRE_DEVICE_TEXT, 14, 1, 5},
 		{WIRE_FAILED, 16, 1, OUTCOME_LAST},
 		{WIRE_ENDED, 16, 1, 2},
 		{WIRE_ENDED, 17, 0, OUTCOME_LAST},
 		{WIRE_STREAM, 16, 1, 2},
 		{WIRE_STREAM, 17, 0, 1},
-		{WIRE_IMPORT, 50, 1, 1},
+		{WIRE_IMPORT, 50, 1, 3},
+		{WIRE_SESSION, 51, 0, 1},
+		{WIRE_EXPORT, 56, 0, 1},
+		{WIRE_MUTE, 16, 0, 1},
+		{WIRE_MUTED, 16, 0, 1},
 	};
 
 	(void)state;
@@ -384,7 +394,7 @@ static void test_texts(void **state)
 	size_t used;
 
 	(void)state;
-	frame[14] = WIRE_TEXT_PATH;
+	frame[14] = WIRE_TEXT_PARENT;
 	for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {
 		memset(frame + TEXT_OFFSET, 0, WIRE_TEXT);
 		memcpy(frame + TEXT_OFFSET, cases[c].text, cases[c].len);
@@ -407,10 +417,71 @@ static void test_texts(void **state)
 			 WIRE_BAD_FIELD);
 }
 
+/* What a device of each class is, and is not. */
+static void test_classes(void **state)
+{
+	enum { CLASS_OFFSET = 14, SPEED_OFFSET = 15, COUNT_OFFSET = 20, BYTES_OFFSET = 21, DEVICE_KIND = 3 };
+
+	(void)state;
+	for (unsigned int class_id = 0; class_id < 256; class_id++)
+		for (unsigned int speed = 0; speed < 256; speed++)
+			for (unsigned int n = 0; n < 4; n++) {
+				uint8_t frame[LIMIT_FRAME];
+				struct wire_message message;
+				size_t len = make_frame(DEVICE_KIND, &message, frame), used;
+				bool usb = class_id == WIRE_CLASS_USB && speed >= 1 && speed <= 6;
+				bool sound = (class_id == WIRE_CLASS_MIC || class_id == WIRE_CLASS_SPEAKER) &&
+					     speed == 0 && n == 1;
+
+				frame[CLASS_OFFSET] = (uint8_t)class_id;
+				frame[SPEED_OFFSET] = (uint8_t)speed;
+				frame[COUNT_OFFSET] = (uint8_t)n;
+				memset(frame + BYTES_OFFSET, 0, WIRE_INTERFACES);
+				assert_int_equal(
+					decode_exact(frame, len, WIRE_TO_BROKER, WIRE_IN_READY, &message, &used),
+					usb || sound ? 0 : WIRE_BAD_FIELD);
+			}
+	assert_true(wire_is_port(WIRE_CLASS_MIC, "mic"));
+	for (unsigned int class_id = 0; class_id < 256; class_id++) {
+		static const struct {
+			uint8_t class_id;
+			const char *port;
+			uint16_t role;
+			char letter;
+			bool may_be_part, can_mute;
+		} rows[] = {
+			{WIRE_CLASS_USB, "1-2.4", WIRE_ROLE_IMPORT, 'u', false, false},
+			{WIRE_CLASS_MIC, "mic-01234567", WIRE_ROLE_IMPORT_MIC, 'm', true, true},
+			{WIRE_CLASS_SPEAKER, "speaker-01234567", WIRE_ROLE_IMPORT_SPEAKER, 's', true, true},
+		};
+		uint16_t role = 0;
+		char letter = '?';
+		bool may_be_part = false, can_mute = false;
+
+		_Static_assert(ARRAY_SIZE(rows) == WIRE_CLASS_LAST, "a row for each class");
+		for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+			bool is_it = rows[i].class_id == class_id;
+
+			assert_int_equal(wire_is_port((uint8_t)class_id, rows[i].port), is_it);
+			if (is_it) {
+				role = rows[i].role;
+				letter = rows[i].letter;
+				may_be_part = rows[i].may_be_part;
+				can_mute = rows[i].can_mute;
+			}
+		}
+		assert_int_equal(wire_import_role((uint8_t)class_id), role);
+		assert_int_equal(wire_class_letter((uint8_t)class_id), letter);
+		assert_int_equal(wire_may_be_part((uint8_t)class_id), may_be_part);
+		assert_int_equal(wire_can_mute((uint8_t)class_id), can_mute);
+		assert_int_equal(wire_tells_use((uint8_t)class_id), can_mute); /* sound, so far */
+	}
+}
+
 /* The count of interfaces against the bytes that follow: one encoding per value. */
 static void test_interfaces(void **state)
 {
-	enum { COUNT_OFFSET = 20, BYTES_OFFSET = 21, DEVICE_KIND = 3 };
+	enum { CLASS_OFFSET = 14, COUNT_OFFSET = 20, BYTES_OFFSET = 21, DEVICE_KIND = 3 };
 
 	(void)state;
 	assert_int_equal(kinds[DEVICE_KIND].type, WIRE_DEVICE);
@@ -420,6 +491,8 @@ static void test_interfaces(void **state)
 			struct wire_message message;
 			size_t len = make_frame(DEVICE_KIND, &message, frame), used;
 
+			frame[CLASS_OFFSET] = WIRE_CLASS_USB;
+			frame[CLASS_OFFSET + 1] = WIRE_SPEED_HIGH;
 			frame[COUNT_OFFSET] = (uint8_t)n;
 			memset(frame + BYTES_OFFSET, 0, WIRE_INTERFACES);
 			if (last > 0)
@@ -526,11 +599,14 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_golden),     cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_split_faults), cmocka_unit_test(test_types),      cmocka_unit_test(test_matrix),
-		cmocka_unit_test(test_dialogue),     cmocka_unit_test(test_ids),        cmocka_unit_test(test_enums),
-		cmocka_unit_test(test_texts),        cmocka_unit_test(test_interfaces), cmocka_unit_test(test_stream),
-		cmocka_unit_test(test_bit_flips),    cmocka_unit_test(test_names),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_lengths),    cmocka_unit_test(test_split_faults),
+		cmocka_unit_test(test_types),      cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_dialogue),   cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_enums),      cmocka_unit_test(test_texts),
+		cmocka_unit_test(test_classes),    cmocka_unit_test(test_interfaces),
+		cmocka_unit_test(test_stream),     cmocka_unit_test(test_bit_flips),
+		cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

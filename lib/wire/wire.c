@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "lib/base/base.h"
+#include "lib/base/text.h"
 
 enum field_kind { FIELD_NUMBER, FIELD_BYTES, FIELD_TEXT };
 
@@ -173,14 +174,76 @@ static void field_store(const struct field *field, const uint8_t *slot, uint8_t 
 	}
 }
 
-/* What holds between fields: unused interface bytes are zero. */
+static const struct class_rules {
+	char letter;
+	bool has_speed, may_be_part, can_mute, tells_use;
+	uint16_t import_role;
+	uint8_t min_interfaces, max_interfaces;
+	bool (*is_port)(const char *text);
+} classes[] = {
+	[WIRE_CLASS_USB] = {'u', true, false, false, false, WIRE_ROLE_IMPORT, 0, LIMIT_INTERFACES, text_is_usb_port},
+	[WIRE_CLASS_MIC] = {'m', false, true, true, true, WIRE_ROLE_IMPORT_MIC, 1, 1, text_is_mic_port},
+	[WIRE_CLASS_SPEAKER] = {'s', false, true, true, true, WIRE_ROLE_IMPORT_SPEAKER, 1, 1, text_is_speaker_port},
+};
+
+static const struct class_rules *find_class(uint8_t class_id)
+{
+	return class_id < ARRAY_SIZE(classes) && classes[class_id].is_port ? &classes[class_id] : NULL;
+}
+
+bool wire_is_port(uint8_t class_id, const char *text)
+{
+	const struct class_rules *rules = find_class(class_id);
+
+	return rules && rules->is_port(text);
+}
+
+bool wire_may_be_part(uint8_t class_id)
+{
+	const struct class_rules *rules = find_class(class_id);
+
+	return rules && rules->may_be_part;
+}
+
+bool wire_can_mute(uint8_t class_id)
+{
+	const struct class_rules *rules = find_class(class_id);
+
+	return rules && rules->can_mute;
+}
+
+bool wire_tells_use(uint8_t class_id)
+{
+	const struct class_rules *rules = find_class(class_id);
+
+	return rules && rules->tells_use;
+}
+
+uint16_t wire_import_role(uint8_t class_id)
+{
+	const struct class_rules *rules = find_class(class_id);
+
+	return rules ? rules->import_role : 0;
+}
+
+char wire_class_letter(uint8_t class_id)
+{
+	const struct class_rules *rules = find_class(class_id);
+
+	return (char)(rules ? rules->letter : '?');
+}
+
+/* What holds between fields: what is of one class only; unused interface bytes are zero. */
 static bool message_is_consistent(const struct wire_message *message)
 {
 	const struct wire_DEVICE *device = &message->DEVICE;
+	const struct class_rules *rules;
 
 	if (message->type != WIRE_DEVICE)
 		return true;
-	if (device->n_interfaces > LIMIT_INTERFACES)
+	rules = find_class(device->class);
+	if (!rules || (device->speed != WIRE_SPEED_NONE) != rules->has_speed ||
+	    device->n_interfaces < rules->min_interfaces || device->n_interfaces > rules->max_interfaces)
 		return false;
 	for (size_t i = 3u * device->n_interfaces; i < sizeof(device->interfaces); i++)
 		if (device->interfaces[i] != 0)
