@@ -12,11 +12,11 @@
 
 #include "lib/base/base.h"
 #include "lib/base/log.h"
+#include "lib/base/rate.h"
 #include "lib/base/text.h"
 #include "proxies/agent/agent.h"
 #include "proxies/agent/control.h"
 #include "proxies/agent/node.h"
-#include "proxies/agent/rate.h"
 #include "proxies/agent/session.h"
 #include "proxies/agent/track.h"
 #include "proxies/agent/udev.h"
@@ -38,7 +38,8 @@ struct agent {
 	uint64_t incarnation;
 	struct control *control;
 	struct sessions *sessions;
-	struct udev_watch *watch; /* NULL: no role export */
+	struct udev_watch *watch; /* NULL: no USB devices of ours */
+	struct sound *sound;      /* NULL: no sound */
 	sd_event_source *udev, *scan_timer, *list_timer, *stop_timer;
 	struct track track;
 	struct rate events, logs;
@@ -81,10 +82,9 @@ static void send_device(struct agent *agent, const struct track_device *device)
 		enum wire_text which;
 		const char *text;
 	} texts[] = {
-		{WIRE_TEXT_SERIAL, identity->serial},
-		{WIRE_TEXT_MANUFACTURER, identity->manufacturer},
-		{WIRE_TEXT_PRODUCT, identity->product_name},
-		{WIRE_TEXT_PATH, identity->path},
+		{WIRE_TEXT_SERIAL, identity->serial},        {WIRE_TEXT_MANUFACTURER, identity->manufacturer},
+		{WIRE_TEXT_PRODUCT, identity->product_name}, {WIRE_TEXT_PATH, identity->path},
+		{WIRE_TEXT_PARENT, identity->parent},
 	};
 	struct wire_message message = {
 		.type = WIRE_DEVICE,
@@ -92,7 +92,7 @@ static void send_device(struct agent *agent, const struct track_device *device)
 			{
 				.slot = device->slot,
 				.generation = device->generation,
-				.class = WIRE_CLASS_USB,
+				.class = identity->class_id,
 				.speed = identity->speed,
 				.vendor = identity->vendor,
 				.product = identity->product,
@@ -257,17 +257,46 @@ static void on_found(void *userdata, const struct udev_sight *sight)
 	look_at(userdata, sight);
 }
 
+/* There it gives away the one microphone, and takes nothing: no descriptor is read, no driver is loaded. */
+static bool is_in_dom0(const struct agent *agent)
+{
+	return agent->settings.launch.own == 0;
+}
+
+static bool is_exporter(const struct agent *agent)
+{
+	return (agent->settings.roles & WIRE_ROLE_EXPORT) != 0;
+}
+
+static void look_at_sources(struct agent *agent)
+{
+	struct sound_source source;
+	size_t cursor = 0;
+
+	while (is_exporter(agent) && sound_next(agent->sound, &cursor, &source)) {
+		struct track_change change = {0};
+
+		if (!track_put(&agent->track, &source.identity, &change))
+			log_device(agent, source.identity.port, "left out: ", "there are too many");
+		if (change.added != NULL)
+			log_device(agent, source.identity.port, "is there", "");
+		tell_change(agent, &change);
+	}
+}
+
 static void scan(struct agent *agent)
 {
 	struct track_change change;
-	int r;
+	int r = 0;
 
 	agent->last_scan_usec = now_usec(agent);
 	(void)sd_event_source_set_enabled(agent->scan_timer, SD_EVENT_OFF);
-	if (agent->watch == NULL)
+	if (agent->watch == NULL && agent->sound == NULL)
 		return;
 	track_scan_begin(&agent->track);
-	r = udev_watch_scan(agent->watch, on_found, agent);
+	look_at_sources(agent);
+	if (agent->watch != NULL)
+		r = udev_watch_scan(agent->watch, on_found, agent);
 	if (r < 0) {
 		log_error("cannot enumerate USB devices: %s", strerror(-r));
 		return; /* what was seen is known; nothing is taken for gone */
@@ -339,10 +368,12 @@ static uint16_t present_roles(const struct agent *agent)
 {
 	uint16_t roles = agent->settings.roles;
 
-	if (agent->watch == NULL)
+	if (agent->watch == NULL && agent->sound == NULL)
 		roles &= (uint16_t)~WIRE_ROLE_EXPORT;
 	if (!vhci_present())
 		roles &= (uint16_t)~WIRE_ROLE_IMPORT;
+	if (agent->sound == NULL)
+		roles &= (uint16_t) ~(WIRE_ROLE_IMPORT_MIC | WIRE_ROLE_IMPORT_SPEAKER);
 	return roles;
 }
 
@@ -371,6 +402,7 @@ static void on_connected(void *userdata)
 			.SESSION = {.session = view.session, .side = (uint8_t)view.side, .peer = view.peer},
 		};
 		memcpy(message.SESSION.digest, view.digest, sizeof(message.SESSION.digest));
+		message.SESSION.muted = view.muted;
 		control_send(agent->control, &message);
 	}
 }
@@ -432,13 +464,11 @@ static enum outcome read_again(struct agent *agent, const struct identity *known
 	return OUTCOME_OK;
 }
 
-/* Everything that must be right before a device is opened, in this order (UD01). */
-static enum outcome export_device(struct agent *agent, const struct wire_EXPORT *request,
-				  const struct track_device **ret_device, int *ret_fd, uint8_t *ret_configuration)
+/* The device that is asked for; what else must be right before it is opened is of its class. */
+static enum outcome find_device(struct agent *agent, const struct wire_EXPORT *request,
+				const struct track_device **ret_device)
 {
 	const struct track_device *device = track_find(&agent->track, request->slot, request->generation);
-	char syspath[SYSPATH_SIZE];
-	enum outcome outcome;
 
 	if ((present_roles(agent) & WIRE_ROLE_EXPORT) == 0 || request->target == agent->settings.launch.own)
 		return OUTCOME_UNSUPPORTED;
@@ -446,15 +476,22 @@ static enum outcome export_device(struct agent *agent, const struct wire_EXPORT 
 		return OUTCOME_NO_DEVICE;
 	if (memcmp(device->identity.digest, request->digest, sizeof(request->digest)) != 0)
 		return OUTCOME_CHANGED;
-	outcome = sessions_may_begin(agent->sessions, request->session, &device->identity);
-	if (outcome == OUTCOME_OK)
-		outcome = read_again(agent, &device->identity);
-	if (outcome == OUTCOME_OK)
-		outcome = node_open(&device->identity, &agent->snapshot, ret_fd);
-	make_syspath(&device->identity, syspath);
-	if (outcome == OUTCOME_OK && identity_read_configuration(syspath, &device->identity, ret_configuration) != 0)
-		outcome = OUTCOME_NO_DEVICE;
 	*ret_device = device;
+	return sessions_may_begin(agent->sessions, request->session, &device->identity);
+}
+
+/* In this order (UD01). */
+static enum outcome open_device(struct agent *agent, const struct identity *identity, int *ret_fd,
+				uint8_t *ret_configuration)
+{
+	char syspath[SYSPATH_SIZE];
+	enum outcome outcome = read_again(agent, identity);
+
+	if (outcome == OUTCOME_OK)
+		outcome = node_open(identity, &agent->snapshot, ret_fd);
+	make_syspath(identity, syspath);
+	if (outcome == OUTCOME_OK && identity_read_configuration(syspath, identity, ret_configuration) != 0)
+		outcome = OUTCOME_NO_DEVICE;
 	return outcome;
 }
 
@@ -469,37 +506,86 @@ static void raise_memory(struct agent *agent)
 			    USBFS_MEMORY_FILE, strerror(-r));
 }
 
-static void on_export(struct agent *agent, const struct wire_message *message)
+static enum outcome export_usb(struct agent *agent, const struct wire_message *message, const struct identity *identity)
 {
-	const struct wire_EXPORT *request = &message->EXPORT;
-	const struct track_device *device = NULL;
 	_cleanup_close_ int fd = -1;
 	uint8_t configuration = 0;
-	enum outcome outcome = export_device(agent, request, &device, &fd, &configuration);
+	enum outcome outcome = open_device(agent, identity, &fd, &configuration);
+
+	if (outcome != OUTCOME_OK)
+		return outcome;
+	raise_memory(agent);
+	sessions_export(agent->sessions, message->id, &message->EXPORT, identity, &agent->snapshot, configuration, fd);
+	return OUTCOME_OK;
+}
+
+static enum outcome export_sound(struct agent *agent, const struct wire_message *message,
+				 const struct identity *identity)
+{
+	struct sound_source source;
+
+	if (!sound_find(agent->sound, identity->port, &source))
+		return OUTCOME_NO_DEVICE;
+	if (memcmp(source.identity.digest, identity->digest, sizeof(identity->digest)) != 0)
+		return OUTCOME_CHANGED;
+	sessions_export_sound(agent->sessions, message->id, &message->EXPORT, &source);
+	return OUTCOME_OK;
+}
+
+static enum outcome import_usb(struct agent *agent, const struct wire_message *message)
+{
+	enum outcome outcome = OUTCOME_NO_DRIVER;
+
+	if (vhci_present())
+		outcome = sessions_may_begin(agent->sessions, message->IMPORT.session, NULL);
+	if (outcome == OUTCOME_OK)
+		sessions_import(agent->sessions, message->id, &message->IMPORT);
+	return outcome;
+}
+
+static enum outcome import_sound(struct agent *agent, const struct wire_message *message)
+{
+	const struct sound_server *server = sound_target(agent->sound);
+	enum outcome outcome = OUTCOME_NO_SOUND;
+
+	if (server != NULL)
+		outcome = sessions_may_begin(agent->sessions, message->IMPORT.session, NULL);
+	if (outcome == OUTCOME_OK)
+		sessions_import_sound(agent->sessions, message->id, &message->IMPORT, server);
+	return outcome;
+}
+
+/* What a class needs at each end. OUTCOME_OK: the session is in the table, and answers by itself. */
+static const struct {
+	enum outcome (*export)(struct agent *agent, const struct wire_message *message,
+			       const struct identity *identity);
+	enum outcome (*import)(struct agent *agent, const struct wire_message *message);
+} classes[] = {
+	[WIRE_CLASS_USB] = {export_usb, import_usb},
+	[WIRE_CLASS_MIC] = {export_sound, import_sound},
+	[WIRE_CLASS_SPEAKER] = {export_sound, import_sound},
+};
+_Static_assert(ARRAY_SIZE(classes) == WIRE_CLASS_LAST + 1, "every class is here");
+
+static void on_export(struct agent *agent, const struct wire_message *message)
+{
+	const struct track_device *device = NULL;
+	enum outcome outcome = find_device(agent, &message->EXPORT, &device);
 
 	if (outcome == OUTCOME_OK)
-		raise_memory(agent);
-	if (outcome == OUTCOME_OK)
-		sessions_export(agent->sessions, message->id, request, &device->identity, &agent->snapshot,
-				configuration, fd);
-	else
-		send_failed(agent, message->id, request->session, outcome);
+		outcome = classes[device->identity.class_id].export(agent, message, &device->identity);
+	if (outcome != OUTCOME_OK)
+		send_failed(agent, message->id, message->EXPORT.session, outcome);
 }
 
 static void on_import(struct agent *agent, const struct wire_message *message)
 {
 	const struct wire_IMPORT *request = &message->IMPORT;
-	enum outcome outcome = OUTCOME_OK;
+	enum outcome outcome = OUTCOME_UNSUPPORTED;
 
-	if ((agent->settings.roles & WIRE_ROLE_IMPORT) == 0 || request->source == agent->settings.launch.own)
-		outcome = OUTCOME_UNSUPPORTED;
-	else if (!vhci_present())
-		outcome = OUTCOME_NO_DRIVER;
-	else
-		outcome = sessions_may_begin(agent->sessions, request->session, NULL);
-	if (outcome == OUTCOME_OK)
-		sessions_import(agent->sessions, message->id, request);
-	else
+	if ((agent->settings.roles & WIRE_ROLE_IMPORT) != 0 && request->source != agent->settings.launch.own)
+		outcome = classes[request->class].import(agent, message);
+	if (outcome != OUTCOME_OK)
 		send_failed(agent, message->id, request->session, outcome);
 }
 
@@ -507,6 +593,11 @@ static void on_stop(struct agent *agent, const struct wire_message *message)
 {
 	if (!sessions_stop(agent->sessions, message->id, message->STOP.session))
 		control_cut(agent->control, "the broker stops one session too often");
+}
+
+static void on_mute(struct agent *agent, const struct wire_message *message)
+{
+	sessions_mute(agent->sessions, message->id, &message->MUTE);
 }
 
 static void on_ping(struct agent *agent, const struct wire_message *message)
@@ -528,6 +619,7 @@ static void on_message(void *userdata, const struct wire_message *message)
 	} handlers[] = {
 		{WIRE_WELCOME, on_welcome}, {WIRE_RESCAN, on_rescan}, {WIRE_EXPORT, on_export},
 		{WIRE_IMPORT, on_import},   {WIRE_STOP, on_stop},     {WIRE_PING, on_ping},
+		{WIRE_MUTE, on_mute},
 	};
 	struct agent *agent = userdata;
 
@@ -571,6 +663,25 @@ static int prepare_export(struct agent *agent)
 	if (r >= 0)
 		scan(agent); /* after the watch: nothing is missed in between */
 	return r;
+}
+
+static void on_sound(void *userdata)
+{
+	want_scan(userdata);
+}
+
+static int prepare_sound(struct agent *agent)
+{
+	const struct sound_settings settings = {
+		.event = agent->settings.event,
+		.launch = &agent->settings.launch,
+		.dir = agent->settings.sound_dir,
+		.dom0 = is_in_dom0(agent),
+		.changed = on_sound,
+		.userdata = agent,
+	};
+
+	return settings.dir != NULL ? sound_new(&settings, &agent->sound) : 0;
 }
 
 /* The service that a killed agent was serving; with Xen its nodes went with all others. */
@@ -648,8 +759,10 @@ static int start(struct agent *agent)
 	remove_leftovers(agent);
 	if ((agent->settings.roles & WIRE_ROLE_IMPORT) != 0)
 		prepare_import();
-	r = control_new(&control, &agent->control);
-	if (r >= 0 && (agent->settings.roles & WIRE_ROLE_EXPORT) != 0)
+	r = prepare_sound(agent);
+	if (r >= 0)
+		r = control_new(&control, &agent->control);
+	if (r >= 0 && is_exporter(agent) && !is_in_dom0(agent))
 		r = prepare_export(agent);
 	return r;
 }
@@ -667,6 +780,8 @@ int agent_new(const struct agent_settings *settings, struct agent **ret_agent)
 	if (agent == NULL)
 		return -ENOMEM;
 	agent->settings = *settings;
+	if (is_in_dom0(agent))
+		agent->settings.roles &= WIRE_ROLE_EXPORT;
 	track_init(&agent->track);
 	rate_init(&agent->events, LIMIT_PEER_EVENTS_PER_SEC, LIMIT_PEER_EVENTS_BURST, now_usec(agent));
 	rate_init(&agent->logs, LOGS_PER_SECOND, LOGS_BURST, now_usec(agent));
@@ -699,6 +814,7 @@ struct agent *agent_free(struct agent *agent)
 	agent->list_timer = sd_event_source_disable_unref(agent->list_timer);
 	agent->stop_timer = sd_event_source_disable_unref(agent->stop_timer);
 	agent->watch = udev_watch_free(agent->watch);
+	agent->sound = sound_free(agent->sound);
 	agent->sessions = sessions_free(agent->sessions);
 	agent->control = control_free(agent->control);
 	free(agent);

@@ -18,6 +18,7 @@ struct agent_settings {
 	struct publisher *publisher;
 	struct launch_settings launch; /* its texts must outlive the agent */
 	uint16_t roles;                /* enum wire_roles bits that are wanted */
+	const char *sound_dir;         /* where users' sound servers are; NULL: no sound */
 };
 
 /*

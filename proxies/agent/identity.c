@@ -126,7 +126,7 @@ int identity_read(const char *syspath, const char *port, struct identity *ret_id
 {
 	static uint8_t untrusted_raw[LIMIT_SNAPSHOT];
 	_cleanup_close_ int folder = open(syspath, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct identity identity = {0};
+	struct identity identity = {.class_id = WIRE_CLASS_USB};
 	ssize_t raw_len;
 	int r;
 

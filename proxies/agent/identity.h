@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who a USB device is: what the kernel shows of it in sysfs, checked and made safe, and its snapshot.
+ * Who a device is; of USB: what the kernel shows of it in sysfs, checked and made safe, and its snapshot.
  */
 #pragma once
 
@@ -8,10 +8,13 @@
 #include "lib/wire/messages.h"
 
 struct identity {
+	uint8_t class_id; /* enum wire_class */
 	char port[LIMIT_PORT_TEXT];
-	char path[LIMIT_PATH_TEXT]; /* text_usb_path(); "": not known */
-	uint16_t bus, dev;          /* a new dev number at each enumeration: two equal devices in a row differ here */
-	uint8_t speed;              /* enum wire_speed */
+	char path[LIMIT_PATH_TEXT];   /* text_usb_path(); "": not known */
+	char parent[LIMIT_PORT_TEXT]; /* the port of the USB device that it is a part of; "": of none, or not known */
+	uint16_t bus,
+		dev; /* a new dev number at each enumeration: two equal devices in a row differ here; bus 0: not USB */
+	uint8_t speed; /* enum wire_speed */
 	uint16_t vendor, product;
 	uint8_t n_interfaces;
 	uint8_t interfaces[LIMIT_INTERFACES][3];

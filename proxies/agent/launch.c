@@ -93,11 +93,17 @@ int launch_proxy(const struct launch_settings *settings, const struct launch_pro
 		proxy->extra[1],
 		proxy->extra[2],
 		proxy->extra[3],
+		proxy->extra[4],
+		proxy->extra[5],
+		proxy->extra[6],
+		proxy->extra[7],
+		proxy->extra[8],
+		proxy->extra[9],
 		NULL,
 	};
 	int r;
 
-	if (snprintf(program, sizeof(program), "%s/usb-proxy", settings->proxy_dir) >= (int)sizeof(program))
+	if (snprintf(program, sizeof(program), "%s/%s", settings->proxy_dir, proxy->program) >= (int)sizeof(program))
 		return -ENAMETOOLONG;
 	if (proxy->report_fd < 0 || proxy->data_fd < 0)
 		return -EBADF;
@@ -113,6 +119,40 @@ int launch_proxy(const struct launch_settings *settings, const struct launch_pro
 		return r;
 	/* posix_spawn's prototype dates from before const; it changes nothing. */
 	return spawn((char *const *)(uintptr_t)argv, (const int[]){report, data, snapshot}, 3, true, ret_pid);
+}
+
+/* audio-proxy at a server of `owner`'s, with one option more or two. `report_fd` -1: it has none. */
+static int launch_at_server(const struct launch_settings *settings, const char *mode, const char *address, uid_t owner,
+			    const char *const options[4], int report_fd, pid_t *ret_pid)
+{
+	_cleanup_close_ int report = -1;
+	char program[4096], uid[16];
+	const char *const argv[] = {program,        mode,       "--server", address,    "--owner",  uid, "--user",
+				    settings->user, options[0], options[1], options[2], options[3], NULL};
+	int r = move_up(report_fd, &report);
+
+	if (r < 0)
+		return r;
+	if (snprintf(program, sizeof(program), "%s/audio-proxy", settings->proxy_dir) >= (int)sizeof(program))
+		return -ENAMETOOLONG;
+	(void)snprintf(uid, sizeof(uid), "%u", owner);
+	return spawn((char *const *)(uintptr_t)argv, &report, 1, true, ret_pid);
+}
+
+int launch_watcher(const struct launch_settings *settings, const char *address, uid_t owner, bool clean, bool chosen,
+		   int report_fd, pid_t *ret_pid)
+{
+	return launch_at_server(
+		settings, "watch", address, owner,
+		(const char *const[4]){"--clean", clean ? "yes" : "no", "--sources", chosen ? "chosen" : "all"},
+		report_fd, ret_pid);
+}
+
+int launch_remover(const struct launch_settings *settings, const char *address, uid_t owner, const char *name,
+		   pid_t *ret_pid)
+{
+	return launch_at_server(settings, "remove", address, owner, (const char *const[4]){"--name", name}, -1,
+				ret_pid);
 }
 
 int launch_sealed_file(const void *bytes, size_t len, int *ret_fd)

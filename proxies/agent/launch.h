@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,15 +20,27 @@ struct launch_settings {
 
 /* What one proxy gets; an fd that it does not get is -1. The caller keeps its fds. */
 struct launch_proxy {
-	const char *side; /* "export", "import" */
+	const char *program; /* "usb-proxy", "audio-proxy" */
+	const char *side;    /* "export", "import" */
 	uint16_t peer;
 	uint64_t session;
-	const char *extra[4]; /* options that only this side has: names and values */
+	const char *extra[10]; /* options that only this side has: names and values */
 	int report_fd, data_fd, snapshot_fd;
 };
 
 /* 0 and *ret_pid, or a negative errno. The child has the default signal mask and dispositions. */
 int launch_proxy(const struct launch_settings *settings, const struct launch_proxy *proxy, pid_t *ret_pid);
+
+/*
+ * `audio-proxy watch` of the server at `address`, a user's; `report_fd` is its only one. `chosen`: only of the source that the
+ * user has chosen. The same.
+ */
+int launch_watcher(const struct launch_settings *settings, const char *address, uid_t owner, bool clean, bool chosen,
+		   int report_fd, pid_t *ret_pid);
+
+/* `audio-proxy remove` of the virtual microphone `name` there; it has no fd. The same. */
+int launch_remover(const struct launch_settings *settings, const char *address, uid_t owner, const char *name,
+		   pid_t *ret_pid);
 
 /* An unlinked file in memory with these bytes, sealed against any change, read position 0. 0 and *ret_fd or a negative errno. */
 int launch_sealed_file(const void *bytes, size_t len, int *ret_fd);

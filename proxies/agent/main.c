@@ -30,7 +30,7 @@ struct options {
 	uint16_t own;
 	uint16_t roles;
 	char proxy_dir[4096];
-	const char *user;
+	const char *user, *sound_dir;
 };
 
 static const char usage_text[] =
@@ -40,8 +40,11 @@ static const char usage_text[] =
 	"  --channel xen|socket:DIR  how to reach other qubes (default: xen)\n"
 	"  --own DOMID               this qube's domain id (default with xen: from xenstore)\n"
 	"  --roles ROLE[,ROLE]       export: offer devices; import: be a target (default: both)\n"
-	"  --proxy-dir DIR           where usb-proxy is (default: as installed, or beside device-agent)\n"
+	"  --proxy-dir DIR           where the proxies are (default: as installed, or beside device-agent)\n"
 	"  --user NAME               the account that proxies run as (default: qdb-proxy)\n"
+	"  --sound-dir DIR           where users' sound servers are, each as DIR/UID/pulse/native (default: "
+	"/run/user);\n"
+	"                            none: no microphones and speakers\n"
 	"  --help, --version\n";
 
 static bool set_channel(struct options *options, const char *value)
@@ -68,9 +71,9 @@ static bool set_roles(struct options *options, const char *value)
 		uint16_t roles;
 	} roles[] = {
 		{"export", WIRE_ROLE_EXPORT},
-		{"import", WIRE_ROLE_IMPORT},
-		{"export,import", WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT},
-		{"import,export", WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT},
+		{"import", WIRE_ROLES & ~WIRE_ROLE_EXPORT},
+		{"export,import", WIRE_ROLES},
+		{"import,export", WIRE_ROLES},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
@@ -92,6 +95,12 @@ static bool set_user(struct options *options, const char *value)
 	return true;
 }
 
+static bool set_sound_dir(struct options *options, const char *value)
+{
+	options->sound_dir = strcmp(value, "none") == 0 ? NULL : value;
+	return value[0] == '/' || !options->sound_dir;
+}
+
 static bool show_help(_unused_ struct options *options, _unused_ const char *value)
 {
 	(void)fputs(usage_text, stdout);
@@ -109,9 +118,13 @@ static const struct {
 	int has_value;
 	bool (*set)(struct options *options, const char *value);
 } option_table[] = {
-	{"channel", required_argument, set_channel}, {"own", required_argument, set_own},
-	{"roles", required_argument, set_roles},     {"proxy-dir", required_argument, set_proxy_dir},
-	{"user", required_argument, set_user},       {"help", no_argument, show_help},
+	{"channel", required_argument, set_channel},
+	{"own", required_argument, set_own},
+	{"roles", required_argument, set_roles},
+	{"proxy-dir", required_argument, set_proxy_dir},
+	{"user", required_argument, set_user},
+	{"sound-dir", required_argument, set_sound_dir},
+	{"help", no_argument, show_help},
 	{"version", no_argument, show_version},
 };
 
@@ -133,7 +146,7 @@ static bool parse_options(int argc, char **argv, struct options *options)
 	return optind == argc;
 }
 
-/* usb-proxy is beside this very program in a build tree, in ../lib/device-broker when installed. */
+/* audio-proxy, which dom0 has too, is beside this very program in a build tree, in ../lib/device-broker when installed. */
 static void find_proxies(struct options *options)
 {
 	static const char *const places[] = {".", "../lib/device-broker"};
@@ -146,7 +159,7 @@ static void find_proxies(struct options *options)
 	if (slash != NULL)
 		*slash = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s/usb-proxy", self, places[i]);
+		(void)snprintf(path, sizeof(path), "%s/%s/audio-proxy", self, places[i]);
 		if (access(path, X_OK) != 0)
 			continue;
 		(void)snprintf(options->proxy_dir, sizeof(options->proxy_dir), "%s/%s", self, places[i]);
@@ -236,6 +249,7 @@ static int run(const struct options *options)
 				.own = options->own,
 			},
 		.roles = options->roles,
+		.sound_dir = options->sound_dir,
 	};
 
 	r = agent_new(&settings, &agent);
@@ -255,8 +269,9 @@ int main(int argc, char **argv)
 {
 	static struct options options = {
 		.channel = "xen",
-		.roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT,
+		.roles = WIRE_ROLES,
 		.user = "qdb-proxy",
+		.sound_dir = "/run/user",
 	};
 	int r;
 

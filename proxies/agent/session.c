@@ -6,6 +6,7 @@
  * again only after its end was reported. Nothing here gives an exported device back to this qube's own drivers.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "lib/base/base.h"
 #include "lib/base/log.h"
 #include "lib/digest/digest.h"
+#include "lib/proxy/sources.h"
 #include "proxies/agent/machine.h"
 #include "proxies/agent/session.h"
 #include "proxies/agent/vhci.h"
@@ -22,6 +24,7 @@
 #define POLL_ATTACH_USEC (50 * USEC_PER_MSEC)
 #define POLL_FREE_MIN_USEC (2 * USEC_PER_MSEC) /* measured: a detached port is free after 1 to 3 ms */
 #define POLL_FREE_MAX_USEC (50 * USEC_PER_MSEC)
+#define REMOVE_USEC (1 * USEC_PER_SEC) /* what a proxy has left at a sound server */
 #define STREAM_TURN_USEC (USEC_PER_SEC / LIMIT_STREAM_EVENTS_PER_SEC)
 #define STREAM_REPORTS_AT_ONCE 3u
 #define SOCKET_BUFFER (4 * 1024 * 1024) /* bytes: with the default a 1 MiB transfer takes many wake-ups */
@@ -34,7 +37,9 @@ struct session {
 	uint64_t id;
 	uint16_t peer;
 	uint8_t digest[WIRE_DIGEST];
-	uint16_t bus, dev; /* export: the device */
+	bool is_usb;
+	struct sound_server server; /* import of sound */
+	uint16_t bus, dev;          /* export: the device */
 
 	uint32_t request; /* to be answered; 0: none, or answered */
 	uint32_t stops[LIMIT_PEER_REQUESTS];
@@ -49,9 +54,11 @@ struct session {
 	int report_fd;
 	unsigned int n_reports, n_streams; /* n_streams: reports of that type */
 	uint64_t begun_usec;
-	uint64_t deadline_usec; /* of the attach */
+	uint64_t deadline_usec; /* of the attach; of the removal of what its proxy left */
 	uint64_t poll_usec;
 	bool killed;
+	bool muted;      /* an exporter of sound passes nothing on */
+	bool said_ended; /* it has removed what it had made */
 
 	int vhci_fd; /* import: the kernel's end of the socket pair, until it is given away */
 	uint8_t speed;
@@ -188,6 +195,19 @@ void sessions_tell_streams(struct sessions *sessions)
 	start_stream_timer(sessions, 0);
 }
 
+/* Watches a process of the session's, or ends it. 0 or a negative errno. */
+static int add_child(struct session *session, pid_t pid, sd_event_child_handler_t handler)
+{
+	int r = sd_event_add_child(session->owner->settings.event, &session->child, pid, WEXITED, handler, session);
+
+	if (r >= 0)
+		return 0;
+	(void)kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	return r;
+}
+
 /* Actions, one per enum session_action */
 
 static void do_nothing(_unused_ struct session *session)
@@ -217,7 +237,13 @@ static void do_answer(struct session *session)
 static void do_attach(struct session *session)
 {
 	struct sessions *sessions = session->owner;
-	int r = vhci_attach(session->vhci_fd, session->speed, session->devid, sessions->reserved_ports, &session->port);
+	int r;
+
+	if (!session->is_usb) { /* its proxy has made what there is to make */
+		step(session, SESSION_ENUMERATED);
+		return;
+	}
+	r = vhci_attach(session->vhci_fd, session->speed, session->devid, sessions->reserved_ports, &session->port);
 
 	close_fd(&session->vhci_fd);
 	if (r == 0) {
@@ -254,13 +280,44 @@ static void do_kill(struct session *session)
 	set_timer(session, TIMEOUT_PROXY_EXIT_USEC);
 }
 
-/* True when the kernel has nothing of this session any more. Detaches its port if that is still attached. */
+static int on_remover(_unused_ sd_event_source *source, const siginfo_t *info, void *userdata)
+{
+	struct session *session = userdata;
+
+	if (info->si_code != CLD_EXITED || info->si_status != 0)
+		log_session(session, "what its proxy left at the sound server could not be removed");
+	session->child = sd_event_source_disable_unref(session->child);
+	return 0;
+}
+
+/* An importer of sound that was killed has left its virtual microphone. */
+static void start_remover(struct session *session)
+{
+	struct sessions_settings *settings = &session->owner->settings;
+	char name[32];
+	pid_t pid;
+	int r;
+
+	(void)snprintf(name, sizeof(name), PROXY_SOUND_PREFIX "%" PRIx64, session->id);
+	r = launch_remover(settings->launch, session->server.address, session->server.owner, name, &pid);
+	if (r == 0)
+		r = add_child(session, pid, on_remover);
+	if (r < 0)
+		log_error("cannot remove what a proxy left at %s: %s", session->server.address, strerror(-r));
+	session->deadline_usec = now_usec(session) + REMOVE_USEC;
+}
+
+/* True when nothing of this session is left in this qube. Detaches its port if that is still attached. */
 static bool is_free(struct session *session)
 {
 	struct vhci_status *status = &session->owner->status;
 	const struct vhci_port *port;
 	int r;
 
+	if (session->child != NULL && now_usec(session) >= session->deadline_usec)
+		(void)sd_event_source_send_child_signal(session->child, SIGKILL, NULL, 0);
+	if (session->child != NULL)
+		return false;
 	if (!session->has_port)
 		return true;
 	r = vhci_read(status);
@@ -309,6 +366,8 @@ static void do_free(struct session *session)
 		(void)snprintf(served.service, sizeof(served.service), "qdb/%" PRIx64, session->id);
 		(void)channel_remove_leftovers(session->owner->settings.backend, &served);
 	}
+	if (!session->is_usb && session->side == WIRE_SIDE_IMPORT && !session->said_ended)
+		start_remover(session);
 	session->poll_usec = POLL_FREE_MIN_USEC;
 	poll_free(session);
 }
@@ -349,7 +408,7 @@ static void report_end(struct session *session)
 static void do_report(struct session *session)
 {
 	log_session(session, session->has_outcome ? outcome_text(session->outcome) : "it ended");
-	if (session->side == WIRE_SIDE_EXPORT) /* HP13: quarantine */
+	if (session->is_usb && session->side == WIRE_SIDE_EXPORT) /* HP13: quarantine */
 		log_session(session, "no driver of this qube takes the device back until it is plugged in again");
 	if (session->has_port)
 		session->owner->reserved_ports[session->port] = false;
@@ -410,7 +469,7 @@ static void handle_report(struct session *session, const struct proxy_report *re
 		step(session, SESSION_SAID_LISTENING);
 		break;
 	case PROXY_READY:
-		if ((report->speed != 0) != (session->side == WIRE_SIDE_IMPORT)) {
+		if ((report->speed != 0) != (session->is_usb && session->side == WIRE_SIDE_IMPORT)) {
 			blame(session, OUTCOME_CRASHED);
 			step(session, SESSION_SAID_NONSENSE);
 			break;
@@ -426,6 +485,7 @@ static void handle_report(struct session *session, const struct proxy_report *re
 		}
 		break;
 	case PROXY_ENDED:
+		session->said_ended = true;
 		session->bytes_to_target = report->bytes_to_target;
 		session->bytes_from_target = report->bytes_from_target;
 		blame(session, (enum outcome)report->outcome);
@@ -578,13 +638,18 @@ static int start(struct session *session, struct launch_proxy *proxy)
 		r = launch_proxy(session->owner->settings.launch, proxy, &pid);
 	if (r < 0)
 		return r;
-	r = sd_event_add_child(event, &session->child, pid, WEXITED, on_child, session);
-	if (r < 0) {
-		(void)kill(pid, SIGKILL);
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			continue;
-	}
-	return r;
+	return add_child(session, pid, on_child);
+}
+
+/* Tells its proxy; one that does not take its agent's word is killed. */
+static void tell_muted(struct session *session)
+{
+	const char word = session->muted ? PROXY_MUTE : PROXY_UNMUTE;
+
+	if (send(session->report_fd, &word, sizeof(word), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(word))
+		return;
+	blame(session, OUTCOME_CRASHED);
+	step(session, SESSION_SAID_NONSENSE);
 }
 
 /* The common part of both: a session in the table, or FAILED said. */
@@ -602,6 +667,8 @@ static void begin(struct sessions *sessions, const struct session *wanted, struc
 	proxy->peer = wanted->peer;
 	proxy->session = wanted->id;
 	r = start(session, proxy);
+	if (r >= 0 && session->muted)
+		tell_muted(session); /* before its importer can say anything */
 	if (r >= 0)
 		return;
 	log_error("cannot start a proxy: %s", strerror(-r));
@@ -610,9 +677,24 @@ static void begin(struct sessions *sessions, const struct session *wanted, struc
 	do_free(session);
 }
 
-void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
-		     const struct identity *identity, const struct snapshot_bytes *snapshot, uint8_t configuration,
-		     int fd)
+/* The snapshot as a file for the exporter, or FAILED said and -1. */
+static int make_snapshot(struct sessions *sessions, uint32_t id, uint64_t session, const uint8_t *bytes, size_t len)
+{
+	const struct wire_message message = {
+		.type = WIRE_FAILED,
+		.id = id,
+		.FAILED = {.session = session, .outcome = OUTCOME_SPAWN_FAILED},
+	};
+	int fd = -1, r = launch_sealed_file(bytes, len, &fd);
+
+	if (r < 0) {
+		log_error("cannot make a file in memory: %s", strerror(-r));
+		sessions->settings.send(sessions->settings.userdata, &message);
+	}
+	return fd;
+}
+
+static struct session wanted_export(uint32_t id, const struct wire_EXPORT *request, const struct identity *identity)
 {
 	struct session wanted = {
 		.state = SESSION_LISTENING,
@@ -620,30 +702,32 @@ void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_E
 		.id = request->session,
 		.peer = request->target,
 		.request = id,
+		.is_usb = identity->class_id == WIRE_CLASS_USB,
 		.bus = identity->bus,
 		.dev = identity->dev,
+		.muted = request->muted && identity->class_id != WIRE_CLASS_USB,
 		.vhci_fd = -1,
 	};
-	_cleanup_close_ int snapshot_fd = -1;
-	char devid[16], active[8];
-	int r = launch_sealed_file(snapshot->bytes, snapshot->len, &snapshot_fd);
 
-	if (r < 0) {
-		const struct wire_message message = {
-			.type = WIRE_FAILED,
-			.id = id,
-			.FAILED = {.session = request->session, .outcome = OUTCOME_SPAWN_FAILED},
-		};
-
-		log_error("cannot make a file in memory: %s", strerror(-r));
-		sessions->settings.send(sessions->settings.userdata, &message);
-		return;
-	}
 	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
+	return wanted;
+}
+
+void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
+		     const struct identity *identity, const struct snapshot_bytes *snapshot, uint8_t configuration,
+		     int fd)
+{
+	struct session wanted = wanted_export(id, request, identity);
+	_cleanup_close_ int snapshot_fd = make_snapshot(sessions, id, request->session, snapshot->bytes, snapshot->len);
+	char devid[16], active[8];
+
+	if (snapshot_fd < 0)
+		return;
 	(void)snprintf(devid, sizeof(devid), "%u", (unsigned int)identity->bus << 16 | identity->dev);
 	(void)snprintf(active, sizeof(active), "%u", configuration);
 	begin(sessions, &wanted,
 	      &(struct launch_proxy){
+		      .program = "usb-proxy",
 		      .side = "export",
 		      .extra = {"--devid", devid, "--configuration", active},
 		      .data_fd = fd,
@@ -651,7 +735,28 @@ void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_E
 	      });
 }
 
-void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request)
+void sessions_export_sound(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
+			   const struct sound_source *source)
+{
+	struct session wanted = wanted_export(id, request, &source->identity);
+	_cleanup_close_ int snapshot_fd = make_snapshot(sessions, id, request->session, source->hello, PROXY_HELLO);
+	_cleanup_close_ int nothing = open("/dev/null", O_RDWR | O_CLOEXEC); /* sound has no data fd */
+	char owner[16];
+
+	if (snapshot_fd < 0)
+		return;
+	(void)snprintf(owner, sizeof(owner), "%u", source->server->owner);
+	begin(sessions, &wanted,
+	      &(struct launch_proxy){
+		      .program = "audio-proxy",
+		      .side = "export",
+		      .extra = {"--server", source->server->address, "--owner", owner, "--source", source->name},
+		      .data_fd = nothing,
+		      .snapshot_fd = snapshot_fd,
+	      });
+}
+
+static struct session wanted_import(uint32_t id, const struct wire_IMPORT *request)
 {
 	struct session wanted = {
 		.state = SESSION_CONNECTING,
@@ -659,13 +764,21 @@ void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_I
 		.id = request->session,
 		.peer = request->source,
 		.request = id,
+		.is_usb = request->class == WIRE_CLASS_USB,
 		.vhci_fd = -1,
 	};
+
+	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
+	return wanted;
+}
+
+void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request)
+{
+	struct session wanted = wanted_import(id, request);
 	const int size = SOCKET_BUFFER;
 	char digest[2 * DIGEST_SIZE + 1];
 	int pair[2] = {-1, -1};
 
-	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
 	digest_to_hex(request->digest, digest);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		log_error("cannot make a socket pair: %s", strerror(errno)); /* launch_proxy() refuses -1 */
@@ -676,11 +789,33 @@ void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_I
 		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
 	begin(sessions, &wanted,
 	      &(struct launch_proxy){
+		      .program = "usb-proxy",
 		      .side = "import",
 		      .extra = {"--digest", digest},
 		      .data_fd = proxy_end,
 		      .snapshot_fd = -1,
 	      });
+}
+
+void sessions_import_sound(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request,
+			   const struct sound_server *server)
+{
+	struct session wanted = wanted_import(id, request);
+	_cleanup_close_ int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+	char digest[2 * DIGEST_SIZE + 1], owner[16];
+	struct launch_proxy proxy = {
+		.program = "audio-proxy",
+		.side = "import",
+		.extra = {"--kind", request->class == WIRE_CLASS_SPEAKER ? "speaker" : "mic", "--digest", digest,
+			  "--server", server->address, "--owner", owner, "--pipe-dir", server->dir},
+		.data_fd = nothing,
+		.snapshot_fd = -1,
+	};
+
+	wanted.server = *server;
+	digest_to_hex(request->digest, digest);
+	(void)snprintf(owner, sizeof(owner), "%u", server->owner);
+	begin(sessions, &wanted, &proxy);
 }
 
 /* Ending */
@@ -704,6 +839,24 @@ bool sessions_stop(struct sessions *sessions, uint32_t id, uint64_t session_id)
 	blame(session, OUTCOME_STOPPED);
 	step(session, SESSION_STOP);
 	return true;
+}
+
+void sessions_mute(struct sessions *sessions, uint32_t id, const struct wire_MUTE *request)
+{
+	struct session *session = find(sessions, request->session);
+	struct wire_message message = {
+		.type = WIRE_MUTED,
+		.id = id,
+		.MUTED = {.session = request->session, .muted = request->muted},
+	};
+
+	if (session != NULL && (session->is_usb || session->side != WIRE_SIDE_EXPORT))
+		message.MUTED.muted = false;
+	else if (session != NULL && session->report_fd >= 0) {
+		session->muted = request->muted;
+		tell_muted(session);
+	}
+	sessions->settings.send(sessions->settings.userdata, &message);
 }
 
 void sessions_stop_all(struct sessions *sessions)
@@ -749,6 +902,7 @@ bool sessions_next(const struct sessions *sessions, size_t *cursor, struct sessi
 			.side = session->side,
 			.peer = session->peer,
 			.digest = session->digest,
+			.muted = session->muted,
 		};
 		return true;
 	}

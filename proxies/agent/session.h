@@ -13,6 +13,7 @@
 #include "lib/wire/messages.h"
 #include "proxies/agent/identity.h"
 #include "proxies/agent/launch.h"
+#include "proxies/agent/sound.h"
 
 struct sessions;
 
@@ -33,6 +34,7 @@ struct session_view {
 	enum wire_side side;
 	uint16_t peer;
 	const uint8_t *digest;
+	bool muted;
 };
 
 /* `settings` is copied. 0 or a negative errno. */
@@ -52,11 +54,20 @@ void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_E
 		     const struct identity *identity, const struct snapshot_bytes *snapshot, uint8_t configuration,
 		     int fd);
 
-/* The same for an importer. */
+/* The same for a microphone or a speaker. */
+void sessions_export_sound(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
+			   const struct sound_source *source);
+
+/* The same for an importer, of USB or of sound. */
 void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request);
+void sessions_import_sound(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request,
+			   const struct sound_server *server);
 
 /* Ends a session and answers request `id`; at once if there is no such session. False: too many stops of one session. */
 bool sessions_stop(struct sessions *sessions, uint32_t id, uint64_t session);
+
+/* Tells an exporter of sound to pass nothing on, or to do so again, and answers request `id`: with what holds now. */
+void sessions_mute(struct sessions *sessions, uint32_t id, const struct wire_MUTE *request);
 
 void sessions_stop_all(struct sessions *sessions);
 

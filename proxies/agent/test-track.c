@@ -7,7 +7,6 @@
 
 #include "tests/unit.h"
 #include "lib/base/base.h"
-#include "proxies/agent/rate.h"
 #include "proxies/agent/track.h"
 
 enum what { PUT, LEAVE, REMOVE, SWEEP, SCAN };
@@ -180,35 +179,12 @@ static void test_equality(_unused_ void **state)
 	assert_int_equal(track.last_generation, 15);
 }
 
-static void test_rate(_unused_ void **state)
-{
-	struct rate rate;
-	uint64_t now = 1000;
-	unsigned int n = 0;
-
-	rate_init(&rate, 50, 100, now);
-	assert_true(rate_take(&rate, 100, now));
-	assert_false(rate_take(&rate, 1, now));
-	assert_false(rate_take(&rate, 1, now - 500)); /* a clock that went back */
-	assert_false(rate_take(&rate, 1, now + 19 * USEC_PER_MSEC));
-	assert_true(rate_take(&rate, 1, now + 20 * USEC_PER_MSEC));
-	/* TO08: after any time there is one burst, not more */
-	now = UINT64_MAX / 2;
-	assert_true(rate_take(&rate, 100, now));
-	assert_false(rate_take(&rate, 1, now));
-	/* HP14: asked every millisecond for ten seconds */
-	for (unsigned int ms = 0; ms < 10000; ms++)
-		n += rate_take(&rate, 1, now + ms * USEC_PER_MSEC);
-	assert_in_range(n, 495, 500);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_script),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_equality),
-		cmocka_unit_test(test_rate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,7 +124,7 @@ static const struct {
  * request is to what is not there or not claimed: a client shall not write that log. Every interface of the active
  * configuration is claimed. GET_DEVICE_ID of a printer has interface and alternate setting the other way round.
  */
-static bool has_recipient(const struct export_core *core, const struct export_urb *urb)
+bool export_control_has_recipient(const struct export_core *core, const struct export_urb *urb)
 {
 	static const uint8_t get_device_id[2] = {0xa1, 0};
 	const struct usb_configuration *c = core->state.configuration;
@@ -150,7 +150,7 @@ static bool has_recipient(const struct export_core *core, const struct export_ur
 
 void export_control_dispatch(struct export_core *core, struct export_urb *urb)
 {
-	if (!has_recipient(core, urb)) {
+	if (!export_control_has_recipient(core, urb)) {
 		stall(core, urb);
 		return;
 	}

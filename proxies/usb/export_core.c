@@ -315,6 +315,12 @@ static void submit_waiting(struct export_core *core, uint64_t now_usec)
 	while (core->first_waiting) {
 		struct export_urb *urb = core->first_waiting;
 
+		/* another configuration may have come before it */
+		if (urb->type == USB_CONTROL && !export_control_has_recipient(core, urb)) {
+			wait_remove(core, urb);
+			urb_refuse(core, urb, WIRE_STATUS_STALL);
+			continue;
+		}
 		if (!try_submit(core, urb)) {
 			urb->state = EXPORT_URB_WAITING;
 			if (core->n_submitted > 0 || core->refuse_usec == 0 || now_usec < core->refuse_usec)

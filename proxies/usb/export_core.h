@@ -218,5 +218,8 @@ void export_note_outcome(struct export_core *core, int outcome);
 /* A control request whose data are there: submits, translates or refuses it. */
 void export_control_dispatch(struct export_core *core, struct export_urb *urb);
 
+/* Is the interface or endpoint there that a control request is to? */
+bool export_control_has_recipient(const struct export_core *core, const struct export_urb *urb);
+
 /* Everything that the barrier waited for has ended: does one operation for it. False: another must follow. */
 bool export_control_barrier(struct export_core *core, struct export_urb *urb, enum export_barrier barrier);

@@ -13,11 +13,14 @@
 #include "lib/sandbox/sandbox.h"
 #include "proxies/usb/export_core.h"
 #include "proxies/usb/export_libusb.h"
-#include "proxies/usb/session.h"
+#include "proxies/usb/run.h"
 
 #define EXPORT_IOV 96
 
+const struct channel_rings usb_rings = {.read = RING_BULK_OUT, .write = RING_BULK_IN};
+
 struct export_session {
+	const struct usb_options *options;
 	struct session session;
 	struct export_libusb *device;
 	size_t snapshot_len;
@@ -48,49 +51,33 @@ static int read_snapshot(struct export_session *s)
 	put_le32(s->hello, SNAPSHOT_MAGIC);
 	put_le16(s->hello + 4, SNAPSHOT_VERSION);
 	put_le16(s->hello + 6, 0);
-	put_le32(s->hello + 8, s->session.options->devid);
+	put_le32(s->hello + 8, s->options->devid);
 	put_le32(s->hello + 12, (uint32_t)s->snapshot_len);
 	return 0;
 }
 
-static int listen_channel(struct session *session)
-{
-	struct channel_address address = {.server_domid = session->options->own,
-					  .client_domid = session->options->peer};
-	struct channel_backend *backend = NULL;
-	int r = channel_backend_new_from_text(session->options->channel, &backend);
-
-	if (r)
-		return r;
-	memcpy(address.service, session->options->service, strlen(session->options->service) + 1);
-	return channel_listen(backend, &address, &session_rings, &session->channel);
-}
-
 /* 0, an outcome or a negative errno. */
-static int set_up(struct export_session *s)
+static int set_up(void *userdata)
 {
-	uint8_t configuration = s->session.options->configuration;
+	struct export_session *s = userdata;
+	uint8_t configuration = s->options->configuration;
 	int r = read_snapshot(s);
 
 	if (r)
 		return r;
-	r = listen_channel(&s->session);
-	if (r) {
-		log_error("cannot serve the channel: %s", strerror(-r));
+	if (session_listen(&s->session, &usb_rings) != 0)
 		return OUTCOME_INTERNAL;
-	}
 	r = export_libusb_open(PROXY_FD_DATA, &s->snapshot, configuration, &s->device);
 	if (r)
 		return r;
-	export_core_init(&s->core, &s->snapshot, s->session.options->devid, configuration, &export_libusb_ops,
-			 s->device);
+	export_core_init(&s->core, &s->snapshot, s->options->devid, configuration, &export_libusb_ops, s->device);
 	export_libusb_attach(s->device, &s->core);
 	r = sandbox_enter(SANDBOX_USB_EXPORT, s->session.options->user);
 	if (r) {
 		log_error("cannot enter the sandbox: %s", strerror(-r));
 		return r;
 	}
-	return session_report(PROXY_LISTENING, 0, 0);
+	return session_report_listening();
 }
 
 /* One wait of the handshake: OUTCOME_COUNT to go on. */
@@ -112,8 +99,9 @@ static enum outcome greet_wait(struct export_session *s, bool want_write, uint64
 }
 
 /* Waits for the importer, sends what the device is, waits for its go. OUTCOME_COUNT: go. */
-static enum outcome greet(struct export_session *s)
+static enum outcome greet(void *userdata)
 {
+	struct export_session *s = userdata;
 	struct channel *channel = s->session.channel;
 	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
 	size_t len = SNAPSHOT_PREAMBLE + s->snapshot_len, sent = 0, got = 0;
@@ -219,8 +207,9 @@ static enum outcome pump(struct export_session *s)
 	return session_channel_outcome(&s->session);
 }
 
-static enum outcome serve(struct export_session *s)
+static enum outcome serve(void *userdata)
 {
+	struct export_session *s = userdata;
 	struct pollfd fds[SESSION_POLLFDS];
 
 	for (;;) {
@@ -253,22 +242,20 @@ static enum outcome serve(struct export_session *s)
 	}
 }
 
-int export_run(const struct session_options *options)
+static void clean_up(void *userdata)
 {
-	static struct export_session s;
-	enum outcome outcome;
-	int r;
+	struct export_session *s = userdata;
 
-	s.session.options = options;
-	r = set_up(&s);
-	if (r) {
-		session_end(&s.session, r > 0 ? (enum outcome)r : OUTCOME_INTERNAL);
-		return EXIT_FAILURE;
-	}
-	outcome = greet(&s);
-	if (outcome == OUTCOME_COUNT)
-		outcome = session_report(PROXY_READY, 0, 0) ? OUTCOME_STOPPED : serve(&s);
-	export_core_stop(&s.core);
-	session_end(&s.session, outcome);
-	return EXIT_SUCCESS;
+	export_core_stop(&s->core);
+}
+
+int export_run(const struct usb_options *options)
+{
+	static const struct session_steps steps = {
+		.set_up = set_up, .greet = greet, .serve = serve, .clean_up = clean_up};
+	static struct export_session s;
+
+	s.options = options;
+	s.session.options = &options->session;
+	return session_run(&s.session, &steps, &s);
 }

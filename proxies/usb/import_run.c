@@ -13,7 +13,7 @@
 #include "lib/sandbox/sandbox.h"
 #include "proxies/usb/flow.h"
 #include "proxies/usb/import_filter.h"
-#include "proxies/usb/session.h"
+#include "proxies/usb/run.h"
 
 #define COMMANDS_SIZE (256u * 1024u)
 #define REPLIES_SIZE (2u * IMPORT_HOLD_MAX) /* of a long one little must be moved to the front */
@@ -22,10 +22,10 @@
 #define LET_GO_USEC (500 * USEC_PER_MSEC) /* less than TIMEOUT_PROXY_EXIT_USEC */
 
 struct import_session {
+	const struct usb_options *options;
 	struct session session;
 	struct flow commands, replies;
 	bool kernel_closed;
-	uint32_t devid;
 	struct usb_snapshot snapshot;
 	uint8_t snapshot_bytes[LIMIT_SNAPSHOT];
 	uint8_t command_bytes[COMMANDS_SIZE + FLOW_INSERT_ROOM];
@@ -34,31 +34,18 @@ struct import_session {
 };
 
 /* 0, an outcome or a negative errno. */
-static int set_up(struct import_session *s)
+static int set_up(void *userdata)
 {
-	const struct session_options *o = s->session.options;
-	struct channel_address address = {.server_domid = o->peer, .client_domid = o->own};
-	struct channel_backend *backend = NULL;
+	struct import_session *s = userdata;
 	int size = SOCKET_BUFFER;
-	int r = channel_backend_new_from_text(o->channel, &backend);
+	int r = session_connect(&s->session, &usb_rings);
 
-	if (r) {
-		log_error("cannot use the channel: %s", strerror(-r));
+	if (r)
 		return r;
-	}
-	memcpy(address.service, o->service, strlen(o->service) + 1);
-	r = channel_connect_wait(backend, &address, &session_rings, TIMEOUT_CONNECT_USEC, &s->session.channel);
-	if (r) {
-		log_error("cannot connect to the device qube: %s", r < 0 ? strerror(-r)
-								   : r == CHANNEL_TOO_LARGE
-									   ? "its channel is larger than an exporter's"
-									   : "it does not serve us");
-		return r < 0 ? r : (int)OUTCOME_NO_PEER;
-	}
 	/* a whole large reply in one go; the second needs no right but may be clamped */
 	if (setsockopt(PROXY_FD_DATA, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
 		(void)setsockopt(PROXY_FD_DATA, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	r = sandbox_enter(SANDBOX_USB_IMPORT, o->user);
+	r = sandbox_enter(SANDBOX_USB_IMPORT, s->session.options->user);
 	if (r)
 		log_error("cannot enter the sandbox: %s", strerror(-r));
 	return r;
@@ -106,6 +93,7 @@ static enum outcome check_snapshot(struct import_session *s, size_t len)
 		log_error("the device is a hub");
 		return OUTCOME_UNSUPPORTED;
 	}
+	s->session.speed = s->snapshot.speed;
 	digest_sha256(s->snapshot_bytes, len, digest);
 	digest_approved(digest,
 			&(struct digest_shown){.speed = s->snapshot.speed,
@@ -115,11 +103,12 @@ static enum outcome check_snapshot(struct import_session *s, size_t len)
 					       .interfaces = d->interface_codes,
 					       .serial = s->snapshot.serial},
 			approved);
-	return memcmp(approved, s->session.options->digest, sizeof(approved)) == 0 ? OUTCOME_COUNT : OUTCOME_CHANGED;
+	return memcmp(approved, s->options->digest, sizeof(approved)) == 0 ? OUTCOME_COUNT : OUTCOME_CHANGED;
 }
 
-static enum outcome greet(struct import_session *s)
+static enum outcome greet(void *userdata)
 {
+	struct import_session *s = userdata;
 	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_HEADER_USEC;
 	uint8_t head[SNAPSHOT_PREAMBLE], go[SNAPSHOT_GO] = {0};
 	uint32_t untrusted_len;
@@ -132,7 +121,7 @@ static enum outcome greet(struct import_session *s)
 	if (get_le32(head) != SNAPSHOT_MAGIC || get_le16(head + 4) != SNAPSHOT_VERSION || get_le16(head + 6) != 0 ||
 	    untrusted_len == 0 || untrusted_len > LIMIT_SNAPSHOT)
 		return OUTCOME_PEER_CHEATED;
-	s->devid = get_le32(head + 8);
+	s->session.devid = get_le32(head + 8);
 	outcome = read_exactly(s, s->snapshot_bytes, untrusted_len, deadline);
 	if (outcome == OUTCOME_COUNT)
 		outcome = check_snapshot(s, untrusted_len);
@@ -302,7 +291,7 @@ static enum outcome pump(struct import_session *s)
 	return session_channel_outcome(&s->session);
 }
 
-static enum outcome serve(struct import_session *s)
+static enum outcome pass_on(struct import_session *s)
 {
 	struct pollfd fds[SESSION_POLLFDS];
 
@@ -403,26 +392,25 @@ static void let_go(struct import_session *s)
 		continue;
 }
 
-int import_run(const struct session_options *options)
+static enum outcome serve(void *userdata)
 {
-	static struct import_session s;
+	struct import_session *s = userdata;
 	enum outcome outcome;
-	int r;
 
-	s.session.options = options;
+	import_filter_init(&s->filter, &s->snapshot);
+	outcome = pass_on(s);
+	let_go(s);
+	return outcome;
+}
+
+int import_run(const struct usb_options *options)
+{
+	static const struct session_steps steps = {.set_up = set_up, .greet = greet, .serve = serve};
+	static struct import_session s;
+
+	s.options = options;
+	s.session.options = &options->session;
 	s.commands = (struct flow){.bytes = s.command_bytes, .size = COMMANDS_SIZE};
 	s.replies = (struct flow){.bytes = s.reply_bytes, .size = REPLIES_SIZE};
-	r = set_up(&s);
-	if (r) {
-		session_end(&s.session, r > 0 ? (enum outcome)r : OUTCOME_INTERNAL);
-		return EXIT_FAILURE;
-	}
-	outcome = greet(&s);
-	if (outcome == OUTCOME_COUNT) {
-		import_filter_init(&s.filter, &s.snapshot);
-		outcome = session_report(PROXY_READY, s.snapshot.speed, s.devid) ? OUTCOME_STOPPED : serve(&s);
-		let_go(&s);
-	}
-	session_end(&s.session, outcome);
-	return EXIT_SUCCESS;
+	return session_run(&s.session, &steps, &s);
 }

@@ -11,11 +11,11 @@
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
 #include "lib/proxy/report.h"
-#include "proxies/usb/session.h"
+#include "lib/proxy/session.h"
 
 #define WAIT_USEC (5 * USEC_PER_SEC)
 
-static const struct {
+static const struct end {
 	enum outcome outcome;
 	enum channel_state peer_sees;
 } ends[] = {
@@ -38,8 +38,21 @@ static int report_pair(void)
 	return pair[1];
 }
 
+static int set_up(void *userdata _unused_)
+{
+	return 0;
+}
+
+static enum outcome greet(void *userdata)
+{
+	const struct end *end = userdata;
+
+	return end->outcome;
+}
+
 static void test_what_the_other_side_sees(void **state)
 {
+	static const struct session_steps steps = {.set_up = set_up, .greet = greet};
 	static const struct channel_rings rings = {.read = RING_CONTROL, .write = RING_CONTROL};
 	int report_fd = report_pair();
 
@@ -60,7 +73,7 @@ static void test_what_the_other_side_sees(void **state)
 		assert_int_equal(channel_connect_wait(backend, &address, &rings, WAIT_USEC, &session.channel), 0);
 		while (channel_state(server) == CHANNEL_WAITING)
 			assert_int_equal(channel_wait(server, false, WAIT_USEC), 0);
-		session_end(&session, ends[i].outcome);
+		assert_int_equal(session_run(&session, &steps, (void *)(uintptr_t)&ends[i]), EXIT_SUCCESS);
 		assert_int_equal(proxy_report_receive(report_fd, &report), 0);
 		assert_int_equal(report.type, PROXY_ENDED);
 		assert_int_equal(report.outcome, ends[i].outcome);

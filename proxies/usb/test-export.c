@@ -429,6 +429,28 @@ static void test_memory_of_others(void **state)
 	model_deinit(model);
 }
 
+/* A request that waited for memory, while another configuration came in which there is nobody whom it is to. */
+static void test_waiting_for_nobody(void **state)
+{
+	static const struct request class = {"", 1, 3, MODEL_DEVID, 0, 0, 0, 0, {0x21, 10, 0, 0, 1, 0, 0, 0}, 0, 0};
+	uint8_t bytes[USBIP_HEADER];
+	struct usbip_header h;
+
+	(void)state;
+	begin_without_memory(true);
+	assert_int_equal(feed(bytes, put_request(bytes, &class)), 0);
+	assert_false(next_reply(&h));
+	(void)usb_state_set_configuration(&model->core.state, 2);
+	assert_false(usb_state_has_interface(&model->core.state, 1));
+	model->core.ops = &model_device_ops;
+	model->device.configuration = 2;
+	(void)export_core_process(&model->core, export_core_deadline(&model->core));
+	assert_true(next_reply(&h));
+	assert_int_equal(h.seqnum, 3);
+	assert_int_equal(h.ret_submit.status, WIRE_STATUS_STALL);
+	model_deinit(model);
+}
+
 /* With nothing of ours in flight it ends all the same: in the end the driver is told. */
 static void test_no_memory_at_all(void **state)
 {
@@ -794,13 +816,21 @@ static void test_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),         cmocka_unit_test(test_once),
-		cmocka_unit_test(test_packets),          cmocka_unit_test(test_silence),
-		cmocka_unit_test(test_unlinks),          cmocka_unit_test(test_unlink_storm),
-		cmocka_unit_test(test_limits),           cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_half_way),         cmocka_unit_test(test_one_operation_each),
-		cmocka_unit_test(test_memory_of_others), cmocka_unit_test(test_no_memory_at_all),
-		cmocka_unit_test(test_recipients),       cmocka_unit_test(test_halt_in_flight),
+		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_once),
+		cmocka_unit_test(test_packets),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_unlinks),
+		cmocka_unit_test(test_unlink_storm),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_half_way),
+		cmocka_unit_test(test_one_operation_each),
+		cmocka_unit_test(test_memory_of_others),
+		cmocka_unit_test(test_no_memory_at_all),
+		cmocka_unit_test(test_waiting_for_nobody),
+		cmocka_unit_test(test_recipients),
+		cmocka_unit_test(test_halt_in_flight),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -24,7 +24,7 @@
 #include "lib/usbip/snapshot.h"
 #include "lib/usbip/test-samples.h"
 #include "proxies/usb/export_libusb.h"
-#include "proxies/usb/session.h"
+#include "proxies/usb/run.h"
 
 #define DEVID 7u
 #define HIGH_FD 20
@@ -254,7 +254,7 @@ static bool put_fd(int fd, int wanted)
 }
 
 /* Runs one side with these as PROXY_FD_DATA and so on; its reports come out of the fd that is returned. */
-static int start(int (*run)(const struct session_options *options), const struct session_options *options, int data,
+static int start(int (*run)(const struct usb_options *options), const struct usb_options *options, int data,
 		 int snapshot, int kernel, pid_t *ret_pid)
 {
 	int pair[2], low[3];
@@ -347,7 +347,7 @@ static void test_what_is_shown(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(shows); i++) {
-		struct session_options options = {.channel = "", .service = "qdb/1", .user = ""};
+		struct usb_options options = {.session = {.channel = "", .service = "qdb/1", .user = ""}};
 		size_t len = shows[i].len ? shows[i].len : mouse_len;
 		uint8_t digest[DIGEST_SIZE];
 		struct proxy_report report;
@@ -403,8 +403,8 @@ static void expect_stopped(int fd, const enum proxy_report_type *before, size_t 
 static void test_exporter_hears_stop(void **state)
 {
 	static const enum proxy_report_type before[] = {PROXY_LISTENING, PROXY_READY};
-	struct session_options options = {
-		.channel = "", .service = "qdb/1", .user = "", .devid = DEVID, .configuration = 1};
+	struct usb_options options = {
+		.session = {.channel = "", .service = "qdb/1", .user = ""}, .devid = DEVID, .configuration = 1};
 	int snapshot = memfd_create("snapshot", MFD_CLOEXEC), fd;
 	pid_t pid;
 
@@ -426,7 +426,7 @@ static void test_exporter_hears_stop(void **state)
 static void test_importer_hears_stop(void **state)
 {
 	static const enum proxy_report_type before[] = {PROXY_READY};
-	struct session_options options = {.channel = "", .service = "qdb/1", .user = ""};
+	struct usb_options options = {.session = {.channel = "", .service = "qdb/1", .user = ""}};
 	uint8_t digest[DIGEST_SIZE];
 	int data[2], fd;
 	pid_t pid;
