@@ -66,6 +66,7 @@ static void fail(struct core *core, struct memory *memory, enum outcome outcome)
 	if (!memory->failed)
 		tell_not_adopted(core, memory, NULL, outcome);
 	memory->failed = true;
+	restore_supersede(core, &memory->m);
 	if (memory->target_side == SIDE_REPORTED)
 		(void)inventory_stop_stray(core, target, memory->m.session, false);
 	memory->target_side = SIDE_CLOSED;
@@ -176,6 +177,7 @@ static int report_export(struct core *core, struct core_qube *qube, struct memor
 	if (qube->n_strays + adopt_n_reported(core, qube) >= LIMIT_DEVICES)
 		return CORE_EVENT_CHEATED;
 	memory->source_side = SIDE_REPORTED;
+	memory->muted = event->agent_session.muted;
 	return 0;
 }
 
@@ -295,6 +297,14 @@ void adopt_left(struct core *core, struct core_device *device, enum core_state s
 	release(core, memory);
 }
 
+/* A part on disk does not say of what. */
+static bool may_be_parts(const struct core_device *memory, const struct core_device *device)
+{
+	if (device->class_id == WIRE_CLASS_USB)
+		return wire_may_be_part(memory->class_id);
+	return memory->class_id == WIRE_CLASS_USB && strcmp(memory->port, device->parent) == 0;
+}
+
 bool adopt_blocks(const struct core *core, const struct core_device *device)
 {
 	for (unsigned int i = 0; core->n_memories > 0 && i < LIMIT_MEMORIES; i++) {
@@ -304,6 +314,9 @@ bool adopt_blocks(const struct core *core, const struct core_device *device)
 		    memory->m.device.class_id == device->class_id &&
 		    (same_place(&memory->m.device, device) || strcmp(memory->m.device.port, device->port) == 0))
 			return true; /* by either: what may still run there is not known */
+		if (memory->used && !memory->bound && same_qube(memory->source, device->ref.qube) &&
+		    may_be_parts(&memory->m.device, device))
+			return true; /* once it is bound parts.c knows */
 	}
 	return false;
 }

@@ -33,6 +33,11 @@ struct assignments *assignments_free(struct assignments *table)
 	return NULL;
 }
 
+unsigned int assignments_count(const struct assignments *table)
+{
+	return table->n;
+}
+
 /* Empty, or printable from a letter or digit on: "*" and "_" mean any in Qubes' arguments, they name nothing. */
 static bool is_name_or_empty(const char *text, size_t size)
 {

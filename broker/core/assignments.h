@@ -56,6 +56,7 @@ enum {
 struct assignments; /* half a megabyte; made once at start, nothing is allocated after */
 struct assignments *assignments_new(void);
 struct assignments *assignments_free(struct assignments *table);
+unsigned int assignments_count(const struct assignments *table); /* assignments */
 
 /*
  * Names are qubes' names, source and target differ; port and device id begin with a letter or digit and are printable, a

@@ -54,13 +54,17 @@ static void enter(struct core *core, struct core_device *device, enum core_state
 
 	core->n_auditing += state == CORE_AUDITING;
 	core->n_auditing -= former == CORE_AUDITING;
+	core->n_clearing += state == CORE_CLEARING;
+	core->n_clearing -= former == CORE_CLEARING;
 	device->state = state;
 	device->since_usec = core->now_usec;
 	device->deadline_usec = timeout_usec ? core->now_usec + timeout_usec : 0;
 	if (former == CORE_ADOPTING)
 		adopt_left(core, device, state);
-	if (former == CORE_ATTACHED)
+	if (former == CORE_ATTACHED) {
 		question_void(core, device); /* about moving it from where it is no longer */
+		mute_left(core, device);
+	}
 }
 
 static bool has_agent(struct core *core, struct core_qube_ref ref)
@@ -104,6 +108,7 @@ static int finish(struct core *core, struct core_device *device)
 	tell_detach(core, device, CORE_ANSWER_DONE, confirmed);
 	if (device->present)
 		auto_freed(core, device);
+	parts_freed(core, device);
 
 	device->session = 0;
 	device->target = (struct core_qube_ref){0};
@@ -171,6 +176,7 @@ static int take_over(struct core *core, struct core_device *device, const struct
 
 	take(core, device, memory->m.session, memory->target, memory->m.target.name);
 	device->terms = memory->m.device.terms;
+	device->terms.muted = memory->muted;
 	device->source_open = device->target_open = device->source_reported = true;
 	device->target_reported = memory->target_side == SIDE_REPORTED;
 	enter(core, device, CORE_ADOPTING, 0);
@@ -184,6 +190,16 @@ static int start_export(struct core *core, struct core_device *device, const str
 	device->source_open = true;
 	enter(core, device, CORE_EXPORTING, TIMEOUT_ATTACH_STEP_USEC);
 	emit(core, device, (struct core_action){.type = CORE_DO_EXPORT, .qube = device->ref.qube});
+	return 0;
+}
+
+/* AUDITING + AUDITED: what is to end the parts comes from parts_run(), after this. */
+static int audited(struct core *core, struct core_device *device, const struct input *input)
+{
+	if (!parts_are_held(core, device))
+		return start_export(core, device, input);
+	enter(core, device, CORE_CLEARING, TIMEOUT_STOP_USEC);
+	emit(core, device, (struct core_action){.type = CORE_DO_NOTE});
 	return 0;
 }
 
@@ -374,25 +390,26 @@ static int refuse_adopting(struct core *core, struct core_device *device, const 
 
 /* clang-format off */
 static handler *const table[INPUT_COUNT][CORE_STATE_COUNT] = {
-	/*                     FREE           AUDITING       EXPORTING      IMPORTING      ATTACHED       DETACHING      LOCKED         ADOPTING */
-	[IN_ATTACH]        = { reserve,       refuse_in_use, refuse_in_use, refuse_in_use, refuse_in_use, refuse_detaching, refuse_locked, refuse_adopting },
-	[IN_DETACH]        = { refuse_detach, detach,        detach,        detach,        detach,        join_detach,   detach_again,  detach },
-	[IN_STOP]          = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo },
-	[IN_ADOPT]         = { take_over,     NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL },
-	[IN_ADOPTED]       = { NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          confirm },
-	[IN_AUDITED]       = { NULL,          start_export,  NULL,          NULL,          NULL,          NULL,          NULL,          NULL },
-	[IN_AUDIT_FAILED]  = { NULL,          undo,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL },
-	[IN_EXPORTED]      = { NULL,          NULL,          start_import,  NULL,          NULL,          NULL,          NULL,          NULL },
-	[IN_IMPORTED]      = { NULL,          NULL,          NULL,          confirm,       NULL,          NULL,          NULL,          NULL },
-	[IN_SOURCE_CLOSED] = { NULL,          NULL,          undo,          undo,          undo,          settle,        unlock,        undo },
-	[IN_TARGET_CLOSED] = { NULL,          undo,          undo,          undo,          undo,          settle,        note_target,   undo },
-	[IN_SOURCE_LOST]   = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo },
-	[IN_TARGET_LOST]   = { NULL,          undo,          undo,          undo,          undo,          settle,        NULL,          undo },
-	[IN_SOURCE_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again,    NULL },
-	[IN_TARGET_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again,    NULL },
-	[IN_SOURCE_GONE]   = { NULL,          vanish,        vanish,        vanish,        vanish,        vanish,        vanish,        vanish },
-	[IN_UNPLUGGED]     = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo },
-	[IN_TIMEOUT]       = { NULL,          undo,          undo,          undo,          limit,         give_up,       NULL,          undo },
+	/*                     FREE           AUDITING       EXPORTING      IMPORTING      ATTACHED       DETACHING      LOCKED         ADOPTING         CLEARING */
+	[IN_ATTACH]        = { reserve,       refuse_in_use, refuse_in_use, refuse_in_use, refuse_in_use, refuse_detaching, refuse_locked, refuse_adopting, refuse_in_use },
+	[IN_DETACH]        = { refuse_detach, detach,        detach,        detach,        detach,        join_detach,   detach_again,  detach,          detach },
+	[IN_STOP]          = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo,            undo },
+	[IN_ADOPT]         = { take_over,     NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL,            NULL },
+	[IN_ADOPTED]       = { NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          confirm,         NULL },
+	[IN_AUDITED]       = { NULL,          audited,       NULL,          NULL,          NULL,          NULL,          NULL,          NULL,            NULL },
+	[IN_AUDIT_FAILED]  = { NULL,          undo,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL,            NULL },
+	[IN_CLEARED]       = { NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL,          NULL,            start_export },
+	[IN_EXPORTED]      = { NULL,          NULL,          start_import,  NULL,          NULL,          NULL,          NULL,          NULL,            NULL },
+	[IN_IMPORTED]      = { NULL,          NULL,          NULL,          confirm,       NULL,          NULL,          NULL,          NULL,            NULL },
+	[IN_SOURCE_CLOSED] = { NULL,          NULL,          undo,          undo,          undo,          settle,        unlock,        undo,            NULL },
+	[IN_TARGET_CLOSED] = { NULL,          undo,          undo,          undo,          undo,          settle,        note_target,   undo,            undo },
+	[IN_SOURCE_LOST]   = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo,            undo },
+	[IN_TARGET_LOST]   = { NULL,          undo,          undo,          undo,          undo,          settle,        NULL,          undo,            undo },
+	[IN_SOURCE_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again,    NULL,            NULL },
+	[IN_TARGET_STILL]  = { NULL,          NULL,          NULL,          NULL,          NULL,          stop_again,    stop_again,    NULL,            NULL },
+	[IN_SOURCE_GONE]   = { NULL,          vanish,        vanish,        vanish,        vanish,        vanish,        vanish,        vanish,          vanish },
+	[IN_UNPLUGGED]     = { NULL,          undo,          undo,          undo,          undo,          NULL,          NULL,          undo,            undo },
+	[IN_TIMEOUT]       = { NULL,          undo,          undo,          undo,          limit,         give_up,       NULL,          undo,            undo },
 };
 /* clang-format on */
 

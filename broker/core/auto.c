@@ -325,7 +325,7 @@ static struct wish wish_of(struct core *core, struct core_device *device, const 
 	return (struct wish){.device = device,
 			     .target = find_target(core, assignment->target),
 			     .terms = {.origin = CORE_ORIGIN_AUTO,
-				       .asked_by = CORE_NOBODY,
+				       .asked_by = CORE_NO_USER,
 				       .follow_port = assignment->follow_port,
 				       .max_time_usec = assignment->max_time_usec}};
 }
@@ -351,7 +351,7 @@ static void note_answer(struct core *core, const struct wish *wish, enum core_an
 }
 
 /* A user chose `target`; its assignment may have changed while he was asked. */
-void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target, uint32_t uid)
+void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target, const struct core_user *user)
 {
 	const struct core_qube *source = inventory_qube(core, device->ref.qube);
 	const struct core_assignment *assignment = target ? assignment_to(core, source, device, target) : NULL;
@@ -364,7 +364,7 @@ void auto_allowed(struct core *core, struct core_device *device, struct core_qub
 	wish = wish_of(core, device, assignment);
 	wish.target = target;
 	wish.agreed = wish.terms.answered = true;
-	wish.terms.answered_by = uid;
+	wish.terms.answered_by = *user;
 	note_answer(core, &wish, begin_try(core, &wish));
 }
 

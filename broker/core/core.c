@@ -80,12 +80,18 @@ static int handle_closed(struct core *core, struct core_qube *qube, const struct
 	return attachment_handle(core, device, &input);
 }
 
+bool core_is_used(const struct core_device *device)
+{
+	return device->source_stream.at_usec ? device->source_stream.in_use : device->target_stream.in_use;
+}
+
 /* One that says less than before contradicts itself, and changes nothing. */
 static int handle_stream(struct core *core, struct core_qube *qube, const struct core_event *event)
 {
 	struct core_device *device = attachment_find(core, event->stream.session);
 	bool is_source = event->stream.side == WIRE_SIDE_EXPORT;
 	struct core_stream *stream;
+	bool was_used;
 
 	if (!device || (device->state != CORE_ATTACHED && device->state != CORE_ADOPTING) ||
 	    !same_qube(is_source ? device->ref.qube : device->target, qube->ref))
@@ -94,10 +100,16 @@ static int handle_stream(struct core *core, struct core_qube *qube, const struct
 	if (event->stream.bytes_to_target < stream->bytes_to_target ||
 	    event->stream.bytes_from_target < stream->bytes_from_target)
 		return CORE_EVENT_IGNORED;
+	was_used = core_is_used(device);
 	*stream = (struct core_stream){.at_usec = event->now_usec,
 				       .in_use = event->stream.in_use,
 				       .bytes_to_target = event->stream.bytes_to_target,
 				       .bytes_from_target = event->stream.bytes_from_target};
+	if (was_used != core_is_used(device) && wire_tells_use(device->class_id))
+		core_emit(core, &(struct core_action){.type = CORE_DO_USE,
+						      .device = device,
+						      .session = device->session,
+						      .state = device->state});
 	return 0;
 }
 
@@ -106,13 +118,15 @@ static int handle_tick(struct core *core, const struct core_event *event)
 	static const enum outcome outcomes[CORE_STATE_COUNT] = {
 		[CORE_AUDITING] = OUTCOME_AUDIT_FAILED, [CORE_EXPORTING] = OUTCOME_TIMED_OUT,
 		[CORE_IMPORTING] = OUTCOME_TIMED_OUT,   [CORE_ATTACHED] = OUTCOME_TIME_LIMIT,
-		[CORE_DETACHING] = OUTCOME_TIMED_OUT,   [CORE_ADOPTING] = OUTCOME_NOT_PROVEN,
+		[CORE_CLEARING] = OUTCOME_PART_HELD,    [CORE_DETACHING] = OUTCOME_TIMED_OUT,
+		[CORE_ADOPTING] = OUTCOME_NOT_PROVEN,
 	};
 
 	for (unsigned int i = core->n_active; i-- > 0;) {
 		struct core_device *device = core->active[i];
 		struct input input = {.type = IN_TIMEOUT, .outcome = outcomes[device->state]};
 
+		mute_tick(core, device);
 		if (device->deadline_usec != 0 && device->deadline_usec <= event->now_usec)
 			(void)attachment_handle(core, device, &input);
 	}
@@ -155,6 +169,9 @@ static const struct {
 	[CORE_FAILED] = {.of_qube = handle_closed},
 	[CORE_ENDED] = {.of_qube = handle_closed},
 	[CORE_STREAM] = {.of_qube = handle_stream},
+	[CORE_MUTED] = {.of_qube = mute_answered},
+	[CORE_MUTE] = {.handle = mute_request},
+	[CORE_UNMUTE] = {.handle = mute_request},
 	[CORE_AUDITED] = {.handle = handle_audit},
 	[CORE_AUDIT_FAILED] = {.handle = handle_audit},
 	[CORE_ATTACH] = {.handle = request_attach},
@@ -189,6 +206,7 @@ static int dispatch(struct core *core, const struct core_event *event, struct co
 /* What follows from the event; the order matters, see internal.h. */
 static void run_plans(struct core *core)
 {
+	parts_run(core);
 	move_run(core);
 	restore_run(core);
 	auto_run(core);
@@ -223,8 +241,10 @@ uint64_t core_next_deadline(const struct core *core)
 {
 	uint64_t next = UINT64_MAX;
 
-	for (unsigned int i = 0; i < core->n_active; i++)
+	for (unsigned int i = 0; i < core->n_active; i++) {
 		sooner(&next, core->active[i]->deadline_usec);
+		sooner(&next, core->active[i]->mute.deadline_usec);
+	}
 	for (unsigned int i = 0; core->n_questions > 0 && i < LIMIT_QUESTIONS; i++)
 		sooner(&next, core->questions[i].q.deadline_usec);
 	for (unsigned int i = 0; core->n_memories > 0 && i < LIMIT_MEMORIES; i++)
@@ -369,15 +389,22 @@ bool core_is_suspended(const struct core *core)
 	return core->suspended;
 }
 
+#define DOM0_MIC_ID "dom0:mic::m000000" /* as Qubes has it; only dom0 has that port (agents-dialogue.c) */
+
 size_t core_device_id(const struct core_device *device, char ret_text[CORE_DEVICE_ID_MAX])
 {
-	size_t len = (size_t)snprintf(ret_text, CORE_DEVICE_ID_MAX, "%04x:%04x:%.*s:", device->vendor, device->product,
-				      (int)LIMIT_TEXT, device->serial);
+	size_t len;
 
+	if (strcmp(device->port, TEXT_DOM0_MIC) == 0) {
+		(void)strcpy(ret_text, DOM0_MIC_ID);
+		return strlen(DOM0_MIC_ID);
+	}
+	len = (size_t)snprintf(ret_text, CORE_DEVICE_ID_MAX, "%04x:%04x:%.*s:", device->vendor, device->product,
+			       (int)LIMIT_TEXT, device->serial);
 	if (device->n_interfaces == 0)
 		return len + (size_t)snprintf(ret_text + len, CORE_DEVICE_ID_MAX - len, "?******");
 	for (unsigned int i = 0; i < device->n_interfaces; i++) {
-		text_interface_code(device->interfaces[i], ret_text + len);
+		text_interface_code(wire_class_letter(device->class_id), device->interfaces[i], ret_text + len);
 		len += 7;
 	}
 	return len;
@@ -388,7 +415,7 @@ const char *core_state_name(enum core_state state)
 	static const char *const names[CORE_STATE_COUNT] = {
 		[CORE_FREE] = "free",           [CORE_AUDITING] = "auditing", [CORE_EXPORTING] = "exporting",
 		[CORE_IMPORTING] = "importing", [CORE_ATTACHED] = "attached", [CORE_DETACHING] = "detaching",
-		[CORE_LOCKED] = "locked",       [CORE_ADOPTING] = "adopting",
+		[CORE_LOCKED] = "locked",       [CORE_ADOPTING] = "adopting", [CORE_CLEARING] = "clearing",
 	};
 
 	return state < CORE_STATE_COUNT ? names[state] : "unknown";
@@ -418,12 +445,20 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_NOBODY] =
 			"the user must be asked, and nobody is there to answer; start the devices widget",
 		[CORE_ANSWER_CROWDED] = "the user must be asked, and too many questions are open; answer those first",
+		[CORE_ANSWER_TOO_SOON] =
+			"the last question of that qube was not answered with yes a moment ago; try again later",
 		[CORE_ANSWER_NO_REPLY] = "the user was asked, and gave no answer in time",
 		[CORE_ANSWER_SUSPENDED] = "the machine is going to sleep; try again when it is awake",
 		[CORE_ANSWER_ADOPTING] =
 			"the broker was restarted and does not know yet whether the device is attached; wait a moment",
 		[CORE_ANSWER_REQUIRED] =
 			"an assignment says that the qube requires the device; shut the qube down, or unassign it",
+		[CORE_ANSWER_NO_MUTE] = "a device of this class cannot be muted; detach it",
+		[CORE_ANSWER_MUTE_NOT_CONFIRMED] =
+			"the device's qube did not confirm it in time; detach the device to be sure",
+		[CORE_ANSWER_OVERTAKEN] = "somebody muted or unmuted it anew before the device's qube had confirmed it",
+		[CORE_ANSWER_PART_IN_USE] = "a part of the device is in use; detach that first",
+		[CORE_ANSWER_WHOLE_IN_USE] = "the device of which it is a part is in use; detach that first",
 		[CORE_ANSWER_MOVED_BACK] = "the other qube could not take the device; it is back where it was",
 		[CORE_ANSWER_MOVED_FREE] =
 			"the other qube could not take the device, nor the former one; it is attached nowhere",

@@ -23,6 +23,9 @@
  *       |                                   | source silent for TIMEOUT_STOP_USEC
  *       +<-- source stopped or gone ------ LOCKED
  *
+ * Between AUDITING and EXPORTING a device whose parts are to be ended first is CLEARING (below); what ends an EXPORTING
+ * one ends it too.
+ *
  * The target's acknowledgement is waited for as well (within the same time), and its absence is told to the user
  * (`confirmed` false), but does not lock the device: once the source's export is gone, no data can flow.
  *
@@ -34,10 +37,14 @@
  * device it is refused (a move is not, nor does it keep a time limit or a sleep from ending the attachment).
  *
  * Questions (question.c). Bound to one device's {slot, generation} and closed with it. One of each device qube is shown
- * at a time, in order of arrival; each has TIMEOUT_ASK_USEC from its arrival. Nobody there to answer, no time left, a target
- * that was not offered: denied. The policy is asked again when the answer comes: `deny` holds even then. One device
- * qube has at most a quarter of LIMIT_QUESTIONS open; beyond that a user's attach is refused (CORE_ANSWER_CROWDED), and
- * what nobody waits for, an assignment or a claim, is asked about when a place is free, in order of arrival.
+ * at a time, in order of arrival; a qube's wish, which came through qrexec, holds up none but those of qubes. Each has
+ * TIMEOUT_ASK_USEC from its arrival. Nobody there to answer, no time left, a target that was not offered: denied. The
+ * policy is asked again when the answer comes: `deny` holds even then. One device qube has at most a quarter of
+ * LIMIT_QUESTIONS open; beyond that a user's attach is refused (CORE_ANSWER_CROWDED), and what nobody waits for, an
+ * assignment or a claim, is asked about when a place is free, in order of arrival. A qube's wish gives way: to its user's
+ * own about the same device or for its place (its question becomes void), and to another qube's claim (IN_USE). A qube
+ * has at most LIMIT_QUESTIONS_ASKER questions open, and none for BACKOFF_ASKER_USEC after one that ended without a yes
+ * (CORE_ANSWER_TOO_SOON), unless nobody was there to answer or it gave way.
  *
  * Move (move.c). Out of A, into B; when B fails, back to A (the decision that let it be at A still holds, a `deny` since
  * then ends it); when that fails too, free. One answer says which: DONE, MOVED_BACK, MOVED_FREE, or NOT_CONFIRMED when
@@ -63,6 +70,10 @@
  * other means, its user detaches, or its target is gone. What a sleep has ended outlives the broker, as a memory that is
  * `asleep`; a claim of a device that re-enumerates does not.
  *
+ * Mute (mute.c). Of what is ATTACHED, where its class can. The source is told, and the user when the source says that it
+ * is so, within TIMEOUT_MUTE_USEC; the newest wish holds. A new attachment is not muted; one that comes back, and one that
+ * a broker finds running, is as it was.
+ *
  * Restart (adopt.c). Sessions that a former life of the broker had on disk are given to core_handle() as memories before
  * anything else. A device of a memory is ADOPTING as soon as it is listed; it is ATTACHED when the source's agent (same
  * domain, UUID, start, agent incarnation) reported the export of that session and lists the device with that slot,
@@ -77,6 +88,17 @@
  * again and not reporting the session before its first list (a reported one is stopped again). While the source's side
  * lacks proof the device is DETACHING, then LOCKED. Its devices stay listed, and cannot be attached, until the agent is
  * back and lists anew (a restarted agent numbers anew: then all former ones are removed first).
+ *
+ * Parts (parts.c). A sound device may say of which USB device of its qube it is a part, by that one's port. A whole and
+ * its part are never under way or attached both: an attach of a part is refused while the source may still have the
+ * whole (CORE_ANSWER_WHOLE_IN_USE), whoever wants it, and one of the whole while it may still have a part
+ * (CORE_ANSWER_PART_IN_USE), unless the policy says that parts may be ended for it; a qube's wish ends none of another
+ * target. Then, its record on disk, the whole is CLEARING: its parts are stopped (OUTCOME_WHOLE_ATTACHED; an assignment
+ * that requires one does not keep it) and it goes on when each one's source said so. When one is LOCKED, or
+ * TIMEOUT_STOP_USEC are over, it fails (OUTCOME_PART_HELD). What a former broker let go on, adoption takes as it is: but
+ * until the memories of a source are settled its whole devices wait. The word is the device qube's, and is believed for
+ * this alone: by a lie it is refused its own devices. Parts are of one port of one qube: two devices there have the same
+ * parts.
  *
  * Strays. A stream that an agent reports and that neither an attachment nor a memory explains is stopped. The report
  * does not say which device it carries, so no device of that qube can be attached until each of its stray exports is
@@ -116,6 +138,7 @@ enum core_state {
 	CORE_DETACHING,
 	CORE_LOCKED,
 	CORE_ADOPTING,
+	CORE_CLEARING,
 	CORE_STATE_COUNT,
 };
 
@@ -132,15 +155,24 @@ enum core_origin {
 
 #define CORE_NOBODY UINT32_MAX /* in place of a uid */
 
+/* Who asks for something. */
+struct core_user {
+	uint32_t uid; /* of the program that asked, in dom0; CORE_NOBODY: nobody, an assignment or a claim */
+	char qube[LIMIT_QUBE_NAME + 1]; /* for which qrexec asked; "": for nobody but itself */
+};
+#define CORE_NO_USER ((struct core_user){.uid = CORE_NOBODY})
+
 /* Under what an attachment was allowed, and holds. Copied from the decision, the assignment and the request. */
 struct core_terms {
 	enum core_origin origin;
-	uint32_t asked_by;          /* uid of the user who wanted it; CORE_NOBODY: nobody, an assignment or a claim */
+	struct core_user asked_by;
 	char rule[LIMIT_RULE_TEXT]; /* which rule: "30-user.policy:4"; "": none */
 	bool answered;              /* a user was asked, and said yes */
-	uint32_t answered_by;       /* that user's uid */
+	struct core_user answered_by;
 	bool follow_port;
+	bool muted;             /* its source is to pass nothing on; core_is_muted(): and it says that it does so */
 	uint64_t max_time_usec; /* 0: no limit; the smallest of all that were named */
+	bool end_parts;         /* its parts may be ended for it; not kept on disk, as each decision says it anew */
 	uint64_t end_usec;      /* when an ATTACHED one is to end, in the events' clock; 0: never, or not yet known */
 };
 
@@ -163,7 +195,8 @@ struct core_device {
 	uint8_t digest[WIRE_DIGEST];
 	char port[LIMIT_PORT_TEXT]; /* the kernel's name for the port: shown and typed, not the same after each boot */
 	char path[LIMIT_PATH_TEXT]; /* the port itself, text_usb_path(), as its agent says; "": not known */
-	char serial[WIRE_TEXT];     /* printable ASCII, the wire layer saw to it; empty: none */
+	char parent[LIMIT_PORT_TEXT]; /* the port of the USB device that it is a part of, as its agent says */
+	char serial[WIRE_TEXT];       /* printable ASCII, the wire layer saw to it; empty: none */
 	char manufacturer[WIRE_TEXT];
 	char product_name[WIRE_TEXT];
 
@@ -180,6 +213,11 @@ struct core_device {
 	struct core_terms terms;             /* while not FREE */
 	bool warned;                         /* CORE_DO_LIMIT_NEAR was emitted */
 	struct core_stream source_stream, target_stream;
+	struct {
+		bool sent;              /* a MUTE that is not answered yet: terms.muted is not known to hold */
+		uint64_t token;         /* of the user who waits for that; 0: none */
+		uint64_t deadline_usec; /* until when; 0: nobody waits */
+	} mute;                         /* while ATTACHED */
 
 	/* The core's own notes */
 	bool listed;       /* named since LIST_BEGIN */
@@ -209,6 +247,7 @@ struct core_qube {
 struct core_question {
 	uint64_t id; /* 0: this place is free; never used twice */
 	struct core_device_ref device;
+	uint8_t class_id;        /* of that device */
 	struct core_terms terms; /* what was decided so far */
 	uint64_t token;          /* of the user who waits for the outcome; 0: an assignment asks */
 	bool move;               /* the device is attached to `from` */
@@ -241,19 +280,25 @@ enum core_answer {
 	CORE_ANSWER_DETACHING, /* its last attachment is just being ended */
 	CORE_ANSWER_LOCKED,    /* an earlier detach is under way or not confirmed yet */
 	CORE_ANSWER_NO_SOURCE_AGENT,
-	CORE_ANSWER_NO_TARGET_AGENT, /* no agent there, or one that cannot import */
-	CORE_ANSWER_NOT_ATTACHED,    /* detach: not attached to that qube */
-	CORE_ANSWER_NOT_CONFIRMED,   /* detach: the source did not confirm in time; the device is LOCKED */
-	CORE_ANSWER_DENIED,          /* by the policy or a deny list: .rule */
-	CORE_ANSWER_ASKING,          /* a question about this device is open */
-	CORE_ANSWER_SAID_NO,         /* the user was asked, and said no */
-	CORE_ANSWER_NOBODY,          /* nobody is there to be asked */
-	CORE_ANSWER_CROWDED,         /* one must be asked, and as many questions as can be are open already */
-	CORE_ANSWER_NO_REPLY,        /* nobody answered in time, or the question became void */
-	CORE_ANSWER_SUSPENDED,       /* the machine is going to sleep */
-	CORE_ANSWER_ADOPTING,        /* the broker was restarted and does not know yet */
-	CORE_ANSWER_REQUIRED,        /* detach: an assignment says that the qube requires it */
-	CORE_ANSWER_MOVED_BACK,      /* move: the new qube failed (.outcome), it is back where it was */
+	CORE_ANSWER_NO_TARGET_AGENT,    /* no agent there, or one that cannot import */
+	CORE_ANSWER_NOT_ATTACHED,       /* detach: not attached to that qube */
+	CORE_ANSWER_NOT_CONFIRMED,      /* detach: the source did not confirm in time; the device is LOCKED */
+	CORE_ANSWER_DENIED,             /* by the policy or a deny list: .rule */
+	CORE_ANSWER_ASKING,             /* a question about this device is open */
+	CORE_ANSWER_SAID_NO,            /* the user was asked, and said no */
+	CORE_ANSWER_NOBODY,             /* nobody is there to be asked */
+	CORE_ANSWER_CROWDED,            /* one must be asked, and as many questions as can be are open already */
+	CORE_ANSWER_TOO_SOON,           /* a question of the asking qube ended without a yes a moment ago */
+	CORE_ANSWER_NO_REPLY,           /* nobody answered in time, or the question became void */
+	CORE_ANSWER_SUSPENDED,          /* the machine is going to sleep */
+	CORE_ANSWER_ADOPTING,           /* the broker was restarted and does not know yet */
+	CORE_ANSWER_REQUIRED,           /* detach: an assignment says that the qube requires it */
+	CORE_ANSWER_PART_IN_USE,        /* a part of the device is not free: .other */
+	CORE_ANSWER_WHOLE_IN_USE,       /* that of which the device is a part is not free: .other */
+	CORE_ANSWER_NO_MUTE,            /* mute: a device of this class cannot be muted */
+	CORE_ANSWER_MUTE_NOT_CONFIRMED, /* mute: the source did not confirm in time; it is wanted so still */
+	CORE_ANSWER_OVERTAKEN,          /* mute: another wish came before the source had confirmed this one */
+	CORE_ANSWER_MOVED_BACK,         /* move: the new qube failed (.outcome), it is back where it was */
 	CORE_ANSWER_MOVED_FREE, /* move: the new qube failed (.outcome), and so did the way back: attached nowhere */
 	CORE_ANSWER_COUNT,
 };
@@ -298,6 +343,7 @@ struct core_decision {
 	char rule[LIMIT_RULE_TEXT]; /* "FILE:LINE", or a few words: "no rule", "the policy is broken" */
 	uint64_t max_time_usec;     /* 0: none */
 	char default_target[LIMIT_QUBE_NAME + 1];
+	bool end_parts; /* what of it is attached as a part may be ended for it */
 };
 
 struct core_action;
@@ -336,18 +382,21 @@ enum core_event_type {
 	CORE_STOPPED,      /* .session: this side has nothing of it left */
 	CORE_FAILED,       /* .session, .outcome: EXPORT or IMPORT failed; that side has nothing of it left */
 	CORE_STREAM,       /* .stream: what that side says of a stream that runs */
+	CORE_MUTED,        /* .muted: so it is now, as the source says to the last MUTE */
 	CORE_ENDED,        /* .session, .outcome: the stream ended by itself; that side has nothing of it left */
 	CORE_AUDITED,      /* .session: the record is on disk */
 	CORE_AUDIT_FAILED, /* .session */
 	CORE_ATTACH,       /* a user asks; .request */
 	CORE_DETACH,       /* a user asks; .request (target: the qube it must be attached to) */
 	CORE_MOVE,         /* a user asks; .request (from: the qube it is attached to, target: where to) */
-	CORE_ANSWERED,     /* somebody answered a question; .answered */
-	CORE_ANSWERERS,    /* how many are there to answer; .answerers */
-	CORE_ASSIGNED,     /* an assignment was stored; .assignment. CORE_EVENT_FULL, CORE_EVENT_EXISTS */
-	CORE_UNASSIGNED,   /* .assignment, found by what it names. CORE_EVENT_IGNORED: there is none */
-	CORE_ASSIGN_MODE,  /* .assignment: the same with another mode or options */
-	CORE_DENIED,       /* a qube's deny list was stored; .denied replaces the former one */
+	CORE_MUTE,     /* a user asks: nothing passes on any more; .request (target: the qube it must be attached to) */
+	CORE_UNMUTE,   /* a user asks: it does again; the same */
+	CORE_ANSWERED, /* somebody answered a question; .answered */
+	CORE_ANSWERERS,   /* how many are there to answer; .answerers */
+	CORE_ASSIGNED,    /* an assignment was stored; .assignment. CORE_EVENT_FULL, CORE_EVENT_EXISTS */
+	CORE_UNASSIGNED,  /* .assignment, found by what it names. CORE_EVENT_IGNORED: there is none */
+	CORE_ASSIGN_MODE, /* .assignment: the same with another mode or options */
+	CORE_DENIED,      /* a qube's deny list was stored; .denied replaces the former one */
 	CORE_LABELED, /* a device's label was stored; .label. CORE_EVENT_FULL; CORE_EVENT_IGNORED: nothing changes */
 	CORE_POLICY_CHANGED,
 	CORE_SUSPEND,  /* the machine goes to sleep: end everything, remember it; .request.token */
@@ -377,6 +426,7 @@ struct core_event {
 			uint8_t side;
 			uint16_t peer; /* domain id at the other end */
 			uint8_t digest[WIRE_DIGEST];
+			bool muted;
 		} agent_session;
 		struct core_device device; /* the descriptive fields and ref.slot, ref.generation */
 		struct {
@@ -394,8 +444,12 @@ struct core_event {
 			uint64_t bytes_to_target, bytes_from_target;
 		} stream;
 		struct {
+			uint64_t session;
+			bool muted;
+		} muted;
+		struct {
 			uint64_t token; /* not 0, given back in CORE_ANSWER */
-			uint32_t uid;   /* who asks */
+			struct core_user user;
 			struct core_device_ref device;
 			struct core_qube_ref target;
 			struct core_qube_ref from;
@@ -405,7 +459,7 @@ struct core_event {
 			uint64_t question;
 			bool allow;
 			char target[LIMIT_QUBE_NAME + 1]; /* with allow */
-			uint32_t uid;
+			struct core_user user;
 		} answered;
 		unsigned int answerers;
 		const struct core_assignment *assignment; /* assignments.h; valid during the call */
@@ -446,6 +500,11 @@ enum core_action_type {
 	 */
 	CORE_DO_STOP_SOURCE,
 	CORE_DO_STOP_TARGET,
+	/* Send MUTE with device->terms.muted to the source's agent. device, session, state, qube. Then CORE_MUTED. */
+	CORE_DO_MUTE,
+	CORE_DO_NOTE_MUTE, /* an audit record: a user wants it muted, or not (device->terms.muted). device, session, state */
+	CORE_DO_USE, /* for the API's listeners: core_is_used() has changed, of a class that tells. device, session, state */
+	CORE_DO_MUTED, /* for the API's listeners: it is so now. device, session, state */
 	/* Send STOP: a stream that is not ours (any more). session, qube. Of an export the same follows; it has no deadline. */
 	CORE_DO_STOP_STRAY,
 	/*
@@ -487,7 +546,8 @@ struct core_action {
 	uint64_t session;
 	struct core_qube_ref qube;
 	const struct core_device *device;
-	enum outcome outcome; /* OK: there is none, or `answer` alone says it */
+	const struct core_device *other; /* DO_ANSWER: with _PART_IN_USE, _WHOLE_IN_USE */
+	enum outcome outcome;            /* OK: there is none, or `answer` alone says it */
 	enum core_state state;
 	uint64_t token;
 	enum core_answer answer;
@@ -503,6 +563,7 @@ struct core_action {
 	const char *rule;
 	const char *back_rule; /* the same of the way back: CORE_ANSWER_MOVED_FREE */
 	const char *target_name;
+	const struct core_user *asked_by; /* DO_ANSWER: who asked, if that was in an event before this one; else NULL */
 	const struct core_question *question;
 	enum core_question_end question_end;
 	const struct core_restore *restore;
@@ -522,6 +583,12 @@ int core_handle(struct core *core, const struct core_event *event, struct core_q
 
 /* When CORE_TICK is due, in the events' clock; UINT64_MAX: nothing to wait for. */
 uint64_t core_next_deadline(const struct core *core);
+
+/* Something in its target uses it, as its source says, or as the target does while the source has said nothing. */
+bool core_is_used(const struct core_device *device);
+
+/* Attached, and its source says that it passes nothing on. */
+bool core_is_muted(const struct core_device *device);
 
 /* Reading: NULL when stale or absent. Pointers are valid until the next core_handle(). */
 const struct core_qube *core_find_qube(const struct core *core, struct core_qube_ref ref);
@@ -547,7 +614,7 @@ const struct denied *core_denied(const struct core *core);           /* denied.h
 const struct labels *core_labels(const struct core *core);           /* labels.h */
 bool core_is_suspended(const struct core *core);
 
-/* "vid:pid:serial:interfaces", as Qubes shows a device id; returns its length. */
+/* "vid:pid:serial:interfaces", as Qubes shows a device id (of dom0's microphone "dom0:mic::m000000"); returns its length. */
 size_t core_device_id(const struct core_device *device, char ret_text[CORE_DEVICE_ID_MAX]);
 
 const char *core_state_name(enum core_state state);

@@ -30,6 +30,11 @@ struct denied *denied_free(struct denied *table)
 	return NULL;
 }
 
+unsigned int denied_count(const struct denied *table)
+{
+	return table->n;
+}
+
 bool denied_is_pattern(const char *text)
 {
 	if (strnlen(text, DENIED_PATTERN + 1) != DENIED_PATTERN ||
@@ -137,7 +142,7 @@ const char *denied_match(const struct denied *table, const char *qube, const str
 		for (unsigned int i = 0; i < device->n_interfaces; i++) {
 			char code[DENIED_PATTERN + 1];
 
-			text_interface_code(device->interfaces[i], code);
+			text_interface_code(wire_class_letter(device->class_id), device->interfaces[i], code);
 			if (fits(list->patterns[p], code))
 				return list->patterns[p];
 		}

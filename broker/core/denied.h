@@ -24,6 +24,7 @@ enum {
 struct denied; /* made once at start, nothing is allocated after */
 struct denied *denied_new(void);
 struct denied *denied_free(struct denied *table);
+unsigned int denied_count(const struct denied *table); /* qubes that have a list */
 
 bool denied_is_pattern(const char *text);
 

@@ -5,7 +5,7 @@
  *   - an attachment's handler changes its own device only; it may take that device out of `active` (the last one
  *     takes its place), so walks over `active` run from the end to the start;
  *   - handlers of events start nothing by themselves but what a user asked for: they note what changed, and when the
- *     event has been handled the plans run once, in this order: moves, claims, assignments, questions, the sleep, ports. So
+ *     event has been handled the plans run once, in this order: parts, moves, claims, assignments, questions, the sleep, ports. So
  *     a device whose move or claim goes on is never FREE between two events;
  *   - who waits for the end of an attach is told once: plan.pending is set when the device is taken, and cleared by
  *     the one call of request_ended();
@@ -81,6 +81,7 @@ struct memory {
 	struct core_memory m;
 	struct core_qube_ref source, target; /* incarnation 0: that life has not been seen */
 	enum memory_side source_side, target_side;
+	bool muted; /* as the source reported */
 	uint64_t deadline_usec;
 };
 
@@ -97,6 +98,7 @@ struct core {
 	bool fresh[LIMIT_QUBES]; /* a new life whose agent has not listed yet */
 	struct plan plans[LIMIT_QUBES][LIMIT_DEVICES];
 
+	unsigned int n_clearing; /* devices in state CLEARING */
 	unsigned int n_auditing; /* devices in state AUDITING: the plans start no more than LIMIT_STARTS at once */
 	unsigned int n_queued;
 	struct core_device *queue[LIMIT_QUBES * LIMIT_DEVICES]; /* devices that assignments have to be looked up for */
@@ -106,6 +108,10 @@ struct core {
 	unsigned int n_answerers;
 	uint64_t n_questions_ever;
 	unsigned int n_questions;
+	struct asker {
+		char qube[LIMIT_QUBE_NAME + 1];
+		uint64_t until_usec; /* its wishes make no question before */
+	} askers[LIMIT_ASKERS];
 	struct question questions[LIMIT_QUESTIONS];
 
 	unsigned int n_moves;
@@ -138,6 +144,7 @@ enum input_type {
 	IN_ADOPTED,
 	IN_AUDITED,
 	IN_AUDIT_FAILED,
+	IN_CLEARED, /* no part is in the way any more */
 	IN_EXPORTED,
 	IN_IMPORTED,
 	IN_SOURCE_CLOSED, /* proven: nothing of the session is left on that side */
@@ -166,8 +173,12 @@ struct reply {
 	enum core_answer answer;
 	enum outcome outcome;
 	bool confirmed;
-	const char *rule;      /* by which it was denied; NULL or "": it was not that */
-	const char *back_rule; /* MOVED_FREE: the same of the way back */
+	const struct core_device *other; /* PART_IN_USE, WHOLE_IN_USE */
+	const char *rule;                /* by which it was denied; NULL or "": it was not that */
+	const char *back_rule;           /* MOVED_FREE: the same of the way back */
+	/* Who asked, and for which qube, where that may not be what is handled now; else NULL. */
+	const struct core_user *asked_by;
+	const char *target_name;
 };
 
 /* Who wants what. */
@@ -180,6 +191,7 @@ struct wish {
 	/* from request_judge() */
 	bool ask;
 	char default_target[LIMIT_QUBE_NAME + 1];
+	const struct core_device *other; /* PART_IN_USE, WHOLE_IN_USE */
 };
 
 /* attachment.c: the state machine. 0 or CORE_EVENT_IGNORED. */
@@ -226,22 +238,41 @@ void request_refused(struct core *core, struct wish *wish, enum core_answer answ
 void request_answer(struct core *core, const struct core_device *device, uint64_t token, const struct reply *reply);
 enum outcome request_outcome(enum core_answer refusal); /* of a refused step of something longer */
 
+/* parts.c */
+bool parts_are_held(struct core *core, const struct core_device *whole); /* its source may still have one of them */
+enum core_answer parts_judge(struct core *core, struct wish *wish);      /* DONE, or why not: wish->other */
+void parts_freed(struct core *core,
+		 const struct core_device *device); /* it was in the way of a part, or of its whole */
+void parts_run(struct core *core);
+
 /* question.c */
 int question_answered(struct core *core, const struct core_event *event);
 int question_answerers(struct core *core, const struct core_event *event);
 bool question_has_place(struct core *core, struct core_qube_ref source); /* for one more about its devices */
-/* DONE: it is open, or closed already; its end comes as request_ended() or a start. CROWDED: there is no place. */
+/* DONE: it is open, or closed already; its end comes as request_ended() or a start. CROWDED: there is no place. TOO_SOON. */
 enum core_answer question_open(struct core *core, const struct wish *wish, struct core_qube *const *targets,
 			       unsigned int n_targets);
 struct question *question_about(struct core *core, const struct core_device *device);
 bool question_offers(const struct question *question, struct core_qube_ref target);
+/* The qube whose wish it is, which came through qrexec: it takes nothing from another one, as its user may. NULL: no qube's. */
+static inline const char *question_asker(const struct core_terms *terms)
+{
+	return terms->origin == CORE_ORIGIN_USER && terms->asked_by.qube[0] ? terms->asked_by.qube : NULL;
+}
 void question_void(struct core *core, const struct core_device *device);
+void question_give_way(struct core *core, const struct core_device *device); /* void, if a qube's wish asks */
 void question_source_lost(struct core *core, const struct core_qube *qube);
 void question_qube_gone(struct core *core, const struct core_qube *qube);
 void question_review(struct core *core); /* the policy, a deny list or the assignments changed */
 void question_void_all(struct core *core);
 void question_tick(struct core *core);
 void question_run(struct core *core);
+
+/* mute.c */
+int mute_request(struct core *core, const struct core_event *event);
+int mute_answered(struct core *core, struct core_qube *qube, const struct core_event *event);
+void mute_left(struct core *core, struct core_device *device); /* it is ATTACHED no more */
+void mute_tick(struct core *core, struct core_device *device);
 
 /* move.c */
 int move_request(struct core *core, const struct core_event *event);
@@ -268,7 +299,8 @@ bool auto_pending(struct core *core, struct core_device *device);
 bool auto_follows(struct core *core, const struct core_device *device, const struct core_qube *target);
 bool auto_required(struct core *core, const struct core_device *device, const struct core_qube *target);
 void auto_ended(struct core *core, struct core_device *device, const struct reply *reply);
-void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target, uint32_t uid);
+void auto_allowed(struct core *core, struct core_device *device, struct core_qube *target,
+		  const struct core_user *user);
 bool auto_still_asks(struct core *core, const struct core_device *device, const struct question *question);
 void auto_run(struct core *core);
 
@@ -288,7 +320,13 @@ void restore_qube_gone(struct core *core, const struct core_qube *qube);
 int restore_remember(struct core *core, const struct core_memory *memory); /* 0 or CORE_EVENT_FULL */
 bool restore_keeps(const struct core *core, uint64_t session);             /* on disk, as a claim */
 bool restore_claims(struct core *core, const struct core_device *device);
+bool restore_is_for_another(struct core *core, const struct core_device *device, const struct core_qube *target);
 bool restore_drop(struct core *core, const struct core_device *device, const struct core_qube_ref *target);
+/*
+ * Drops the claims on the place of a memory that is given up: it was made after them, for that is what drops a claim, and only the
+ * disk has not heard of that.
+ */
+void restore_supersede(struct core *core, const struct core_memory *memory);
 void restore_ended(struct core *core, struct core_device *device, const struct reply *reply);
 void restore_run(struct core *core);
 void restore_sleep_run(struct core *core);

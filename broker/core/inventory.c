@@ -268,7 +268,7 @@ bool inventory_same_identity(const struct core_device *a, const struct core_devi
 bool inventory_same_description(const struct core_device *a, const struct core_device *b)
 {
 	return inventory_same_identity(a, b) && memcmp(a->digest, b->digest, sizeof(a->digest)) == 0 &&
-	       strcmp(a->port, b->port) == 0 && strcmp(a->path, b->path) == 0 &&
+	       strcmp(a->port, b->port) == 0 && strcmp(a->path, b->path) == 0 && strcmp(a->parent, b->parent) == 0 &&
 	       strcmp(a->manufacturer, b->manufacturer) == 0 && strcmp(a->product_name, b->product_name) == 0;
 }
 
@@ -335,6 +335,7 @@ int inventory_device(struct core *core, struct core_qube *qube, const struct cor
 	memcpy(record->digest, said->digest, sizeof(record->digest));
 	memcpy(record->port, said->port, sizeof(record->port));
 	memcpy(record->path, said->path, sizeof(record->path));
+	memcpy(record->parent, said->parent, sizeof(record->parent));
 	memcpy(record->serial, said->serial, sizeof(record->serial));
 	memcpy(record->manufacturer, said->manufacturer, sizeof(record->manufacturer));
 	memcpy(record->product_name, said->product_name, sizeof(record->product_name));

@@ -30,6 +30,11 @@ struct labels *labels_free(struct labels *table)
 	return NULL;
 }
 
+unsigned int labels_count(const struct labels *table)
+{
+	return table->n;
+}
+
 bool labels_is_text(const char *text)
 {
 	size_t len = strnlen(text, LIMIT_LABEL_TEXT + 1);

@@ -19,6 +19,7 @@ enum {
 struct labels; /* made once at start, nothing is allocated after */
 struct labels *labels_new(void);
 struct labels *labels_free(struct labels *table);
+unsigned int labels_count(const struct labels *table); /* labels */
 
 /* Printable ASCII, 1 to LIMIT_LABEL_TEXT, as the Admin API can show it: no backslash; no space at an end; no '=' at its end. */
 bool labels_is_text(const char *text);

@@ -21,6 +21,7 @@ static enum core_answer check_here(const struct core_device *device, struct core
 		[CORE_EXPORTING] = CORE_ANSWER_IN_USE,  [CORE_IMPORTING] = CORE_ANSWER_IN_USE,
 		[CORE_ATTACHED] = CORE_ANSWER_DONE,     [CORE_DETACHING] = CORE_ANSWER_DETACHING,
 		[CORE_LOCKED] = CORE_ANSWER_LOCKED,     [CORE_ADOPTING] = CORE_ANSWER_ADOPTING,
+		[CORE_CLEARING] = CORE_ANSWER_IN_USE,
 	};
 
 	if (!device)
@@ -34,7 +35,7 @@ int move_request(struct core *core, const struct core_event *event)
 			    .target = inventory_qube(core, event->request.target),
 			    .token = event->request.token,
 			    .terms = {.origin = CORE_ORIGIN_MOVE,
-				      .asked_by = event->request.uid,
+				      .asked_by = event->request.user,
 				      .max_time_usec = event->request.max_time_usec}};
 	enum core_answer answer = check_here(wish.device, event->request.from);
 
@@ -124,11 +125,14 @@ void move_cancel(struct core *core, const struct core_device *device)
 static void end(struct core *core, struct move *move, const struct core_device *device, enum core_answer answer)
 {
 	const struct move ended = *move;
+	const struct core_qube *to = inventory_qube(core, ended.to);
 	struct reply reply = {.answer = answer,
 			      .outcome = answer == CORE_ANSWER_DONE ? OUTCOME_OK : ended.outcome,
 			      .confirmed = answer != CORE_ANSWER_NOT_CONFIRMED,
 			      .rule = ended.rule,
-			      .back_rule = ended.back_rule};
+			      .back_rule = ended.back_rule,
+			      .asked_by = &ended.there.asked_by,
+			      .target_name = to ? to->name : NULL};
 
 	memset(move, 0, sizeof(*move));
 	core->n_moves--;
@@ -194,6 +198,7 @@ static void run(struct core *core, struct move *move)
 	case CORE_IMPORTING:
 	case CORE_DETACHING:
 	case CORE_ADOPTING:
+	case CORE_CLEARING:
 	case CORE_STATE_COUNT:
 		break;
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Who may attach what to where. Every attach comes this way, whoever wants it: who is there, is the machine awake, is
- * everything of a former broker settled, the target's deny list, the policy, a question if the policy says so, then
- * the state machine. After a question it comes this way again.
+ * everything of a former broker settled, the target's deny list, the policy, the device's parts or its whole, a question
+ * if the policy says so, then the state machine. After a question it comes this way again.
  *
  * A user's detach: refused while an assignment says that the running target requires the device (`required` holds for
  * the user's own detach only: a move, a time limit, a sleep end the attachment all the same). Otherwise it ends every
@@ -24,6 +24,9 @@ void request_answer(struct core *core, const struct core_device *device, uint64_
 				     .answer = reply->answer,
 				     .outcome = reply->outcome,
 				     .confirmed = reply->confirmed,
+				     .asked_by = reply->asked_by,
+				     .target_name = reply->target_name,
+				     .other = reply->other,
 				     .rule = reply->rule && reply->rule[0] ? reply->rule : NULL,
 				     .back_rule = reply->back_rule && reply->back_rule[0] ? reply->back_rule : NULL};
 
@@ -66,6 +69,7 @@ enum outcome request_outcome(enum core_answer refusal)
 		[CORE_ANSWER_NO_DEVICE] = OUTCOME_UNPLUGGED,      [CORE_ANSWER_NO_QUBE] = OUTCOME_QUBE_GONE,
 		[CORE_ANSWER_NO_SOURCE_AGENT] = OUTCOME_NO_AGENT, [CORE_ANSWER_NO_TARGET_AGENT] = OUTCOME_NO_AGENT,
 		[CORE_ANSWER_SUSPENDED] = OUTCOME_SUSPENDED,      [CORE_ANSWER_FAILED] = OUTCOME_TIME_LIMIT,
+		[CORE_ANSWER_PART_IN_USE] = OUTCOME_PART_HELD,    [CORE_ANSWER_WHOLE_IN_USE] = OUTCOME_WHOLE_ATTACHED,
 	};
 
 	return outcomes[refusal] != OUTCOME_OK ? outcomes[refusal] : OUTCOME_STOPPED;
@@ -95,6 +99,7 @@ enum core_answer request_decide(struct core *core, struct wish *wish)
 	(void)snprintf(terms->rule, sizeof(terms->rule), "%s", decision.rule);
 	wish->ask = decision.verdict == CORE_VERDICT_ASK && !wish->agreed;
 	memcpy(wish->default_target, decision.default_target, sizeof(wish->default_target));
+	terms->end_parts = decision.end_parts;
 	terms->max_time_usec = smaller_limit(terms->max_time_usec, decision.max_time_usec);
 	return decision.verdict == CORE_VERDICT_ALLOW || decision.verdict == CORE_VERDICT_ASK ? CORE_ANSWER_DONE
 											      : CORE_ANSWER_DENIED;
@@ -103,15 +108,17 @@ enum core_answer request_decide(struct core *core, struct wish *wish)
 enum core_answer request_judge(struct core *core, struct wish *wish)
 {
 	const struct core_qube *source = inventory_qube(core, wish->device->ref.qube);
+	enum core_answer answer;
 
 	wish->ask = false;
+	wish->other = NULL;
 	if (!wish->target)
 		return CORE_ANSWER_NO_QUBE;
 	if (source == wish->target)
 		return CORE_ANSWER_SELF;
 	if (!source->synced || !(source->roles & WIRE_ROLE_EXPORT))
 		return CORE_ANSWER_NO_SOURCE_AGENT;
-	if (!wish->target->synced || !(wish->target->roles & WIRE_ROLE_IMPORT))
+	if (!wish->target->synced || !(wish->target->roles & wire_import_role(wish->device->class_id)))
 		return CORE_ANSWER_NO_TARGET_AGENT;
 	if (source->n_strays > 0)
 		return CORE_ANSWER_LOCKED;
@@ -121,9 +128,12 @@ enum core_answer request_judge(struct core *core, struct wish *wish)
 		return CORE_ANSWER_ADOPTING;
 	if (question_about(core, wish->device))
 		return CORE_ANSWER_ASKING;
+	if (question_asker(&wish->terms) && restore_is_for_another(core, wish->device, wish->target))
+		return CORE_ANSWER_IN_USE;
 	if (wish->terms.end_usec != 0 && wish->terms.end_usec <= core->now_usec)
 		return CORE_ANSWER_FAILED; /* its time was over while it was away */
-	return request_decide(core, wish);
+	answer = request_decide(core, wish);
+	return answer == CORE_ANSWER_DONE ? parts_judge(core, wish) : answer;
 }
 
 enum core_answer request_start(struct core *core, struct wish *wish)
@@ -147,8 +157,11 @@ enum core_answer request_start(struct core *core, struct wish *wish)
 
 void request_refused(struct core *core, struct wish *wish, enum core_answer answer)
 {
-	struct reply reply = {.answer = answer, .confirmed = true};
+	struct reply reply = {
+		.answer = answer, .confirmed = true, .asked_by = &wish->terms.asked_by, .other = wish->other};
 
+	if (wish->target)
+		reply.target_name = wish->target->name;
 	if (answer == CORE_ANSWER_FAILED)
 		reply.outcome = request_outcome(answer);
 	if (answer == CORE_ANSWER_DENIED)
@@ -179,13 +192,17 @@ int request_attach(struct core *core, const struct core_event *event)
 		return attachment_handle(core, wish.device, &input);
 	}
 	wish.terms.origin = CORE_ORIGIN_USER;
-	wish.terms.asked_by = event->request.uid;
+	wish.terms.asked_by = event->request.user;
 	wish.terms.max_time_usec = event->request.max_time_usec;
 	wish.terms.follow_port = auto_follows(core, wish.device, wish.target);
+	if (!question_asker(&wish.terms))
+		question_give_way(core, wish.device);
 	answer = request_start(core, &wish);
 	if (answer != CORE_ANSWER_DONE)
 		request_refused(core, &wish, answer);
-	else if (wish.device->state != CORE_FREE || question_about(core, wish.device)) {
+	else if (wish.device->state != CORE_FREE ||
+		 (question_about(core, wish.device) && !question_asker(&wish.terms))) {
+		/* what a qube asks has changed nothing yet */
 		(void)restore_drop(core, wish.device, NULL);
 		auto_taken_over(core, wish.device);
 	}

@@ -105,6 +105,28 @@ bool restore_drop(struct core *core, const struct core_device *device, const str
 	return dropped;
 }
 
+void restore_supersede(struct core *core, const struct core_memory *memory)
+{
+	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++) {
+		struct restore *restore = &core->restores[i];
+
+		if (restore->r.used && restore->r.origin == CORE_ORIGIN_RESUME &&
+		    same_place(&restore->r.device, &memory->device) &&
+		    memcmp(restore->r.source_uuid, memory->source.uuid, sizeof(memory->source.uuid)) == 0 &&
+		    strcmp(restore->r.source_name, memory->source.name) == 0)
+			release(core, restore);
+	}
+}
+
+bool restore_is_for_another(struct core *core, const struct core_device *device, const struct core_qube *target)
+{
+	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++)
+		if (core->restores[i].gone && is_about(core, &core->restores[i], device) &&
+		    !same_qube(core->restores[i].target, target->ref))
+			return true;
+	return false;
+}
+
 bool restore_claims(struct core *core, const struct core_device *device)
 {
 	for (unsigned int i = 0; core->n_restores > 0 && i < LIMIT_RESTORES; i++)
@@ -395,13 +417,21 @@ static void put_to_sleep(struct core *core, struct restore *restore)
 	restore->r.n_tries = 0;
 }
 
+/* The machine's own wish, which nobody asked for, is never the one too many. */
+static unsigned int places_for(const struct core_user *user)
+{
+	if (user->qube[0])
+		return LIMIT_SLEEPERS_QUBES;
+	return user->uid == CORE_NOBODY ? LIMIT_SLEEPERS : LIMIT_SLEEPERS - 1;
+}
+
 int restore_suspend(struct core *core, const struct core_event *event)
 {
 	struct input stop = {.type = IN_STOP, .outcome = OUTCOME_SUSPENDED};
 
 	if (event->request.token == 0)
 		return CORE_EVENT_IGNORED;
-	if (core->n_sleepers == LIMIT_SLEEPERS) {
+	if (core->n_sleepers >= places_for(&event->request.user)) {
 		attachment_answer(core, NULL, event->request.token, CORE_ANSWER_SUSPENDED);
 		return 0;
 	}

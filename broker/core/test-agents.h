@@ -42,20 +42,34 @@ static void say_device(struct qube *qube, unsigned int p)
 	event.device.interfaces[0][0] = qube->ports[p].identity % 2 ? 3 : 8;
 	event.device.digest[0] = (uint8_t)qube->ports[p].identity;
 	event.device.serial[0] = event.device.serial[1] = (char)('A' + p);
-	(void)snprintf(event.device.port, sizeof(event.device.port), "%u-1", qube->buses[p]);
-	event.device.path[0] = (char)(qube->pathless ? '\0' : 'A' + p);
+	if (p < N_PORTS) {
+		(void)snprintf(event.device.port, sizeof(event.device.port), "%u-1", qube->buses[p]);
+		event.device.path[0] = (char)(qube->pathless ? '\0' : 'A' + p);
+	} else {
+		event.device.class_id = WIRE_CLASS_MIC;
+		(void)snprintf(event.device.port, sizeof(event.device.port), "mic-%08u", p);
+		(void)snprintf(event.device.parent, sizeof(event.device.parent), "%u-1", qube->buses[0]);
+	}
 	say(qube, event);
 }
 
-/* Promise 2: one piece of hardware, one running export, whatever the core believes. */
+static bool is_live_export(const struct qube *qube, const struct stream *stream)
+{
+	return stream->used && stream->side == WIRE_SIDE_EXPORT && stream->plug == qube->ports[stream->place].plug;
+}
+
+/* Promise 2: one piece of hardware, one running export, whatever the core believes; and a part is a piece of its whole. */
 static void check_single_target(const struct qube *qube)
 {
 	for (unsigned int i = 0; i < N_STREAMS; i++)
-		for (unsigned int j = i + 1; j < N_STREAMS; j++)
-			assert_false(qube->streams[i].used && qube->streams[j].used &&
-				     qube->streams[i].side == WIRE_SIDE_EXPORT &&
-				     qube->streams[j].side == WIRE_SIDE_EXPORT &&
-				     qube->streams[i].plug == qube->streams[j].plug);
+		for (unsigned int j = i + 1; j < N_STREAMS; j++) {
+			const struct stream *a = &qube->streams[i], *b = &qube->streams[j];
+
+			assert_false(a->used && b->used && a->side == WIRE_SIDE_EXPORT && b->side == WIRE_SIDE_EXPORT &&
+				     a->plug == b->plug);
+			assert_false(is_live_export(qube, a) && is_live_export(qube, b) &&
+				     are_related(a->place, b->place));
+		}
 }
 
 static void start_stream(struct qube *qube, const struct order *o)
@@ -74,6 +88,7 @@ static void start_stream(struct qube *qube, const struct order *o)
 	*free_stream = (struct stream){.used = true, .session = o->session, .peer = o->peer, .digest = o->digest};
 	free_stream->side = is_export ? WIRE_SIDE_EXPORT : WIRE_SIDE_IMPORT;
 	free_stream->plug = is_export ? qube->ports[o->slot].plug : 0;
+	free_stream->place = is_export ? o->slot : 0;
 	w.n_exports += is_export;
 	check_single_target(qube);
 	say_session(qube, is_export ? CORE_EXPORTED : CORE_IMPORTED, o->session, OUTCOME_OK);
@@ -151,9 +166,9 @@ static void connect_agent(struct qube *qube)
 	if (!qube->agent) {
 		qube->agent = true;
 		qube->incarnation = ++w.n_incarnations;
-		for (unsigned int p = 0; p < N_PORTS; p++)
+		for (unsigned int p = 0; p < N_PLACES; p++)
 			qube->ports[p].generation = 1; /* numbers start anew: the same as before */
-		for (unsigned int p = 0; p < N_PORTS; p++)
+		for (unsigned int p = 0; p < N_PLACES; p++)
 			qube->ports[p].held_plug = 0; /* records are made anew */
 	}
 	/* what the old channel still held is read first, or lost with it */
@@ -162,7 +177,7 @@ static void connect_agent(struct qube *qube)
 	qube->n_orders = qube->n_words = 0;
 	qube->connected = true;
 	qube->deaf = draw(8) == 0;
-	event.agent_ready.roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT;
+	event.agent_ready.roles = WIRE_ROLES;
 	event.agent_ready.incarnation = qube->incarnation;
 	say(qube, event);
 	qube->lies = false;
@@ -172,7 +187,7 @@ static void connect_agent(struct qube *qube)
 	if (draw(16) == 0)
 		say_lie(qube);
 	say(qube, (struct core_event){.type = CORE_LIST_BEGIN});
-	for (unsigned int p = 0; p < N_PORTS; p++)
+	for (unsigned int p = 0; p < N_PLACES; p++)
 		if (qube->ports[p].plug != 0)
 			say_device(qube, p);
 	say(qube, (struct core_event){.type = CORE_LIST_END});
@@ -199,7 +214,7 @@ static void lose_agent(struct qube *qube, bool killed)
 static void release_held(void)
 {
 	for (unsigned int q = 0; q < N_QUBES; q++)
-		for (unsigned int p = 0; p < N_PORTS; p++)
+		for (unsigned int p = 0; p < N_PLACES; p++)
 			w.qubes[q].ports[p].held_plug = 0;
 }
 

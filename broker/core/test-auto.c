@@ -138,7 +138,7 @@ static void test_causes(void **unused _unused_)
 		if (!strchr(f.actions, 'A'))
 			fail_msg("cause %u: \"%s\"", i, f.actions);
 		assert_int_equal(f.terms.origin, CORE_ORIGIN_AUTO);
-		assert_true(f.terms.asked_by == CORE_NOBODY);
+		assert_true(f.terms.asked_by.uid == CORE_NOBODY);
 		f.core = core_free(f.core);
 	}
 }

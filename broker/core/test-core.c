@@ -17,61 +17,61 @@ struct pair {
 	enum about about;
 	/*
 	 * What each state makes of it: the state after it (F free, A auditing, E exporting, I importing, T attached,
-	 * D detaching, L locked, P adopting), then the actions (letters of on_action()); "=": ignored, nothing changed.
+	 * D detaching, L locked, P adopting, C clearing), then the actions (letters of on_action()); "=": ignored, nothing changed.
 	 */
 	const char *expected[CORE_STATE_COUNT];
 };
 
 /* clang-format off */
 static const struct pair pairs[] = {
-	/*                                                    FREE       AUDITING   EXPORTING  IMPORTING  ATTACHED   DETACHING  LOCKED    ADOPTING */
-	{"attach here",        CORE_ATTACH,         TO_TARGET,   {"A A",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
-	{"attach elsewhere",   CORE_ATTACH,         TO_OTHER,    {"A A",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
-	{"detach here",        CORE_DETACH,         TO_TARGET,   {"F !",      "F nf!!",   "D ns",     "D nst",    "D nst",    "D !",      "L s!",     "D ns"}},
-	{"detach elsewhere",   CORE_DETACH,         TO_OTHER,    {"F !",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
-	{"audited",            CORE_AUDITED,        FROM_SOURCE, {"=",        "E X",      "=",        "=",        "=",        "=",        "=",        "="}},
-	{"audit failed",       CORE_AUDIT_FAILED,   FROM_SOURCE, {"=",        "F nf!",    "=",        "=",        "=",        "=",        "=",        "="}},
-	{"exported",           CORE_EXPORTED,       FROM_SOURCE, {"=",        "=",        "I I",      "=",        "=",        "=",        "=",        "="}},
-	{"exported, target",   CORE_EXPORTED,       FROM_TARGET, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"exported, other",    CORE_EXPORTED,       FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"imported",           CORE_IMPORTED,       FROM_TARGET, {"=",        "=",        "=",        "T na!",    "=",        "=",        "=",        "="}},
-	{"imported, source",   CORE_IMPORTED,       FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"stopped, source",    CORE_STOPPED,        FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf"}},
-	{"stopped, target",    CORE_STOPPED,        FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns"}},
-	{"stopped, other",     CORE_STOPPED,        FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"failed, source",     CORE_FAILED,         FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf"}},
-	{"failed, target",     CORE_FAILED,         FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns"}},
-	{"failed, other",      CORE_FAILED,         FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"ended, source",      CORE_ENDED,          FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf"}},
-	{"ended, target",      CORE_ENDED,          FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns"}},
-	{"ended, other",       CORE_ENDED,          FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"stream, source",     CORE_STREAM,         FROM_SOURCE, {"=",        "=",        "=",        "=",        "T",        "=",        "=",        "P"}},
-	{"stream, target",     CORE_STREAM,         FROM_TARGET, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"source agent lost",  CORE_AGENT_LOST,     FROM_SOURCE, {"F",        "F nf!",    "D n",      "D nt",     "D nt",     "D",        "L",        "D Nn"}},
-	{"target agent lost",  CORE_AGENT_LOST,     FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "="}},
-	{"other agent lost",   CORE_AGENT_LOST,     FROM_OTHER,  {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"source qube gone",   CORE_QUBE_GONE,      FROM_SOURCE, {"F -",      "F nf!-",   "F nf!-",   "F tnf!-",  "F tndf-",  "F ndf!-",  "F ndf-",   "F Nnf-"}},
-	{"target qube gone",   CORE_QUBE_GONE,      FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "D Nns"}},
-	{"other qube gone",    CORE_QUBE_GONE,      FROM_OTHER,  {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"unplugged",          CORE_DEVICE_GONE,    FROM_SOURCE, {"F -",      "F -nf!",   "D -ns",    "D -nst",   "D -nst",   "D -",      "L -",      "D -Nns"}},
-	{"unplugged, other",   CORE_DEVICE_GONE,    FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"time, too early",    CORE_TICK,           NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"time is out",        CORE_TICK,           LATER,       {"F",        "F nf!",    "D ns",     "D nst",    "T",        "L n!",     "L",        "D Nns"}},
-	{"session reported",   CORE_AGENT_SESSION,  FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"list begins",        CORE_LIST_BEGIN,     FROM_SOURCE, {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"list ends",          CORE_LIST_END,       FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"device again",       CORE_DEVICE,         FROM_SOURCE, {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"agent is back",      CORE_AGENT_READY,    FROM_SOURCE, {"F",        "F nf!",    "D n",      "D nt",     "D nt",     "D",        "L",        "D Nn"}},
-	{"agent is back, t",   CORE_AGENT_READY,    FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "P"}},
-	{"move elsewhere",     CORE_MOVE,           TO_OTHER,    {"F !",      "A !",      "E !",      "I !",      "D nst",    "D !",      "L !",      "P !"}},
-	{"move to itself",     CORE_MOVE,           TO_TARGET,   {"F !",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !"}},
-	{"question answered",  CORE_ANSWERED,       NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"somebody answers",   CORE_ANSWERERS,      NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"policy changed",     CORE_POLICY_CHANGED, NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"deny list of none",  CORE_DENIED,         NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
-	{"sleep",              CORE_SUSPEND,        NOW,         {"F !",      "F nf!!",   "D ns",     "D nst",    "D nst",    "D",        "L !",      "D Nns"}},
-	{"awake",              CORE_RESUMED,        NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P"}},
-	{"memory, too late",   CORE_REMEMBER,       NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	/*                                                    FREE       AUDITING   EXPORTING  IMPORTING  ATTACHED   DETACHING  LOCKED    ADOPTING   CLEARING */
+	{"attach here",        CORE_ATTACH,         TO_TARGET,   {"A A",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !",      "C !"}},
+	{"attach elsewhere",   CORE_ATTACH,         TO_OTHER,    {"A A",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !",      "C !"}},
+	{"detach here",        CORE_DETACH,         TO_TARGET,   {"F !",      "F nf!!",   "D ns",     "D nst",    "D nst",    "D !",      "L s!",     "D ns",     "F nf!!"}},
+	{"detach elsewhere",   CORE_DETACH,         TO_OTHER,    {"F !",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !",      "C !"}},
+	{"audited",            CORE_AUDITED,        FROM_SOURCE, {"=",        "E X",      "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"audit failed",       CORE_AUDIT_FAILED,   FROM_SOURCE, {"=",        "F nf!",    "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"exported",           CORE_EXPORTED,       FROM_SOURCE, {"=",        "=",        "I I",      "=",        "=",        "=",        "=",        "=",        "="}},
+	{"exported, target",   CORE_EXPORTED,       FROM_TARGET, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"exported, other",    CORE_EXPORTED,       FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"imported",           CORE_IMPORTED,       FROM_TARGET, {"=",        "=",        "=",        "T na!",    "=",        "=",        "=",        "=",        "="}},
+	{"imported, source",   CORE_IMPORTED,       FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"stopped, source",    CORE_STOPPED,        FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf",    "="}},
+	{"stopped, target",    CORE_STOPPED,        FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns",    "="}},
+	{"stopped, other",     CORE_STOPPED,        FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"failed, source",     CORE_FAILED,         FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf",    "="}},
+	{"failed, target",     CORE_FAILED,         FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns",    "="}},
+	{"failed, other",      CORE_FAILED,         FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"ended, source",      CORE_ENDED,          FROM_SOURCE, {"=",        "=",        "F nf!",    "D nt",     "D nt",     "D",        "F ndf",    "F Nnf",    "="}},
+	{"ended, target",      CORE_ENDED,          FROM_TARGET, {"=",        "=",        "=",        "D ns",     "D ns",     "D",        "L",        "D Nns",    "="}},
+	{"ended, other",       CORE_ENDED,          FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"stream, source",     CORE_STREAM,         FROM_SOURCE, {"=",        "=",        "=",        "=",        "T",        "=",        "=",        "P",        "="}},
+	{"stream, target",     CORE_STREAM,         FROM_TARGET, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"source agent lost",  CORE_AGENT_LOST,     FROM_SOURCE, {"F",        "F nf!",    "D n",      "D nt",     "D nt",     "D",        "L",        "D Nn",     "F nf!"}},
+	{"target agent lost",  CORE_AGENT_LOST,     FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "=",        "F nf!"}},
+	{"other agent lost",   CORE_AGENT_LOST,     FROM_OTHER,  {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"source qube gone",   CORE_QUBE_GONE,      FROM_SOURCE, {"F -",      "F nf!-",   "F nf!-",   "F tnf!-",  "F tndf-",  "F ndf!-",  "F ndf-",   "F Nnf-",   "F nf!ndf--"}},
+	{"target qube gone",   CORE_QUBE_GONE,      FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "D Nns",    "F nf!"}},
+	{"other qube gone",    CORE_QUBE_GONE,      FROM_OTHER,  {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"unplugged",          CORE_DEVICE_GONE,    FROM_SOURCE, {"F -",      "F -nf!",   "D -ns",    "D -nst",   "D -nst",   "D -",      "L -",      "D -Nns",   "F -nf!"}},
+	{"unplugged, other",   CORE_DEVICE_GONE,    FROM_OTHER,  {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"time, too early",    CORE_TICK,           NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"time is out",        CORE_TICK,           LATER,       {"F",        "F nf!",    "D ns",     "D nst",    "T",        "L n!",     "L",        "D Nns",    "F nf!n"}},
+	{"session reported",   CORE_AGENT_SESSION,  FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"list begins",        CORE_LIST_BEGIN,     FROM_SOURCE, {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"list ends",          CORE_LIST_END,       FROM_SOURCE, {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"device again",       CORE_DEVICE,         FROM_SOURCE, {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"agent is back",      CORE_AGENT_READY,    FROM_SOURCE, {"F",        "F nf!",    "D n",      "D nt",     "D nt",     "D",        "L",        "D Nn",     "F nf!"}},
+	{"agent is back, t",   CORE_AGENT_READY,    FROM_TARGET, {"F",        "F nf!",    "D ns",     "D ns",     "D ns",     "D",        "L",        "P",        "F nf!"}},
+	{"move elsewhere",     CORE_MOVE,           TO_OTHER,    {"F !",      "A !",      "E !",      "I !",      "D nst",    "D !",      "L !",      "P !",      "C !"}},
+	{"move to itself",     CORE_MOVE,           TO_TARGET,   {"F !",      "A !",      "E !",      "I !",      "T !",      "D !",      "L !",      "P !",      "C !"}},
+	{"question answered",  CORE_ANSWERED,       NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"somebody answers",   CORE_ANSWERERS,      NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"policy changed",     CORE_POLICY_CHANGED, NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"deny list of none",  CORE_DENIED,         NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
+	{"sleep",              CORE_SUSPEND,        NOW,         {"F !",      "F nf!!",   "D ns",     "D nst",    "D nst",    "D",        "L !",      "D Nns",    "F nf!"}},
+	{"awake",              CORE_RESUMED,        NOW,         {"F",        "A",        "E",        "I",        "T",        "D",        "L",        "P",        "C"}},
+	{"memory, too late",   CORE_REMEMBER,       NOW,         {"=",        "=",        "=",        "=",        "=",        "=",        "=",        "=",        "="}},
 };
 /* clang-format on */
 
@@ -120,7 +120,7 @@ static struct core_event make_event(struct fixture *f, const struct pair *pair)
 
 static void test_every_state_and_event(void **unused _unused_)
 {
-	static const char letters[CORE_STATE_COUNT + 1] = "FAEITDLP";
+	static const char letters[CORE_STATE_COUNT + 1] = "FAEITDLPC";
 
 	for (size_t p = 0; p < ARRAY_SIZE(pairs); p++)
 		for (unsigned int state = 0; state < CORE_STATE_COUNT; state++) {
@@ -216,7 +216,7 @@ static void test_refusals(void **unused _unused_)
 		if (i == NO_EXPORTER)
 			f.core->qubes[f.source.index].roles = WIRE_ROLE_IMPORT;
 		if (i == NO_IMPORTER)
-			f.core->qubes[f.target.index].roles = WIRE_ROLE_EXPORT;
+			f.core->qubes[f.target.index].roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT_MIC; /* not USB */
 		if (i == NOT_SYNCED)
 			agent_ready(&f, f.source, 7);
 		if (i == TARGET_NOT_SYNCED)
@@ -342,6 +342,9 @@ static void test_inventory(void **unused _unused_)
 	assert_int_equal(handle(&f, event), CORE_EVENT_CHEATED); /* UD01: one plug, two identities */
 	event.device.vendor--;
 	event.device.digest[31] ^= 1;
+	assert_int_equal(handle(&f, event), CORE_EVENT_CHEATED);
+	event.device.digest[31] ^= 1;
+	(void)strcpy(event.device.parent, "2-1");
 	assert_int_equal(handle(&f, event), CORE_EVENT_CHEATED);
 	assert_string_equal(f.actions, "");
 	assert_int_equal(handle(&f, device_event(f.source, 2, 10, "1-2")), 0); /* a re-plug, its end was not told */

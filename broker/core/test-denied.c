@@ -62,7 +62,7 @@ static void test_match(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct core_device device = {.n_interfaces = cases[i].n};
+		struct core_device device = {.class_id = WIRE_CLASS_USB, .n_interfaces = cases[i].n};
 
 		memcpy(device.interfaces, cases[i].codes, sizeof(cases[i].codes));
 		assert_null(denied_match(*state, "work", &device));

@@ -20,8 +20,8 @@
 struct fixture {
 	struct core *core;
 	struct core_qube_ref source, target, other;
-	struct core_device_ref device;
-	uint64_t session;
+	struct core_device_ref device, part; /* `part` of it: add_part() */
+	uint64_t session, part_session;
 	uint64_t now_usec;
 	char actions[1024]; /* one letter per action since the last look */
 	enum core_answer answer;
@@ -30,10 +30,13 @@ struct fixture {
 	uint64_t token;
 	char rule[LIMIT_RULE_TEXT], back_rule[LIMIT_RULE_TEXT];
 	char target_name[LIMIT_QUBE_NAME + 1];
-	struct core_terms terms; /* of the last audit record */
+	struct core_user asked_by;         /* of the last answer */
+	struct core_terms terms;           /* of the last audit record */
+	struct core_device_ref in_the_way; /* of the last answer; slot LIMIT_DEVICES: none */
 	/* the policy: for each of source, target, other; and what it was asked */
 	enum core_verdict verdict, verdict_other;
 	uint64_t max_time_usec;
+	bool end_parts;
 	unsigned int n_decided;
 	struct core_question question; /* the last one that was shown or closed */
 	enum core_question_end question_end;
@@ -53,7 +56,8 @@ static _unused_ void on_action(void *userdata, const struct core_action *action)
 		[CORE_DO_DEVICE_REMOVED] = '-', [CORE_DO_ATTACHED] = 'a',    [CORE_DO_DETACHED] = 'd',
 		[CORE_DO_CLAIM] = 'c',          [CORE_DO_FORGET] = 'f',      [CORE_DO_ASK] = '?',
 		[CORE_DO_ASK_END] = '.',        [CORE_DO_LIMIT_NEAR] = 'w',  [CORE_DO_AUTO_FAILED] = 'u',
-		[CORE_DO_RESTORE_FAILED] = 'r', [CORE_DO_NOT_ADOPTED] = 'N',
+		[CORE_DO_RESTORE_FAILED] = 'r', [CORE_DO_NOT_ADOPTED] = 'N', [CORE_DO_MUTE] = 'm',
+		[CORE_DO_NOTE_MUTE] = 'M',      [CORE_DO_MUTED] = 'q',       [CORE_DO_USE] = 'v',
 	};
 	struct fixture *f = userdata;
 	size_t len = strlen(f->actions);
@@ -75,6 +79,8 @@ static _unused_ void on_action(void *userdata, const struct core_action *action)
 		(void)snprintf(f->back_rule, sizeof(f->back_rule), "%s", action->back_rule ? action->back_rule : "");
 		(void)snprintf(f->target_name, sizeof(f->target_name), "%s",
 			       action->target_name ? action->target_name : "");
+		f->asked_by = action->asked_by ? *action->asked_by : CORE_NO_USER;
+		f->in_the_way = action->other ? action->other->ref : (struct core_device_ref){.slot = LIMIT_DEVICES};
 	}
 	if (action->question)
 		f->question = *action->question;
@@ -92,6 +98,7 @@ static _unused_ void decide(void *userdata, const struct core_device *device, co
 	f->n_decided++;
 	ret_decision->verdict = target->ref.index == f->target.index ? f->verdict : f->verdict_other;
 	ret_decision->max_time_usec = f->max_time_usec;
+	ret_decision->end_parts = f->end_parts;
 	(void)snprintf(ret_decision->rule, sizeof(ret_decision->rule), "30-user.policy:4");
 	(void)snprintf(ret_decision->default_target, sizeof(ret_decision->default_target), "work");
 }
@@ -137,7 +144,7 @@ static _unused_ void agent_ready(struct fixture *f, struct core_qube_ref qube, u
 {
 	struct core_event event = {.type = CORE_AGENT_READY, .qube = qube};
 
-	event.agent_ready.roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT;
+	event.agent_ready.roles = WIRE_ROLES;
 	event.agent_ready.incarnation = incarnation;
 	assert_int_equal(handle(f, event), 0);
 }
@@ -189,16 +196,20 @@ static _unused_ struct core_event request(enum core_event_type type, uint64_t to
 	return event;
 }
 
-static _unused_ enum core_state state_of(const struct fixture *f)
+static _unused_ enum core_state state_of_device(const struct fixture *f, struct core_device_ref ref)
 {
 	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
-		const struct core_device *device = &f->core->qubes[f->device.qube.index].devices[i];
+		const struct core_device *device = &f->core->qubes[ref.qube.index].devices[i];
 
-		if (device->used && device->ref.slot == f->device.slot &&
-		    device->ref.generation == f->device.generation)
+		if (device->used && device->ref.slot == ref.slot && device->ref.generation == ref.generation)
 			return device->state;
 	}
 	return CORE_FREE;
+}
+
+static _unused_ enum core_state state_of(const struct fixture *f)
+{
+	return state_of_device(f, f->device);
 }
 
 static _unused_ void new_core(struct fixture *f)
@@ -248,7 +259,7 @@ static _unused_ struct core_event memory_event(uint64_t session)
 	memset(memory.device.manufacturer, 0, sizeof(memory.device.manufacturer)); /* they are not kept */
 	memset(memory.device.product_name, 0, sizeof(memory.device.product_name));
 	memory.device.terms.origin = CORE_ORIGIN_USER;
-	memory.device.terms.asked_by = 1000;
+	memory.device.terms.asked_by.uid = 1000;
 	event = (struct core_event){.type = CORE_REMEMBER};
 	event.memory = memory;
 	return event;
@@ -265,24 +276,68 @@ static _unused_ struct core_event report_event(struct core_qube_ref qube, uint8_
 	return event;
 }
 
-/* The broker was restarted; the source vouches for its stream, the target's agent has not come yet. */
-static _unused_ void setup_adopting(struct fixture *f)
+/* The qubes come, and the source vouches for the stream of that session; the target's agent has not come yet. */
+static _unused_ void vouch(struct fixture *f, uint64_t session)
 {
-	new_core(f);
-	f->session = 0x777;
-	assert_int_equal(handle(f, memory_event(f->session)), 0);
 	f->source = start_qube(f, 3, "sys-usb");
 	f->target = start_qube(f, 4, "work");
 	f->other = start_qube(f, 5, "personal");
 	agent_up(f, f->other);
 	agent_ready(f, f->source, 7);
-	assert_int_equal(handle(f, report_event(f->source, WIRE_SIDE_EXPORT, f->session)), 0);
+	assert_int_equal(handle(f, report_event(f->source, WIRE_SIDE_EXPORT, session)), 0);
 	(void)handle(f, (struct core_event){.type = CORE_LIST_BEGIN, .qube = f->source});
+}
+
+/* The broker was restarted, and lists the device. */
+static _unused_ void setup_adopting(struct fixture *f)
+{
+	new_core(f);
+	f->session = 0x777;
+	assert_int_equal(handle(f, memory_event(f->session)), 0);
+	vouch(f, f->session);
 	assert_int_equal(handle(f, device_event(f->source, 2, 9, "1-2")), 0);
 	(void)handle(f, (struct core_event){.type = CORE_LIST_END, .qube = f->source});
 	look_up_device(f);
 	assert_int_equal(state_of(f), CORE_ADOPTING);
 	f->actions[0] = '\0';
+}
+
+/* A microphone of `device`. */
+static _unused_ struct core_event part_event(struct core_qube_ref qube, uint16_t slot, uint32_t generation,
+					     const char *port, const char *parent)
+{
+	struct core_event event = device_event(qube, slot, generation, port);
+
+	event.device.class_id = WIRE_CLASS_MIC;
+	event.device.speed = WIRE_SPEED_NONE;
+	memset(event.device.interfaces, 0, sizeof(event.device.interfaces));
+	(void)snprintf(event.device.parent, sizeof(event.device.parent), "%s", parent);
+	return event;
+}
+
+#define PART_SLOT 40
+
+static _unused_ void add_part(struct fixture *f)
+{
+	assert_int_equal(handle(f, part_event(f->source, PART_SLOT, 1, "mic-01234567", "1-2")), 0);
+	f->part = f->device;
+	f->part.slot = PART_SLOT;
+	f->part.generation = 1;
+	f->actions[0] = '\0';
+}
+
+/* The part is attached to the third qube, and is ended for the whole, whose record is on disk. */
+static _unused_ void walk_to_clearing(struct fixture *f)
+{
+	add_part(f);
+	f->end_parts = true;
+	(void)handle(f, request(CORE_ATTACH, 90, f->part, f->other));
+	(void)handle(f, of_session(CORE_AUDITED, f->source, f->session));
+	(void)handle(f, of_session(CORE_EXPORTED, f->source, f->session));
+	(void)handle(f, of_session(CORE_IMPORTED, f->other, f->session));
+	f->part_session = f->session;
+	(void)handle(f, request(CORE_ATTACH, 100, f->device, f->target));
+	(void)handle(f, of_session(CORE_AUDITED, f->source, f->session));
 }
 
 /* The honest way to each state. */
@@ -291,6 +346,12 @@ static _unused_ void walk_to(struct fixture *f, enum core_state state)
 	if (state == CORE_ADOPTING) {
 		f->core = core_free(f->core);
 		setup_adopting(f);
+		return;
+	}
+	if (state == CORE_CLEARING) {
+		walk_to_clearing(f);
+		assert_int_equal(state_of(f), state);
+		f->actions[0] = '\0';
 		return;
 	}
 	if (state >= CORE_AUDITING)
@@ -340,7 +401,7 @@ static _unused_ int answer_question(struct fixture *f, bool allow, const char *t
 
 	event.answered.question = f->question.id;
 	event.answered.allow = allow;
-	event.answered.uid = 1001;
+	event.answered.user.uid = 1001;
 	(void)snprintf(event.answered.target, sizeof(event.answered.target), "%s", target);
 	return handle(f, event);
 }

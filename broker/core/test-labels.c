@@ -46,7 +46,8 @@ static void test_texts(void **unused _unused_)
 /* What must be the same, so that a label is shown. */
 static void test_identity(void **state)
 {
-	static const struct core_device stick = {.vendor = 0x0781,
+	static const struct core_device stick = {.class_id = WIRE_CLASS_USB,
+						 .vendor = 0x0781,
 						 .product = 0x5581,
 						 .n_interfaces = 1,
 						 .interfaces = {{8, 6, 0x50}},

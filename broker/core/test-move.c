@@ -9,7 +9,7 @@ static struct core_event move_event(const struct fixture *f, struct core_qube_re
 	struct core_event event = request(CORE_MOVE, TOKEN, f->device, to);
 
 	event.request.from = from;
-	event.request.uid = 1002;
+	event.request.user.uid = 1002;
 	return event;
 }
 
@@ -275,7 +275,7 @@ static void test_ways_out(void **unused _unused_)
 			assert_int_equal(state_of(&f), CORE_AUDITING);
 			assert_true(f.session != first);
 			assert_int_equal(f.terms.origin, CORE_ORIGIN_MOVE);
-			assert_int_equal(f.terms.asked_by, 1002);
+			assert_int_equal(f.terms.asked_by.uid, 1002);
 		}
 		if (step >= IN_EXPORT)
 			(void)handle(&f, of_session(CORE_AUDITED, f.source, f.session));

@@ -8,7 +8,7 @@ static void attach(struct fixture *f, uint64_t token)
 {
 	struct core_event event = request(CORE_ATTACH, token, f->device, f->target);
 
-	event.request.uid = 1000;
+	event.request.user.uid = 1000;
 	assert_int_equal(handle(f, event), 0);
 }
 
@@ -237,8 +237,8 @@ static void test_after_the_answer(void **unused _unused_)
 		assert_int_equal(f.question_end, CORE_QUESTION_ALLOWED);
 		if (i == 0) {
 			assert_true(f.terms.answered);
-			assert_int_equal(f.terms.answered_by, 1001);
-			assert_int_equal(f.terms.asked_by, 1000);
+			assert_int_equal(f.terms.answered_by.uid, 1001);
+			assert_int_equal(f.terms.asked_by.uid, 1000);
 			assert_int_equal(f.terms.origin, CORE_ORIGIN_USER);
 			assert_string_equal(f.terms.rule, "30-user.policy:4");
 			let_attach(&f, f.target);

@@ -144,13 +144,25 @@ static void test_sleepers(void **unused _unused_)
 	walk_to(&f, CORE_ATTACHED);
 	assert_int_equal(handle(&f, event), CORE_EVENT_IGNORED);
 	assert_int_equal(state_of(&f), CORE_ATTACHED);
-	for (uint64_t i = 0; i < LIMIT_SLEEPERS; i++)
-		sleep_now(&f, 10 + i);
+	event.request.token = 10;
+	(void)strcpy(event.request.user.qube, "sys-gui");
+	for (unsigned int i = 0; i < LIMIT_SLEEPERS_QUBES; i++)
+		assert_int_equal(handle(&f, event), 0);
 	assert_actions(&f, "nst");
-	sleep_now(&f, 99);
+	assert_int_equal(handle(&f, event), 0); /* qubes have so many places, */
+	assert_actions(&f, "!");
+	for (uint64_t i = LIMIT_SLEEPERS_QUBES; i < LIMIT_SLEEPERS - 1; i++)
+		sleep_now(&f, 10 + i);
+	assert_actions(&f, "");
+	sleep_now(&f, 99); /* users all but one, */
 	assert_actions(&f, "!");
 	assert_int_equal(f.token, 99);
 	assert_int_equal(f.answer, CORE_ANSWER_SUSPENDED);
+	event.request.user = CORE_NO_USER;
+	assert_int_equal(handle(&f, event), 0); /* and the last one is the machine's own */
+	assert_actions(&f, "");
+	assert_int_equal(handle(&f, event), 0);
+	assert_actions(&f, "!");
 	let_stop(&f, f.target);
 	assert_actions(&f, "ndc!!!!!!!!");
 	assert_int_equal(f.answer, CORE_ANSWER_DONE);

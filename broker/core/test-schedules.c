@@ -42,12 +42,12 @@ static void number_buses(struct qube *qube)
 
 static void start_qube(struct qube *qube, uint16_t domid)
 {
-	struct port ports[N_PORTS];
+	struct port ports[N_PLACES];
 	struct core_event event;
 
 	memcpy(ports, qube->ports, sizeof(ports));
 	memset(qube, 0, sizeof(*qube));
-	for (unsigned int p = 0; p < N_PORTS; p++) { /* a claim after a sleep outlives its source's life */
+	for (unsigned int p = 0; p < N_PLACES; p++) { /* a claim after a sleep outlives its source's life */
 		qube->ports[p].last_target = ports[p].last_target;
 		qube->ports[p].last_life = ports[p].last_life;
 		qube->ports[p].last_identity = ports[p].last_identity;
@@ -66,7 +66,7 @@ static void end_life(struct qube *qube)
 	qube->alive = qube->agent = qube->connected = false;
 	qube->n_words = qube->n_orders = 0;
 	memset(qube->streams, 0, sizeof(qube->streams));
-	for (unsigned int p = 0; p < N_PORTS; p++)
+	for (unsigned int p = 0; p < N_PLACES; p++)
 		qube->ports[p].plug = 0;
 }
 
@@ -89,7 +89,7 @@ static void kill_qube(struct qube *qube)
 
 static void plug(struct qube *qube, bool in)
 {
-	unsigned int p = (unsigned int)draw(N_PORTS);
+	unsigned int p = (unsigned int)draw(N_PLACES);
 	struct core_event event = {.type = CORE_DEVICE_GONE};
 
 	if (!qube->alive)
@@ -120,7 +120,7 @@ static void reset_controllers(struct qube *qube)
 {
 	if (!qube->alive || !qube->connected || qube->n_words > N_QUEUE / 2)
 		return;
-	for (unsigned int p = 0; p < N_PORTS; p++) {
+	for (unsigned int p = 0; p < N_PLACES; p++) {
 		struct core_event event = {.type = CORE_DEVICE_GONE};
 
 		if (qube->ports[p].plug == 0)
@@ -135,7 +135,7 @@ static void reset_controllers(struct qube *qube)
 		say(qube, event);
 	}
 	number_buses(qube);
-	for (unsigned int p = 0; p < N_PORTS; p++) {
+	for (unsigned int p = 0; p < N_PLACES; p++) {
 		if (qube->ports[p].plug == 0)
 			continue;
 		qube->ports[p].plug = ++w.n_plugs;
@@ -160,7 +160,7 @@ static void ask(void)
 	const struct qube *source = &w.qubes[draw(N_QUBES)], *target = &w.qubes[draw(N_QUBES)];
 	const struct core_qube *qube = core_find_qube(w.core, source->ref);
 	struct core_event event = {.type = types[draw(ARRAY_SIZE(types))]};
-	unsigned int cursor = 0, skip = (unsigned int)draw(N_PORTS);
+	unsigned int cursor = 0, skip = (unsigned int)draw(N_PLACES);
 	const struct core_device *device = qube ? core_next_device(qube, &cursor) : NULL;
 	struct token *token;
 
@@ -250,6 +250,7 @@ static void change_policy(void)
 	if (draw(3)) {
 		w.verdicts[draw(N_QUBES)][draw(N_QUBES)] = verdicts[draw(ARRAY_SIZE(verdicts))];
 		w.policy_limit_usec = draw(16) == 0 ? 30 * USEC_PER_SEC : 0;
+		w.end_parts = draw(2);
 		assert_int_equal(tell((struct core_event){.type = CORE_POLICY_CHANGED}), 0);
 		return;
 	}
@@ -267,7 +268,7 @@ static void change_assignment(void)
 	static const enum core_event_type types[] = {CORE_ASSIGNED, CORE_UNASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE};
 	static const enum core_assign_mode modes[] = {CORE_ASSIGN_AUTO, CORE_ASSIGN_AUTO, CORE_ASSIGN_ASK,
 						      CORE_ASSIGN_REQUIRED};
-	struct core_assignment assignment = {.class_id = WIRE_CLASS_USB};
+	struct core_assignment assignment = {.class_id = draw(8) ? WIRE_CLASS_USB : WIRE_CLASS_MIC};
 	const struct core_assignment *named;
 	struct core_event event = {.type = types[draw(ARRAY_SIZE(types))], .assignment = &assignment};
 	unsigned int source = (unsigned int)draw(N_QUBES);
@@ -279,7 +280,7 @@ static void change_assignment(void)
 	(void)snprintf(assignment.source, sizeof(assignment.source), "q%u", source);
 	(void)snprintf(assignment.target, sizeof(assignment.target), "q%u",
 		       (source + 1 + (unsigned int)draw(N_QUBES - 1)) % N_QUBES);
-	if (draw(2))
+	if (draw(2) && assignment.class_id == WIRE_CLASS_USB)
 		(void)snprintf(assignment.port, sizeof(assignment.port), "%u-1", 1 + (unsigned int)draw(N_PORTS));
 	if (event.type == CORE_ASSIGNED && draw(8)) /* as whoever stores it does; else the core does it later */
 		core_locate(w.core, &assignment);
@@ -328,8 +329,8 @@ static void audit(void)
 	event.session.session = session->number;
 	if (!session->decided && event.type == CORE_AUDITED)
 		session->audited = true;
-	if (!session->decided && record_of(session->number))
-		record_of(session->number)->written = event.type == CORE_AUDITED;
+	if (!session->decided && event.type == CORE_AUDITED && record_of(session->number))
+		be_written(record_of(session->number));
 	if (session->decided) /* late and twice: must change nothing */
 		assert_int_equal(tell(event), CORE_EVENT_IGNORED);
 	else
@@ -398,17 +399,19 @@ static void tell_stored(void)
 /* What is on disk after a crash: records that were under way may be there, the last ones to be forgotten too. */
 static void tell_memories(void)
 {
+	uint64_t lost = draw(2) ? draw(w.n_forgotten - w.n_forgotten_for_sure + 1) : 0;
+
 	for (unsigned int i = 0; i < N_DISK; i++) {
 		struct record *record = &w.disk[i];
 		struct core_event event = {.type = CORE_REMEMBER};
 
 		if (!record->used)
 			continue;
-		if ((record->forgotten && draw(4)) || (!record->written && draw(2))) {
+		if ((record->forgotten && record->forgotten <= w.n_forgotten - lost) || (!record->written && draw(2))) {
 			memset(record, 0, sizeof(*record));
 			continue;
 		}
-		record->forgotten = false;
+		record->forgotten = 0;
 		record->given = !record->memory.asleep; /* nothing of it is a stream to prove */
 		record->written = true;
 		w.n_claims_back += record->memory.asleep;
@@ -416,6 +419,7 @@ static void tell_memories(void)
 		assert_int_equal(tell(event), 0);
 		assert_int_equal(tell(event), CORE_EVENT_IGNORED);
 	}
+	w.n_forgotten_for_sure = w.n_forgotten;
 }
 
 static const struct core_hooks hooks = {.emit = on_action, .decide = decide, .relocate = relocate};
@@ -480,7 +484,7 @@ static bool all_work(bool connect)
 			struct core_event event = {.type = CORE_AUDITED};
 
 			busy = w.sessions[i].decided = w.sessions[i].audited = true;
-			record_of(w.sessions[i].number)->written = true;
+			be_written(record_of(w.sessions[i].number));
 			event.session.session = w.sessions[i].number;
 			(void)tell(event);
 		}
@@ -603,7 +607,7 @@ static void quiesce(void)
 			if (device->used && device->state == CORE_ATTACHED)
 				assert_true(record_of(device->session) && !record_of(device->session)->forgotten);
 		}
-		for (unsigned int p = 0; qube_of(qube->ref) && p < N_PORTS; p++)
+		for (unsigned int p = 0; qube_of(qube->ref) && p < N_PLACES; p++)
 			n -= qube_of(qube->ref)->ports[p].plug != 0;
 		assert_int_equal(n, 0); /* the list is what is plugged in */
 	}
@@ -655,7 +659,7 @@ static void test_schedules(void **unused _unused_)
 		{"of them by assignments begun", &w.n_auto, 10},
 		{"after a sleep begun", &w.n_resumed, 10},
 		{"after a re-plug begun", &w.n_replugged, 50},
-		{"moves succeeded", &w.n_moved, 100},
+		{"moves succeeded", &w.n_moved, 200},
 		{"moves went back", &w.n_moved_back, 500},
 		{"moves ended nowhere", &w.n_moved_free, 100},
 		{"attachments ended by their time", &w.n_limits, 100},
@@ -665,6 +669,9 @@ static void test_schedules(void **unused _unused_)
 		{"assignments renumbered", &w.n_renumbered, 50},
 		{"of both, not kept", &w.n_not_kept, 500},
 		{"begun under a name that is not the present one", &w.n_by_path, 1000},
+		{"parts ended for their whole", &w.n_parts_ended, 500},
+		{"wholes refused for a part", &w.n_wholes_refused, 500},
+		{"parts refused for their whole", &w.n_parts_refused, 100},
 		{"restarts of the broker", &w.n_restarts, 5},
 		{"sleeping attachments kept", &w.n_claims_kept, 5},
 		{"the same told to a later broker", &w.n_claims_back, 100},

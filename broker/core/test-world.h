@@ -17,15 +17,16 @@
 #include "lib/base/base.h"
 
 #define N_QUBES 4
-#define N_PORTS 3
+#define N_PORTS 3  /* of USB */
+#define N_PLACES 4 /* the last one is a microphone's, a part of what is in the first port, or left over from it */
 #define N_STREAMS 16
 #define N_QUEUE 128
 #define N_TOKENS 4096
 #define N_SESSIONS 4096
 #define N_DISK 256
 #define N_ASKED 64
-/* A leg of a request passes at most: audit, export, import, stop. */
-#define LEG_WITHIN (3 * TIMEOUT_ATTACH_STEP_USEC + TIMEOUT_STOP_USEC)
+/* A leg of a request passes at most: audit, the end of its parts, export, import, stop. */
+#define LEG_WITHIN (3 * TIMEOUT_ATTACH_STEP_USEC + 2 * TIMEOUT_STOP_USEC)
 /* The longest is a move that is asked about and goes back: a question, a stop, two legs. */
 #define ANSWER_WITHIN (TIMEOUT_ASK_USEC + TIMEOUT_STOP_USEC + 2 * LEG_WITHIN)
 
@@ -34,6 +35,7 @@ struct stream {
 	uint8_t side;
 	uint64_t session;
 	uint64_t plug; /* export: which plugged-in piece of hardware */
+	unsigned int place;
 	uint16_t peer; /* domain id at the other end */
 	uint8_t digest;
 };
@@ -72,7 +74,7 @@ struct qube {
 	unsigned int buses[N_PORTS]; /* each port is a controller's: the number of its bus now */
 	bool fresh;                  /* its agent has not begun a list in this life, as far as the broker knows */
 	uint64_t incarnation;
-	struct port ports[N_PORTS];
+	struct port ports[N_PLACES];
 	struct stream streams[N_STREAMS];
 	unsigned int n_orders, n_words;
 	struct order orders[N_QUEUE];
@@ -102,9 +104,10 @@ struct session {
 /* What was written before an EXPORT, until it is forgotten. */
 struct record {
 	bool used;
-	bool written;   /* for sure */
-	bool forgotten; /* but the tail may be lost */
-	bool given;     /* to the running core, which has not settled it */
+	bool written;       /* for sure */
+	uint64_t forgotten; /* as the how manieth of all; but the tail may be lost. 0: not */
+	uint64_t after;     /* so many were forgotten when it was written, and are for sure when it is */
+	bool given;         /* to the running core, which has not settled it */
 	struct core_memory memory;
 };
 
@@ -123,7 +126,7 @@ static struct world {
 	uint64_t n_plugs, n_lives, n_incarnations, n_exports, n_attached, n_adopted, n_not_adopted, n_shown, n_allowed;
 	uint64_t n_learnt, n_renumbered, n_not_kept, n_by_path;
 	uint64_t n_moved, n_moved_back, n_moved_free, n_resumed, n_replugged, n_auto, n_limits, n_restarts,
-		n_claims_kept, n_claims_back;
+		n_parts_ended, n_wholes_refused, n_parts_refused, n_claims_kept, n_claims_back;
 	uint32_t epoch;
 	uint16_t next_domid;
 	struct qube qubes[N_QUBES];
@@ -132,9 +135,11 @@ static struct world {
 	struct session sessions[N_SESSIONS];
 	unsigned int first_open_token;
 	struct record disk[N_DISK];
+	uint64_t n_forgotten, n_forgotten_for_sure;
 	/* the policy, and the deny lists: interface classes 3 and 8, one bit each */
 	enum core_verdict verdicts[N_QUBES][N_QUBES];
 	uint64_t policy_limit_usec;
+	bool end_parts;
 	unsigned int denied[N_QUBES];
 	struct assignments *assignments;
 	unsigned int n_answerers;
@@ -185,6 +190,25 @@ static bool may_flow(const struct qube *qube, uint64_t session)
 	return false;
 }
 
+/* The whole and its part. */
+static bool are_related(unsigned int place, unsigned int other)
+{
+	return (place == 0 && other == N_PORTS) || (place == N_PORTS && other == 0);
+}
+
+/* Nothing of its part, or its whole, flows; what was of a former plug is not of this one. */
+static void check_relatives(const struct qube *qube, const struct core_device *device)
+{
+	for (unsigned int i = 0; i < w.n_sessions; i++) {
+		const struct session *session = &w.sessions[i];
+
+		if (qube_of(session->source) == qube && are_related(session->device.slot, device->ref.slot) &&
+		    session->device.agent_life == device->ref.agent_life &&
+		    session->device.generation == qube->ports[session->device.slot].generation)
+			assert_true(qube->lies || !may_flow(qube, session->number));
+	}
+}
+
 static unsigned int number_of(const struct qube *qube)
 {
 	return (unsigned int)(qube - w.qubes);
@@ -214,6 +238,7 @@ static void order(const struct core_action *action)
 		assert_true(session && session->audited); /* promise 1 */
 		assert_false(w.suspended);
 		assert_non_null(target);
+		check_relatives(qube, action->device);
 		o->slot = action->device->ref.slot;
 		o->generation = action->device->ref.generation;
 		o->peer = target->domid;
@@ -232,7 +257,7 @@ static struct port *port_of(const struct core_device *device)
 	struct qube *qube = qube_of(device->ref.qube);
 	unsigned int p = device->ref.slot;
 
-	assert_true(p < N_PORTS);
+	assert_true(p < N_PLACES);
 	return qube ? &qube->ports[p] : NULL;
 }
 
@@ -243,8 +268,8 @@ static unsigned int identity_of(const struct core_device *device)
 
 static bool is_denied(unsigned int target, const struct core_device *device)
 {
-	return (w.denied[target] & 1 && device->interfaces[0][0] == 3) ||
-	       (w.denied[target] & 2 && device->interfaces[0][0] == 8);
+	return device->class_id == WIRE_CLASS_USB && ((w.denied[target] & 1 && device->interfaces[0][0] == 3) ||
+						      (w.denied[target] & 2 && device->interfaces[0][0] == 8));
 }
 
 static struct record *record_of(uint64_t session)
@@ -276,7 +301,7 @@ static void write_record(const struct core_device *device, uint64_t session, con
 		if (w.disk[i].forgotten)
 			record = &w.disk[i];
 	assert_non_null(record);
-	*record = (struct record){.used = true};
+	*record = (struct record){.used = true, .after = w.n_forgotten};
 	record->memory.session = session;
 	life_of(source, &record->memory.source);
 	life_of(target, &record->memory.target);
@@ -308,6 +333,12 @@ static void on_audit(const struct core_action *action)
 			     w.disk[i].memory.source.domid == source->domid &&
 			     w.disk[i].memory.source.uuid[0] == number_of(source) &&
 			     strtoull(w.disk[i].memory.source.start, NULL, 10) == source->life);
+	for (unsigned int i = 0; i < N_DISK; i++) /* nor anything of its part or its whole */
+		assert_false(w.disk[i].used && w.disk[i].given &&
+			     are_related(w.disk[i].memory.device.ref.slot, device->ref.slot) &&
+			     w.disk[i].memory.source.domid == source->domid &&
+			     w.disk[i].memory.source.uuid[0] == number_of(source) &&
+			     strtoull(w.disk[i].memory.source.start, NULL, 10) == source->life);
 	assert_false(is_denied(number_of(target), device));
 	verdict = w.verdicts[number_of(source)][number_of(target)];
 	was_there = port->last_target == number_of(target) + 1 && port->last_life == target->life &&
@@ -332,7 +363,8 @@ static void on_audit(const struct core_action *action)
 		while ((assignment = assignments_next(w.assignments, &cursor))) {
 			bool by_path = assignment->path[0] && !source->pathless;
 
-			if (assignment->source[1] != (char)('0' + number_of(source)) ||
+			if (assignment->class_id != device->class_id ||
+			    assignment->source[1] != (char)('0' + number_of(source)) ||
 			    assignment->target[1] != (char)('0' + number_of(target)) ||
 			    (assignment->port[0] && !by_path && strcmp(assignment->port, device->port) != 0) ||
 			    (by_path && assignment->path[0] != (char)('A' + device->ref.slot)))
@@ -363,6 +395,13 @@ static void on_audit(const struct core_action *action)
 				    .target = device->target,
 				    .target_number = number_of(target)};
 	write_record(device, action->session, source, target);
+}
+
+static void be_written(struct record *record)
+{
+	record->written = true;
+	if (record->after > w.n_forgotten_for_sure)
+		w.n_forgotten_for_sure = record->after;
 }
 
 static bool runs(const struct qube *qube, uint64_t session, uint8_t side)
@@ -417,6 +456,16 @@ static void on_note(const struct core_action *action)
 	struct session *session = session_of(action->session);
 	struct record *record = record_of(action->session);
 
+	if (action->outcome == OUTCOME_WHOLE_ATTACHED && action->state == CORE_DETACHING) {
+		bool has_whole = false; /* in any port: until a list is whole it may be called as another one was */
+
+		for (unsigned int i = 0; i < w.n_sessions; i++)
+			has_whole = has_whole || (w.sessions[i].device.slot < N_PORTS && w.sessions[i].audited &&
+						  !w.sessions[i].free &&
+						  w.sessions[i].source.index == action->device->ref.qube.index);
+		assert_true(has_whole && action->device->ref.slot == N_PORTS);
+		w.n_parts_ended++;
+	}
 	if (record && record->given && action->state != CORE_ADOPTING && action->state != CORE_ATTACHED)
 		record->given = false; /* the state machine has it */
 	if (action->state != CORE_ATTACHED && session && session->attached) {
@@ -457,7 +506,7 @@ static void on_forget(const struct core_action *action)
 
 	if (record) {
 		assert_false(record->forgotten);
-		record->forgotten = true;
+		record->forgotten = ++w.n_forgotten;
 		record->given = false;
 	}
 	assert_true(!session || session->free);
@@ -504,6 +553,8 @@ static void on_answer(const struct core_action *action)
 		assert_true(is_at(token, token->from));
 	if (action->answer == CORE_ANSWER_MOVED_FREE || action->answer == CORE_ANSWER_NOT_CONFIRMED)
 		assert_int_equal(place_of(token->device), N_QUBES);
+	w.n_wholes_refused += action->answer == CORE_ANSWER_PART_IN_USE;
+	w.n_parts_refused += action->answer == CORE_ANSWER_WHOLE_IN_USE;
 	w.n_moved += token->type == CORE_MOVE && action->answer == CORE_ANSWER_DONE;
 	w.n_moved_back += action->answer == CORE_ANSWER_MOVED_BACK;
 	w.n_moved_free += action->answer == CORE_ANSWER_MOVED_FREE;
@@ -586,6 +637,12 @@ static void on_action(void *userdata _unused_, const struct core_action *action)
 	case CORE_DO_DEVICE_REMOVED:
 		on_removed(action);
 		break;
+	case CORE_DO_MUTE: /* what can be muted is in test-mute.c */
+	case CORE_DO_NOTE_MUTE:
+	case CORE_DO_MUTED:
+	case CORE_DO_USE:
+		fail_msg("nobody mutes here");
+		break;
 	case CORE_DO_DEVICE_ADDED:
 	case CORE_DO_DETACHED:
 	case CORE_DO_LIMIT_NEAR:
@@ -629,5 +686,6 @@ static void decide(void *userdata _unused_, const struct core_device *device, co
 	assert_non_null(device);
 	ret_decision->verdict = w.verdicts[source->name[1] - '0'][target->name[1] - '0'];
 	ret_decision->max_time_usec = w.policy_limit_usec;
+	ret_decision->end_parts = w.end_parts;
 	(void)snprintf(ret_decision->default_target, sizeof(ret_decision->default_target), "q0");
 }

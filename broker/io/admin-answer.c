@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include "broker/io/admin-calls.h"
+#include "broker/io/admin-device.h"
 
 /*
- * {a} "attaching D to Q", {d} device, {b} its backend, {q} the target, {u} who uses it, {f} from where it was to move,
- * {h} who was said to have it, {w} why it failed, {B} why the way back did too, {r} the rule
+ * {a} "attaching D to Q", {d} device, {b} its backend, {q} the target, {u} who uses it, {c} how to end that, {f} from where it was to
+ * move, {h} who was said to have it, {t} the tool, {w} why it failed, {B} why the way back did too, {r} the rule; {o} its part or its
+ * whole, {O} what that is doing
  */
 static const struct {
 	const char *type, *text;
@@ -19,11 +21,10 @@ static const struct {
 	/* CORE_ANSWER_DONE has no row: it alone is no exception */
 	[CORE_ANSWER_FAILED] = {"QubesException", "{a} failed: {w}"},
 	[CORE_ANSWER_NO_DEVICE] = {"UnrecognizedDevice",
-				   "{d} is not there any more: look at the list again (qvm-usb list)"},
+				   "{d} is not there any more: look at the list again ({t} list)"},
 	[CORE_ANSWER_NO_QUBE] = {"QubesVMNotRunningError", "{q} is not running: start it, then attach {d} again"},
 	[CORE_ANSWER_SELF] = {"QubesValueError", "{d} is a device of {q} itself: choose another qube"},
-	[CORE_ANSWER_IN_USE] = {"DeviceAlreadyAttached",
-				"{d} is in use by {u}: detach it there first (qvm-usb detach {u} {d})"},
+	[CORE_ANSWER_IN_USE] = {"DeviceAlreadyAttached", "{d} is in use by {u}: detach it there first{c}"},
 	[CORE_ANSWER_ALREADY] = {"DeviceAlreadyAttached", "{d} is already attached to {q}"},
 	[CORE_ANSWER_DETACHING] = {"QubesException",
 				   "{d} is still being detached from {u}: try again in a few seconds"},
@@ -31,7 +32,7 @@ static const struct {
 						  "ended; if it stays so, restart {b}"},
 	[CORE_ANSWER_NO_SOURCE_AGENT] = {"QubesException",
 					 "no device agent runs in {b}: install and start device-agent there"},
-	[CORE_ANSWER_NO_TARGET_AGENT] = {"QubesException", "no device agent that takes USB devices runs in {q}: "
+	[CORE_ANSWER_NO_TARGET_AGENT] = {"QubesException", "no device agent that takes such devices runs in {q}: "
 							   "install and start device-agent there"},
 	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {h}"},
 	[CORE_ANSWER_DENIED] = {"QubesException", "denied by {r}; why: qvm-device policy explain {q} {d}"},
@@ -42,6 +43,9 @@ static const struct {
 						  "qvm-device watch --answer, and try again"},
 	[CORE_ANSWER_CROWDED] = {"QubesException", "{a} needs a yes, and too many questions are open: answer those "
 						   "first (qvm-device watch --answer), and try again"},
+	[CORE_ANSWER_TOO_SOON] = {"QubesException",
+				  "{a} needs a yes, and the last question of this kind was not answered with "
+				  "yes a moment ago: wait ten seconds, and try again"},
 	[CORE_ANSWER_NO_REPLY] =
 		{"QubesException",
 		 "{a} needs a yes, and nobody said it in time, or something changed meanwhile: try again"},
@@ -52,11 +56,19 @@ static const struct {
 				  "try again in a few seconds"},
 	[CORE_ANSWER_REQUIRED] = {"QubesVMNotHaltedError",
 				  "{q} requires {d}: shut {q} down, or end the assignment first "
-				  "(qvm-usb unassign {q} {d})"},
+				  "({t} unassign {q} {d})"},
+	[CORE_ANSWER_PART_IN_USE] = {"DeviceAlreadyAttached", "{d} cannot be taken as a whole: its {o} is {O}"},
+	[CORE_ANSWER_WHOLE_IN_USE] = {"DeviceAlreadyAttached", "{d} is a part of {o}, which is {O}"},
 	[CORE_ANSWER_MOVED_BACK] = {"QubesException", "{a} failed: {w}. It is attached to {f} again"},
 	[CORE_ANSWER_MOVED_FREE] = {"QubesException",
 				    "{a} failed: {w}. The way back to {f} {B}: it is attached to no qube; "
 				    "attach it again"},
+	[CORE_ANSWER_NO_MUTE] = {"QubesValueError", "{d} cannot be muted: detach it ({t} detach {q} {d})"},
+	[CORE_ANSWER_MUTE_NOT_CONFIRMED] =
+		{"QubesException", "{a}: {b} did not confirm it: detach the device to be sure ({t} detach {q} {d})"},
+	[CORE_ANSWER_OVERTAKEN] = {"QubesException",
+				   "{a}: somebody wished otherwise before {b} had confirmed it: look at "
+				   "qvm-device status, and try again"},
 	[CORE_ANSWER_NOT_CONFIRMED] = {"QubesException", "{b} did not confirm that it stopped passing {d} on, so the "
 							 "device is locked; if it stays so, restart {b}"},
 };
@@ -71,7 +83,10 @@ static const char *const outcome_types[OUTCOME_COUNT] = {
 
 /* Parts of sentences that are made for one answer. */
 struct phrases {
-	char doing[192], back[ADMIN_REASON_MAX], reason_buffer[ADMIN_REASON_MAX];
+	char doing[192], back[ADMIN_REASON_MAX], reason_buffer[ADMIN_REASON_MAX], cure[160];
+	char tool[32]; /* "qvm-usb" */
+	char other[64], other_state[320];
+	const char *user;
 	const char *reason;
 };
 
@@ -85,8 +100,60 @@ static void make_doing(const struct admin_subject *subject, char *text, size_t s
 		(void)snprintf(text, size, "detaching %s from %s", subject->device, subject->target);
 	else if (subject->type == CORE_MOVE)
 		(void)snprintf(text, size, "moving %s from %s to %s", subject->device, subject->from, subject->target);
+	else if (subject->type == CORE_MUTE)
+		(void)snprintf(text, size, "muting %s for %s", subject->device, subject->target);
+	else if (subject->type == CORE_UNMUTE)
+		(void)snprintf(text, size, "unmuting %s for %s", subject->device, subject->target);
 	else if (subject->type == CORE_SUSPEND)
 		(void)snprintf(text, size, "taking all devices back");
+}
+
+static void name_tool(uint8_t class_id, char *text, size_t size)
+{
+	(void)snprintf(text, size, "qvm-%s", class_id ? admin_class_name(class_id) : "device");
+}
+
+/* A qube learns of no other one. Of a device that is free a claim may be in the way. `name`: the device's. */
+static const char *name_user(const struct admin_subject *subject, const struct core_device *device, const char *name,
+			     char *cure, size_t size)
+{
+	const char *user = device ? device->target_name : "";
+	char tool[32];
+
+	cure[0] = '\0';
+	if (!user[0] || (subject->by_qube && strcmp(user, subject->target) != 0))
+		return "another qube";
+	name_tool(device->class_id, tool, sizeof(tool));
+	(void)snprintf(cure, size, " (%s detach %s %s)", tool, user, name);
+	return user;
+}
+
+/* Why its part, or its whole, is in the way. */
+static void name_other(const struct admin_subject *subject, const struct core_device *other, struct phrases *phrases)
+{
+	static const char *const nouns[] = {[WIRE_CLASS_MIC] = "microphone", [WIRE_CLASS_SPEAKER] = "speaker"};
+	bool is_part = other->parent[0];
+	char name[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT], cure[160];
+	const char *user;
+
+	(void)snprintf(name, sizeof(name), "%s:%s", subject->backend, other->port);
+	user = name_user(subject, other, name, cure, sizeof(cure));
+	if (is_part && other->class_id < ARRAY_SIZE(nouns) && nouns[other->class_id])
+		(void)snprintf(phrases->other, sizeof(phrases->other), "%s %s", nouns[other->class_id], other->port);
+	else
+		(void)snprintf(phrases->other, sizeof(phrases->other), "%s", name);
+	if (other->state == CORE_LOCKED)
+		(void)snprintf(
+			phrases->other_state, sizeof(phrases->other_state),
+			"locked: %s has not confirmed that its attachment to %s ended; if it stays so, restart %s",
+			subject->backend, user, subject->backend);
+	else if (other->state == CORE_DETACHING)
+		(void)snprintf(phrases->other_state, sizeof(phrases->other_state),
+			       "still being detached from %s: try again in a few seconds", user);
+	else
+		(void)snprintf(phrases->other_state, sizeof(phrases->other_state),
+			       "in use by %s: detach that first%s%s", user, cure,
+			       is_part ? ", or let the policy say parts=end" : "");
 }
 
 const char *admin_reason(const struct core_action *action, char text[ADMIN_REASON_MAX])
@@ -108,11 +175,15 @@ static const char *answer_word(char letter, const struct admin_subject *subject,
 		{'d', subject->device},
 		{'b', subject->backend},
 		{'q', subject->target},
-		{'u', action->device ? action->device->target_name : "another qube"},
+		{'u', phrases->user},
+		{'c', phrases->cure},
+		{'t', phrases->tool},
 		{'f', subject->from},
 		{'h', subject->type == CORE_MOVE ? subject->from : subject->target},
 		{'w', phrases->reason},
 		{'B', phrases->back},
+		{'o', phrases->other},
+		{'O', phrases->other_state},
 		{'r', action->rule ? action->rule : "the policy"},
 	};
 
@@ -153,6 +224,11 @@ void admin_write_answer(struct admin_writer *writer, const struct admin_subject 
 	if (action->answer == CORE_ANSWER_FAILED && outcome_types[action->outcome])
 		type = outcome_types[action->outcome];
 	make_doing(subject, phrases.doing, sizeof(phrases.doing));
+	name_tool(subject->class_id, phrases.tool, sizeof(phrases.tool));
+	phrases.user = name_user(subject, action->device, subject->device, phrases.cure, sizeof(phrases.cure));
+	phrases.other[0] = phrases.other_state[0] = '\0';
+	if (action->other)
+		name_other(subject, action->other, &phrases);
 	phrases.reason = admin_reason(action, phrases.reason_buffer);
 	if (action->back_rule)
 		(void)snprintf(phrases.back, sizeof(phrases.back), "is denied by %s", action->back_rule);

@@ -214,12 +214,13 @@ static int read_assignment(struct admin_job *job, struct core_assignment *ret_as
 	struct admin_device wanted;
 	char backend[LIMIT_QUBE_NAME + 1], port[LIMIT_PORT_TEXT];
 
-	if (admin_device_parse(job->request->argument, &wanted) ||
-	    !admin_span_copy(wanted.backend, backend, sizeof(backend)) || !text_is_qube_name(backend) ||
-	    !admin_span_copy(wanted.port, port, sizeof(port)) || (!wanted.any_port && !text_is_usb_port(port)))
-		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE)), 1;
 	if (!job->class_id)
 		return admin_refuse(job, "QubesValueError", "there are no devices of this class yet"), 1;
+	if (admin_device_parse(job->request->argument, &wanted) ||
+	    !admin_span_copy(wanted.backend, backend, sizeof(backend)) || !text_is_qube_name(backend) ||
+	    !admin_span_copy(wanted.port, port, sizeof(port)) ||
+	    (!wanted.any_port && !wire_is_port(job->class_id, port)))
+		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE)), 1;
 	if (job->dest_is_dom0)
 		return admin_refuse(job, "QubesValueError", "no device can be assigned to dom0: choose another qube"),
 		       1;
@@ -516,17 +517,18 @@ static enum admin_verdict call_denied_remove(struct admin_job *job)
 }
 
 const struct admin_call admin_assign_calls[] = {
-	{"admin.vm.device.denied.List", ADMIN_NONE, ADMIN_NONE, ADMIN_BY_NAME, call_denied_list},
-	{"admin.vm.device.denied.Add", ADMIN_NONE, ADMIN_REQUIRED, ADMIN_BY_NAME, call_denied_add},
-	{"admin.vm.device.denied.Remove", ADMIN_NONE, ADMIN_REQUIRED, ADMIN_BY_NAME, call_denied_remove},
-	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
+	{"admin.vm.device.denied.List", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_BY_NAME, call_denied_list},
+	{"admin.vm.device.denied.Add", ADMIN_SELDOM_ONLY, ADMIN_NONE, ADMIN_REQUIRED, ADMIN_BY_NAME, call_denied_add},
+	{"admin.vm.device.denied.Remove", ADMIN_SELDOM_ONLY, ADMIN_NONE, ADMIN_REQUIRED, ADMIN_BY_NAME,
+	 call_denied_remove},
+	{NULL, ADMIN_FROM_DOM0, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
 };
 
 const struct admin_call admin_assign_device_calls[] = {
-	{"List", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_list},
-	{"Assigned", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_assigned},
-	{"Assign", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_BY_NAME, call_assign},
-	{"Unassign", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_BY_NAME, call_unassign},
-	{"Set.assignment", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_BY_NAME, call_set_assignment},
-	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
+	{"List", ADMIN_FROM_QUBES, ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_list},
+	{"Assigned", ADMIN_FROM_QUBES, ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_assigned},
+	{"Assign", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_BY_NAME, call_assign},
+	{"Unassign", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_BY_NAME, call_unassign},
+	{"Set.assignment", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_BY_NAME, call_set_assignment},
+	{NULL, ADMIN_FROM_DOM0, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
 };

@@ -7,6 +7,7 @@
  * Devices are found by backend, port and id together, the ids in their encoded form; a detach looks only at what is
  * attached to the named qube.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -188,7 +189,7 @@ size_t admin_find_devices(const struct admin_job *job, const struct admin_device
 		while ((device = core_next_device(qube, &devices))) {
 			struct admin_names names;
 
-			if (!job->class_id || device->class_id != job->class_id)
+			if (device->class_id != job->class_id && job->class_id != ADMIN_EVERY_CLASS)
 				continue;
 			if (target && (device->state == CORE_FREE || device->target.index != target->ref.index ||
 				       device->target.incarnation != target->ref.incarnation))
@@ -446,12 +447,20 @@ static void set_subject(struct admin_job *job, enum core_event_type type, const 
 
 	admin_device_names(found->backend, found->device, &names);
 	job->subject.type = job->event.type = type;
+	job->subject.class_id = found->device->class_id;
 	(void)strcpy(job->subject.device, names.place);
 	(void)strcpy(job->subject.backend, names.backend);
 	(void)strcpy(job->subject.target, job->dest_name);
+	job->subject.by_qube = job->caller.qube[0] != '\0';
 	job->event.request.device = found->device->ref;
 	job->event.request.target = job->dest->ref;
-	job->event.request.uid = job->caller;
+	job->event.request.user = job->caller;
+}
+
+/* qvm-... */
+static const char *tool_suffix(const struct admin_job *job)
+{
+	return job->class_id && job->class_id != ADMIN_EVERY_CLASS ? admin_class_name(job->class_id) : "device";
 }
 
 int admin_find_one(struct admin_job *job, struct admin_found *ret_found)
@@ -463,13 +472,14 @@ int admin_find_one(struct admin_job *job, struct admin_found *ret_found)
 	if (admin_device_parse(job->request->argument, &wanted) || (wanted.any_port && wanted.any_id))
 		return admin_refuse(job, "QubesValueError", admin_fault_text(ADMIN_FAULT_DEVICE)), 1;
 	n = admin_find_devices(job, &wanted, NULL, NULL, found);
+	if (job->class_id == ADMIN_EVERY_CLASS)
+		job->class_id = n == 1 ? found[0].device->class_id : 0;
 	if (n != 1) {
 		admin_write_exception(job->reply, "UnrecognizedDevice",
 				      n ? "%.*s has more than one such device: name the port (qvm-%s list)"
 					: "%.*s has no such device, or another one is at that port now: look at the "
 					  "list again (qvm-%s list)",
-				      (int)wanted.backend.len, wanted.backend.at,
-				      job->class_id ? admin_class_name(job->class_id) : "device");
+				      (int)wanted.backend.len, wanted.backend.at, tool_suffix(job));
 		return 1;
 	}
 	*ret_found = found[0];
@@ -486,7 +496,7 @@ static int check_target(const struct admin_job *job)
 		return 0;
 	admin_write_exception(job->reply, "QubesVMNotRunningError",
 			      "%s is not running: start it, then attach the device again, or assign it (qvm-%s assign)",
-			      job->dest_name, job->class_id ? admin_class_name(job->class_id) : "device");
+			      job->dest_name, tool_suffix(job));
 	return 1;
 }
 
@@ -510,13 +520,19 @@ static int prepare_attach(struct admin_job *job, unsigned int may, struct admin_
 	return 0;
 }
 
+/* What qrexec's policy was asked was Attach. */
+#define ATTACH_FOR_GOOD "an attach that persists is an assignment: from a qube, call Assign, with mode='auto-attach'"
+
 static enum admin_verdict call_attach(struct admin_job *job)
 {
 	struct admin_found found;
 	struct admin_payload payload;
 
-	if (admin_payload_persists(job->request->payload))
+	if (admin_payload_persists(job->request->payload)) {
+		if (job->caller.qube[0])
+			return admin_refuse(job, "QubesDaemonAccessError", ATTACH_FOR_GOOD);
 		return admin_assign_automatically(job);
+	}
 	if (prepare_attach(job, 0, &found, &payload))
 		return ADMIN_REPLY;
 	set_subject(job, CORE_ATTACH, &found);
@@ -531,7 +547,7 @@ static enum admin_verdict call_move(struct admin_job *job)
 	struct admin_payload payload;
 	const struct core_qube *from;
 
-	job->class_id = WIRE_CLASS_USB;
+	job->class_id = ADMIN_EVERY_CLASS;
 	if (prepare_attach(job, ADMIN_MAY_FROM, &found, &payload))
 		return ADMIN_REPLY;
 	from = core_find_qube_by_name(job->core, payload.from);
@@ -571,32 +587,66 @@ static enum admin_verdict call_detach(struct admin_job *job)
 	return ADMIN_REQUEST;
 }
 
+/* device.Mute, device.Unmute. Argument: BACKEND+PORT[+DEVICE_ID]; destination: the qube that has it. */
+static enum admin_verdict mute_or_not(struct admin_job *job, enum core_event_type type)
+{
+	struct admin_found found;
+
+	job->class_id = ADMIN_EVERY_CLASS;
+	if (admin_find_one(job, &found))
+		return ADMIN_REPLY;
+	if (!job->dest || job->dest_is_dom0) {
+		admin_write_exception(job->reply, "DeviceNotAssigned", "%s:%s is not attached to %s", found.backend,
+				      found.device->port, job->dest_name);
+		return ADMIN_REPLY;
+	}
+	set_subject(job, type, &found);
+	return ADMIN_REQUEST;
+}
+
+static enum admin_verdict call_mute(struct admin_job *job)
+{
+	return mute_or_not(job, CORE_MUTE);
+}
+
+static enum admin_verdict call_unmute(struct admin_job *job)
+{
+	return mute_or_not(job, CORE_UNMUTE);
+}
+
 const struct admin_call admin_calls[] = {
-	{"admin.vm.List", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_vm_list},
-	{"admin.vm.CurrentState", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_current_state},
-	{"admin.vm.property.Get", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_property_get},
-	{"admin.vm.property.GetAll", ADMIN_NONE, ADMIN_NONE, ADMIN_BY_NAME, call_property_get_all},
-	{"admin.vm.feature.List", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_feature_list},
-	{"admin.vm.feature.Get", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
-	{"admin.vm.feature.CheckWithTemplate", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
-	{"admin.vm.feature.CheckWithNetvm", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
-	{"admin.vm.feature.CheckWithAdminVM", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
-	{"admin.vm.feature.CheckWithTemplateAndAdminVM", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
-	{"admin.deviceclass.List", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_class_list},
-	{"admin.Events", ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_events},
-	{"device.Move", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_KNOWN, call_move},
-	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
+	{"admin.vm.List", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_vm_list},
+	{"admin.vm.CurrentState", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_current_state},
+	{"admin.vm.property.Get", ADMIN_FROM_QUBES, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_property_get},
+	{"admin.vm.property.GetAll", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_BY_NAME, call_property_get_all},
+	{"admin.vm.feature.List", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_feature_list},
+	{"admin.vm.feature.Get", ADMIN_FROM_QUBES, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_feature_get},
+	{"admin.vm.feature.CheckWithTemplate", ADMIN_FROM_QUBES, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN,
+	 call_feature_get},
+	{"admin.vm.feature.CheckWithNetvm", ADMIN_FROM_QUBES, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN,
+	 call_feature_get},
+	{"admin.vm.feature.CheckWithAdminVM", ADMIN_FROM_QUBES, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN,
+	 call_feature_get},
+	{"admin.vm.feature.CheckWithTemplateAndAdminVM", ADMIN_FROM_QUBES, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN,
+	 call_feature_get},
+	{"admin.deviceclass.List", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_class_list},
+	{"admin.Events", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_KNOWN, call_events},
+	{"device.Mute", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_mute},
+	{"device.Unmute", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_unmute},
+	/* it takes a device from a qube that no policy line names */
+	{"device.Move", ADMIN_FROM_DOM0, ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_KNOWN, call_move},
+	{NULL, ADMIN_FROM_DOM0, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
 };
 
 /* admin.vm.device.CLASS.NAME */
 #define DEVICE_CALL "admin.vm.device."
 const struct admin_call admin_device_calls[] = {
-	{"Available", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_available},
+	{"Available", ADMIN_FROM_QUBES, ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_KNOWN, call_available},
 	/* by name: Qubes' client asks after the last assignment of a qube was ended, too */
-	{"Attached", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_attached},
-	{"Attach", ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_attach},
-	{"Detach", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_detach},
-	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
+	{"Attached", ADMIN_FROM_QUBES, ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_BY_NAME, call_attached},
+	{"Attach", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_attach},
+	{"Detach", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_KNOWN, call_detach},
+	{NULL, ADMIN_FROM_DOM0, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
 };
 
 /* Of several tables, each with its end; NULL: none has it. */
@@ -610,12 +660,13 @@ static const struct admin_call *look_up(const struct admin_call *const *tables, 
 	return NULL;
 }
 
-static const struct admin_call *find_call(struct admin_job *job)
+/* *ret_class_id is set for the calls of devices. */
+static const struct admin_call *find_call(struct admin_span untrusted_method, uint8_t *ret_class_id)
 {
 	const struct admin_call *const whole[] = {admin_calls, admin_assign_calls, admin_own_calls};
 	const struct admin_call *const of_class[] = {admin_device_calls, admin_assign_device_calls};
-	struct admin_span untrusted_method = job->request->method, class;
 	const struct admin_call *call = look_up(whole, ARRAY_SIZE(whole), untrusted_method);
+	struct admin_span class;
 	size_t prefix = strlen(DEVICE_CALL);
 	int class_id;
 
@@ -628,18 +679,60 @@ static const struct admin_call *find_call(struct admin_job *job)
 	class_id = device_class_id(class);
 	if (class_id < 0)
 		return NULL;
-	job->class_id = (uint8_t)class_id;
+	*ret_class_id = (uint8_t)class_id;
 	return look_up(of_class, ARRAY_SIZE(of_class), untrusted_method);
+}
+
+bool admin_is_seldom(const struct admin_request *request)
+{
+	uint8_t class_id;
+	const struct admin_call *call = find_call(request->method, &class_id);
+
+	return !call || call->from != ADMIN_FROM_QUBES;
+}
+
+/* Does this add to a table of which a qube has had its share? */
+static bool is_beyond_share(const struct core *core, const struct core_event *event)
+{
+	unsigned int cursor = 0;
+
+	if (event->type == CORE_ASSIGNED)
+		return assignments_count(core_assignments(core)) >= LIMIT_ASSIGNMENTS_QUBES;
+	if (event->type == CORE_DENIED)
+		return denied_count(core_denied(core)) >= LIMIT_DENIED_QUBES_QUBES &&
+		       !denied_next(core_denied(core), event->denied.qube, &cursor);
+	if (event->type == CORE_LABELED)
+		return labels_count(core_labels(core)) >= LIMIT_LABELS_QUBES &&
+		       !labels_get(core_labels(core), event->label.key);
+	return false;
 }
 
 int admin_change(struct admin_job *job, const struct core_event *event)
 {
 	const char *why = "it could not be stored";
-	int r = job->hooks->change(job->userdata, job->caller, event, &why);
+	int r = -ENOSPC;
 
+	if (job->caller.qube[0] && is_beyond_share(job->core, event))
+		why = "so many are stored already that the others are dom0's: remove what is not needed, or do it in "
+		      "dom0";
+	else
+		r = job->hooks->change(job->userdata, &job->caller, event, &why);
 	if (r < 0)
 		admin_write_exception(job->reply, "QubesException", "nothing was changed: %s", why);
 	return r;
+}
+
+bool admin_caller(const struct admin_request *request, char ret_qube[LIMIT_QUBE_NAME + 1])
+{
+	struct admin_span untrusted_source = request->source;
+
+	ret_qube[0] = '\0';
+	if (admin_span_is(untrusted_source, "dom0"))
+		return true;
+	if (admin_span_copy(untrusted_source, ret_qube, LIMIT_QUBE_NAME + 1) && text_is_qube_name(ret_qube))
+		return true;
+	ret_qube[0] = '\0';
+	return false;
 }
 
 /* What is wrong with the request for this call; NULL: nothing. */
@@ -670,12 +763,18 @@ enum admin_verdict admin_run(struct admin_job *job)
 	job->told_before[0] = job->told_event[0] = '\0';
 	job->event = (struct core_event){.type = CORE_EVENT_COUNT};
 	job->subject = (struct admin_subject){.type = CORE_EVENT_COUNT};
-	if (!admin_span_is(job->request->source, "dom0"))
-		return admin_refuse(job, "QubesDaemonAccessError", "only dom0 may make this call");
-	call = find_call(job);
+	if (!admin_caller(job->request, job->caller.qube))
+		return admin_refuse(job, "QubesDaemonAccessError", "the request's source is not the name of a qube");
+	call = find_call(job->request->method, &job->class_id);
 	if (!call) {
 		admin_write_exception(job->reply, "QubesDaemonAccessError", "the device broker has no call '%.*s'",
 				      (int)job->request->method.len, job->request->method.at);
+		return ADMIN_REPLY;
+	}
+	if (job->caller.qube[0] && call->from == ADMIN_FROM_DOM0) {
+		admin_write_exception(
+			job->reply, "QubesDaemonAccessError",
+			"only dom0 may call %s, which does more than its destination says: do it in steps", call->name);
 		return ADMIN_REPLY;
 	}
 	if (!find_dest(job, call->where)) {

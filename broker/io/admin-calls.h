@@ -19,11 +19,13 @@ enum admin_verdict {
 
 /* What a request is about, in words, for its answer and for the log. */
 struct admin_subject {
+	uint8_t class_id;                                   /* of the device */
 	enum core_event_type type;                          /* ATTACH, DETACH, MOVE, SUSPEND */
 	char device[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT]; /* "sys-usb:1-2" */
 	char backend[LIMIT_QUBE_NAME + 1];
 	char target[LIMIT_QUBE_NAME + 1];
 	char from[LIMIT_QUBE_NAME + 1]; /* MOVE */
+	bool by_qube;                   /* qrexec brought it: it is told of no other qube who has the device */
 };
 
 /* The longest field of an event: a device, or a deny list. */
@@ -34,8 +36,8 @@ struct admin_subject {
 struct admin_job {
 	const struct core *core;
 	const struct admin_hooks *hooks;
-	void *userdata; /* of the hooks */
-	uid_t caller;
+	void *userdata;          /* of the hooks */
+	struct core_user caller; /* the uid is the server's to say, the qube is the request's */
 	const struct admin_request *request;
 	struct admin_writer *reply;
 
@@ -60,6 +62,12 @@ struct admin_job {
  * (while it restarts) the younger is shown.
  */
 const char *admin_shown_name(const struct core *core, const struct core_qube *qube);
+
+/* For which qube a request is made, "": dom0. False: its header names nobody who could make one. */
+bool admin_caller(const struct admin_request *request, char ret_qube[LIMIT_QUBE_NAME + 1]);
+
+/* Of a qube's calls: does it change something or leave a record? What is not its own does, too. */
+bool admin_is_seldom(const struct admin_request *request);
 
 /* The first seven members are set; the rest is for here. */
 enum admin_verdict admin_run(struct admin_job *job);

@@ -25,6 +25,7 @@ static const struct {
 	[CORE_DETACHING] = {true, "detaching"},
 	[CORE_LOCKED] = {true, "locked"},
 	[CORE_ADOPTING] = {true, "checking"},
+	[CORE_CLEARING] = {false, "attaching"},
 };
 
 const char *admin_class_name(uint8_t class_id)
@@ -161,6 +162,22 @@ static const char *get_interfaces(const struct view *view)
 	return view->interfaces;
 }
 
+/* As Qubes does, also of a parent that is not listed. */
+static const char *get_parent_port(const struct view *view)
+{
+	return view->device->parent[0] ? view->device->parent : NULL;
+}
+
+static const char *get_parent_class(const struct view *view)
+{
+	return view->device->parent[0] ? admin_class_name(WIRE_CLASS_USB) : NULL;
+}
+
+static const char *get_muted(const struct view *view)
+{
+	return core_is_muted(view->device) ? "yes" : NULL;
+}
+
 static const char *get_state(const struct view *view)
 {
 	return states[view->device->state].extra;
@@ -193,8 +210,11 @@ static const struct {
 	{"serial", IN_AVAILABLE, get_serial},
 	{"attachment", IN_AVAILABLE, get_target},
 	{"interfaces", IN_AVAILABLE, get_interfaces},
+	{"parent_port_id", IN_AVAILABLE, get_parent_port},
+	{"parent_devclass", IN_AVAILABLE, get_parent_class},
 	{"_state", IN_AVAILABLE, get_state},
 	{"_label", IN_AVAILABLE, get_label},
+	{"_muted", IN_AVAILABLE, get_muted},
 	{"mode", IN_ATTACHED, get_mode},
 	{"frontend_domain", IN_ATTACHED, get_target},
 };
@@ -207,7 +227,7 @@ static void view_init(struct view *view, const char *backend, const struct core_
 	admin_device_names(backend, device, &view->names);
 	(void)strcpy(view->interfaces, device->n_interfaces ? "" : UNKNOWN_INTERFACES);
 	for (uint8_t i = 0; i < device->n_interfaces && i < LIMIT_INTERFACES; i++, at += 7)
-		text_interface_code(device->interfaces[i], at);
+		text_interface_code(wire_class_letter(device->class_id), device->interfaces[i], at);
 }
 
 static void write_properties(struct admin_writer *writer, const struct view *view, unsigned int where)

@@ -25,7 +25,7 @@ static void tell(const struct telling *t, const char *subject, const char *name,
 	char event[64];
 
 	(void)snprintf(event, sizeof(event), "%s:%s", name, admin_class_name(t->device->class_id));
-	t->teller->tell(t->teller->userdata, false, subject, event, fields);
+	t->teller->tell(t->teller->userdata, ADMIN_TO_LISTENERS, subject, event, fields);
 }
 
 static void tell_added(const struct telling *t)
@@ -88,6 +88,18 @@ static void tell_limit_near(const struct telling *t)
 	     (const char *[]){"device", t->names.full, "seconds", seconds, NULL});
 }
 
+static void tell_muted(const struct telling *t)
+{
+	tell(t, t->device->target_name, t->device->terms.muted ? "device-muted" : "device-unmuted",
+	     (const char *[]){"device", t->names.full, NULL});
+}
+
+static void tell_use(const struct telling *t)
+{
+	tell(t, t->device->target_name, core_is_used(t->device) ? "device-used" : "device-unused",
+	     (const char *[]){"device", t->names.full, NULL});
+}
+
 static void tell_auto_failed(const struct telling *t)
 {
 	char reason[ADMIN_REASON_MAX];
@@ -118,6 +130,8 @@ static void (*const tellers[])(const struct telling *t) = {
 	[CORE_DO_ATTACHED] = tell_attached,
 	[CORE_DO_DETACHED] = tell_detached,
 	[CORE_DO_LIMIT_NEAR] = tell_limit_near,
+	[CORE_DO_MUTED] = tell_muted,
+	[CORE_DO_USE] = tell_use,
 	[CORE_DO_AUTO_FAILED] = tell_auto_failed,
 	[CORE_DO_RESTORE_FAILED] = tell_restore_failed,
 	[CORE_DO_NOT_ADOPTED] = tell_not_adopted,
@@ -125,12 +139,12 @@ static void (*const tellers[])(const struct telling *t) = {
 
 /* ---- questions ---------------------------------------------------------------------------------------------------- */
 
-static void tell_question(const struct telling *t, bool answers, const char *name, const char *const *fields)
+static void tell_question(const struct telling *t, enum admin_audience to, const char *name, const char *const *fields)
 {
 	char event[64];
 
 	(void)snprintf(event, sizeof(event), "%s:%s", name, admin_class_name(t->device->class_id));
-	t->teller->tell(t->teller->userdata, answers, t->names.backend, event, fields);
+	t->teller->tell(t->teller->userdata, to, t->names.backend, event, fields);
 }
 
 static void describe(const struct core_device *device, char text[DESCRIPTION_MAX])
@@ -153,7 +167,7 @@ static bool find_question_device(const struct core *core, const struct core_ques
 	return true;
 }
 
-void admin_tell_question(const struct core *core, const struct core_question *question, bool answers,
+void admin_tell_question(const struct core *core, const struct core_question *question, enum admin_audience to,
 			 const struct admin_teller *teller)
 {
 	struct telling t = {.teller = teller};
@@ -168,13 +182,13 @@ void admin_tell_question(const struct core *core, const struct core_question *qu
 	(void)snprintf(id, sizeof(id), "%" PRIu64, question->id);
 	seconds_until(question->deadline_usec, seconds);
 	describe(t.device, description);
-	tell_question(&t, answers, "device-ask",
+	tell_question(&t, to, "device-ask",
 		      (const char *[]){"question", id, "device", t.names.full, "description", description, "rule",
 				       question->terms.rule, "targets", targets, "default", question->default_target,
 				       "seconds", seconds, NULL});
 }
 
-static void tell_question_end(const struct core *core, const struct core_action *action, bool answers,
+static void tell_question_end(const struct core *core, const struct core_action *action, enum admin_audience to,
 			      const struct admin_teller *teller)
 {
 	static const char *const ends[CORE_QUESTION_END_COUNT] = {
@@ -193,13 +207,13 @@ static void tell_question_end(const struct core *core, const struct core_action 
 		/* its device is gone: the number is enough to take it away */
 		char event[64];
 
-		(void)snprintf(event, sizeof(event), "device-ask-end:%s", admin_class_name(WIRE_CLASS_USB));
-		teller->tell(teller->userdata, answers, "", event,
+		(void)snprintf(event, sizeof(event), "device-ask-end:%s", admin_class_name(action->question->class_id));
+		teller->tell(teller->userdata, to, "", event,
 			     (const char *[]){"question", id, "end", ends[action->question_end], NULL});
 		return;
 	}
 	tell_question(
-		&t, answers, "device-ask-end",
+		&t, to, "device-ask-end",
 		(const char *[]){"question", id, "device", t.names.full, "end", ends[action->question_end], NULL});
 }
 
@@ -231,11 +245,11 @@ void admin_tell_action(const struct core *core, const struct core_action *action
 	struct telling t = {.action = action, .teller = teller};
 
 	if (action->type == CORE_DO_ASK || action->type == CORE_DO_ASK_END) {
-		for (int answers = 0; answers < 2; answers++)
+		for (enum admin_audience to = ADMIN_TO_DOM0_LISTENERS; to <= ADMIN_TO_ANSWERERS; to++)
 			if (action->type == CORE_DO_ASK)
-				admin_tell_question(core, action->question, answers, teller);
+				admin_tell_question(core, action->question, to, teller);
 			else
-				tell_question_end(core, action, answers, teller);
+				tell_question_end(core, action, to, teller);
 		return;
 	}
 	if ((size_t)action->type >= ARRAY_SIZE(tellers) || !tellers[action->type] || !find_subject(core, action, &t))

@@ -12,6 +12,7 @@
 #include "broker/io/admin-device.h"
 
 #define ADMIN_DEVICES_MAX (LIMIT_QUBES * LIMIT_DEVICES)
+#define ADMIN_EVERY_CLASS 0xffu /* in job->class_id: of a call of ours about a device, until it is found */
 #define ADMIN_HALTED_MAX (LIMIT_ASSIGNMENTS + LIMIT_DENIED_QUBES)
 
 enum admin_need { ADMIN_NONE, ADMIN_OPTIONAL, ADMIN_REQUIRED };
@@ -20,9 +21,19 @@ enum admin_where {
 	ADMIN_KNOWN,   /* dom0, a qube that runs, or one that something is stored about */
 	ADMIN_BY_NAME, /* any name of a qube */
 };
+/*
+ * Whom qrexec may bring it from, beside dom0. A line of its policy lets one call through, from one qube, about one
+ * destination: a call that does more than what its name and its destination say is dom0's.
+ */
+enum admin_from {
+	ADMIN_FROM_QUBES,  /* it reads */
+	ADMIN_SELDOM_ONLY, /* it changes something or leaves a record: LIMIT_ADMIN_SELDOM_* of a qube */
+	ADMIN_FROM_DOM0,
+};
 
 struct admin_call {
 	const char *name;
+	enum admin_from from;
 	enum admin_need argument, payload;
 	enum admin_where where;
 	enum admin_verdict (*run)(struct admin_job *job);
@@ -65,7 +76,7 @@ size_t admin_find_devices(const struct admin_job *job, const struct admin_device
 			  const struct core_qube *backend, const struct core_qube *target,
 			  struct admin_found *ret_found);
 
-/* The one device that the argument names. 0, or the refusal is written. */
+/* The one device that the argument names, of the job's class or of every one: then the job's is set. 0, or the refusal is written. */
 int admin_find_one(struct admin_job *job, struct admin_found *ret_found);
 
 /* Names of qubes that do not run and about which something is stored, sorted, each once. */

@@ -65,6 +65,8 @@ static void write_verdict(struct admin_writer *writer, const struct policy_verdi
 	text_of_seconds(verdict->max_time_usec / USEC_PER_SEC, time);
 	if (time[0])
 		admin_write_format(writer, "  for at most %s\n", time);
+	if (verdict->end_parts)
+		admin_write_format(writer, "  ending its parts\n");
 	if (verdict->default_target[0])
 		admin_write_format(writer, "  suggesting %s\n", verdict->default_target);
 }
@@ -79,7 +81,7 @@ static enum admin_verdict call_policy_explain(struct admin_job *job)
 	const char *error = NULL, *pattern;
 	size_t n;
 
-	job->class_id = WIRE_CLASS_USB;
+	job->class_id = ADMIN_EVERY_CLASS;
 	if (admin_find_one(job, &found))
 		return ADMIN_REPLY;
 	decide_query(found.device, core_find_qube(job->core, found.device->ref.qube), job->dest_name, job->dest_is_dom0,
@@ -91,7 +93,7 @@ static enum admin_verdict call_policy_explain(struct admin_job *job)
 		admin_write_format(job->reply, "deny by the deny list of %s: %s (qvm-device allow %s %s)\n",
 				   job->dest_name, pattern, job->dest_name, pattern);
 	write_verdict(job->reply, &verdict, verdict.why == POLICY_WHY_BROKEN ? error : NULL);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; !job->caller.qube[0] && i < n; i++) { /* these lines may be about other qubes */
 		admin_write_format(job->reply, "nearly %s:%u, but for its %s%s%s: ", misses[i].file, misses[i].line,
 				   policy_field_name(misses[i].field), misses[i].hint ? "; " : "",
 				   misses[i].hint ? misses[i].hint : "");
@@ -123,7 +125,7 @@ static enum admin_verdict call_label_set(struct admin_job *job)
 	const char *before;
 	int r;
 
-	job->class_id = WIRE_CLASS_USB;
+	job->class_id = ADMIN_EVERY_CLASS;
 	if (admin_find_one(job, &found))
 		return ADMIN_REPLY;
 	if (strcmp(found.backend, job->dest_name) != 0)
@@ -183,6 +185,11 @@ void admin_write_report(struct admin_writer *writer, int r, const struct audit_r
 {
 	char text[AUDIT_REPORT_TEXT];
 
+	if (r == -EBUSY) {
+		admin_write_exception(writer, "QubesException",
+				      "the audit log is being verified for dom0 now: try again later");
+		return;
+	}
 	if (r < 0) {
 		admin_write_exception(writer, "QubesException", "the audit log could not be read: %s", strerror(-r));
 		return;
@@ -224,7 +231,7 @@ static enum admin_verdict call_ask_answer(struct admin_job *job)
 	if (!admin_span_copy(job->request->argument, text, sizeof(text)) ||
 	    text_to_u64(text, UINT64_MAX, &event.answered.question) < 0)
 		return admin_refuse(job, "QubesValueError", "not the number of a question");
-	event.answered.uid = job->caller;
+	event.answered.user = job->caller;
 	event.answered.allow =
 		untrusted_payload.len > strlen(allow) && memcmp(untrusted_payload.at, allow, strlen(allow)) == 0;
 	if (event.answered.allow) {
@@ -252,7 +259,7 @@ static enum admin_verdict call_ask_answer(struct admin_job *job)
 static enum admin_verdict call_suspend(struct admin_job *job)
 {
 	job->event.type = job->subject.type = CORE_SUSPEND;
-	job->event.request.uid = job->caller;
+	job->event.request.user = job->caller;
 	return ADMIN_REQUEST;
 }
 
@@ -264,15 +271,15 @@ static enum admin_verdict call_resume(struct admin_job *job)
 }
 
 const struct admin_call admin_own_calls[] = {
-	{"device.policy.Check", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_policy_check},
-	{"device.policy.Explain", ADMIN_REQUIRED, ADMIN_NONE, ADMIN_BY_NAME, call_policy_explain},
-	{"device.label.Set", ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_label_set},
-	{"device.audit.Read", ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_DOM0, call_audit_read},
-	{"device.audit.Verify", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_audit_verify},
-	{"device.ask.Listen", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_ask_listen},
-	{"device.ask.Answer", ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_DOM0, call_ask_answer},
-	{"device.Snapshot", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, admin_call_snapshot},
-	{"device.Suspend", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_suspend},
-	{"device.Resume", ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_resume},
-	{NULL, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
+	{"device.policy.Check", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_policy_check},
+	{"device.policy.Explain", ADMIN_FROM_QUBES, ADMIN_REQUIRED, ADMIN_NONE, ADMIN_BY_NAME, call_policy_explain},
+	{"device.label.Set", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_OPTIONAL, ADMIN_KNOWN, call_label_set},
+	{"device.audit.Read", ADMIN_FROM_QUBES, ADMIN_OPTIONAL, ADMIN_NONE, ADMIN_DOM0, call_audit_read},
+	{"device.audit.Verify", ADMIN_SELDOM_ONLY, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_audit_verify},
+	{"device.ask.Listen", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_ask_listen},
+	{"device.ask.Answer", ADMIN_SELDOM_ONLY, ADMIN_REQUIRED, ADMIN_REQUIRED, ADMIN_DOM0, call_ask_answer},
+	{"device.Snapshot", ADMIN_FROM_QUBES, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, admin_call_snapshot},
+	{"device.Suspend", ADMIN_SELDOM_ONLY, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_suspend},
+	{"device.Resume", ADMIN_SELDOM_ONLY, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, call_resume},
+	{NULL, ADMIN_FROM_DOM0, ADMIN_NONE, ADMIN_NONE, ADMIN_DOM0, NULL},
 };

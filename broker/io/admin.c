@@ -7,24 +7,18 @@
  * their arrival, so the first READING one of a user is the one to close when that user has too many.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "broker/core/assignments.h"
-#include "broker/io/admin-calls.h"
 #include "broker/io/admin-device.h"
 #include "broker/io/admin-events.h"
-#include "broker/io/admin-listed.h"
-#include "broker/io/admin.h"
+#include "broker/io/admin-shares.h"
+#include "broker/io/clock.h"
 #include "lib/base/log.h"
 
-#define BACKLOG 128
 /*
  * Then those that were accepted have their turn. They come before the next ones, so no more than twice as many wait to be
  * read, and nobody whose request has come gives way to a flood of his own user's (LIMIT_ADMIN_PER_UID).
@@ -36,50 +30,9 @@
 #define VERIFY_LINES 500u /* of the audit log at a time; then the others have their turn */
 #define ANSWER_MAX 2048u
 
-enum connection_state { READING, WAITING, VERIFYING, WRITING, LISTENING };
-
-struct connection {
-	struct admin *admin;
-	enum connection_state state;
-	int fd;
-	uid_t uid;
-	pid_t pid; /* for the log only */
-	sd_event_source *io, *timer;
-
-	char *bytes; /* READING: the request; LISTENING: the queue; WRITING: what is left of the reply */
-	size_t len, done;
-
-	uint64_t token; /* WAITING */
-	struct admin_subject subject;
-	char filter[LIMIT_QUBE_NAME + 1]; /* LISTENING: events of this qube; "dom0": all */
-	bool answers;                     /* LISTENING: to questions only, and answers them */
-	struct audit_check *check;        /* VERIFYING */
-	sd_event_source *on_check;
-};
-
-struct admin {
-	sd_event *event;
-	const struct core *core;
-	struct admin_hooks hooks;
-	void *userdata;
-
-	int listen_fd, dir_fd;
-	char socket_name[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	struct stat socket_stat; /* so that we remove only our own */
-	sd_event_source *accept_source, *rest_timer;
-	sd_event_source *on_answerers; /* some have gone: the broker is told from the loop, not from inside the core */
-	unsigned int n_answerers;      /* as the broker knows */
-
-	struct connection *connections[LIMIT_ADMIN_CONNECTIONS];
-	size_t n_connections;
-	uint64_t last_token;
-	struct admin_listed *listed;
-	char reply[LIMIT_ADMIN_REPLY];
-};
-
 /* ---- connections ------------------------------------------------------------------------------------------------ */
 
-static struct connection *connection_free(struct connection *connection)
+struct connection *connection_free(struct connection *connection)
 {
 	struct admin *admin;
 
@@ -153,40 +106,23 @@ static int flush(struct connection *connection)
 	return sd_event_source_set_io_events(connection->io, 0) < 0 ? -EIO : 0;
 }
 
-/* Bytes of replies that this user, or (NULL) all, have not read. */
-static size_t unread(const struct admin *admin, const uid_t *uid)
+static void send_too_many(int fd)
 {
-	size_t len = 0;
+	struct admin_writer writer;
+	char bytes[256];
 
-	for (size_t i = 0; i < admin->n_connections; i++)
-		if (admin->connections[i]->state == WRITING && (!uid || admin->connections[i]->uid == *uid))
-			len += admin->connections[i]->len - admin->connections[i]->done;
-	return len;
+	admin_write_init(&writer, bytes, sizeof(bytes));
+	admin_write_exception(&writer, "QubesException",
+			      "too many connections to the device broker: close one and try again");
+	(void)send(fd, writer.bytes, writer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-/* The oldest reply of this user, or (NULL) of anybody, is given up; false: there is none. */
-static bool drop_reply(struct admin *admin, const uid_t *uid)
+static void refuse_place(struct connection *connection)
 {
-	for (size_t i = 0; i < admin->n_connections; i++) {
-		struct connection *connection = admin->connections[i];
-
-		if (connection->state != WRITING || (uid && connection->uid != *uid))
-			continue;
-		log_notice("admin: uid %u pid %d does not read its reply, and more are waiting; it is dropped",
-			   connection->uid, connection->pid);
-		(void)connection_free(connection);
-		return true;
-	}
-	return false;
-}
-
-/* For `len` bytes more that wait to be read. */
-static void make_room_to_wait(struct admin *admin, uid_t uid, size_t len)
-{
-	while (unread(admin, &uid) + len > LIMIT_ADMIN_UNREAD && drop_reply(admin, &uid))
-		continue;
-	while (unread(admin, NULL) + len > LIMIT_ADMIN_UNREAD_ALL && drop_reply(admin, NULL))
-		continue;
+	if (admin_share_line(connection))
+		log_warning("admin: " CLIENT " has too many connections", CLIENT_OF(connection));
+	send_too_many(connection->fd);
+	(void)connection_free(connection);
 }
 
 /* Sends the reply and ends the connection, now or when the client has read it. */
@@ -199,7 +135,7 @@ static void finish(struct connection *connection, const char *bytes, size_t len)
 		(void)connection_free(connection);
 		return;
 	}
-	make_room_to_wait(connection->admin, connection->uid, len - sent);
+	admin_share_unread(connection, len - sent);
 	free(connection->bytes);
 	connection->bytes = malloc(len - sent);
 	connection->len = len - sent;
@@ -224,8 +160,9 @@ static bool tell(struct connection *listener, const char *bytes, size_t len)
 		listener->done = 0;
 	}
 	if (len > LIMIT_ADMIN_QUEUE - listener->len) {
-		log_notice("admin: listener of uid %u pid %d does not read its events; it is dropped", listener->uid,
-			   listener->pid);
+		if (admin_share_line(listener))
+			log_notice("admin: listener of " CLIENT " does not read its events; it is dropped",
+				   CLIENT_OF(listener));
 		(void)connection_free(listener);
 		return false;
 	}
@@ -238,8 +175,16 @@ static bool tell(struct connection *listener, const char *bytes, size_t len)
 	return true;
 }
 
-/* To listeners to events, or to those who answer questions. `subject` "": an event of no qube. */
-static void tell_these(void *userdata, bool answers, const char *subject, const char *event, const char *const *fields)
+static bool is_in(const struct connection *listener, enum admin_audience to)
+{
+	if (listener->state != LISTENING || listener->answers != (to == ADMIN_TO_ANSWERERS))
+		return false;
+	return to != ADMIN_TO_DOM0_LISTENERS || !listener->qube[0];
+}
+
+/* `subject` "": an event of no qube. */
+static void tell_these(void *userdata, enum admin_audience to, const char *subject, const char *event,
+		       const char *const *fields)
 {
 	struct admin *admin = userdata;
 	struct admin_writer writer;
@@ -250,7 +195,7 @@ static void tell_these(void *userdata, bool answers, const char *subject, const 
 	for (size_t i = admin->n_connections; i-- > 0;) {
 		struct connection *listener = admin->connections[i];
 
-		if (listener->state == LISTENING && !writer.full && listener->answers == answers &&
+		if (!writer.full && is_in(listener, to) &&
 		    (strcmp(listener->filter, "dom0") == 0 || strcmp(listener->filter, subject) == 0))
 			tell(listener, bytes, writer.len);
 	}
@@ -258,7 +203,7 @@ static void tell_these(void *userdata, bool answers, const char *subject, const 
 
 static void tell_all(struct admin *admin, const char *subject, const char *event, const char *const *fields)
 {
-	tell_these(admin, false, subject, event, fields);
+	tell_these(admin, ADMIN_TO_LISTENERS, subject, event, fields);
 }
 
 static int on_answerers(sd_event_source *source _unused_, void *userdata)
@@ -282,6 +227,10 @@ static bool start_listening(struct connection *connection, const char *filter)
 	struct admin_writer writer;
 	char bytes[EVENT_MAX];
 
+	if (!admin_share_listener(connection)) {
+		refuse_place(connection);
+		return false;
+	}
 	connection->state = LISTENING;
 	connection->len = connection->done = 0;
 	(void)strcpy(connection->filter, filter);
@@ -301,14 +250,12 @@ static void log_request(const struct connection *connection, const struct admin_
 	static const struct {
 		enum core_event_type type;
 		const char *what, *to;
-	} words[] = {{CORE_ATTACH, "attach", "to"},
-		     {CORE_DETACH, "detach", "from"},
-		     {CORE_MOVE, "move", "to"},
-		     {CORE_SUSPEND, "suspend", ""}};
+	} words[] = {{CORE_ATTACH, "attach", "to"}, {CORE_DETACH, "detach", "from"}, {CORE_MOVE, "move", "to"},
+		     {CORE_MUTE, "mute", "for"},    {CORE_UNMUTE, "unmute", "for"},  {CORE_SUSPEND, "suspend", ""}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (words[i].type == subject->type)
-			log_notice("admin: uid %u pid %d: %s %s %s %s", connection->uid, connection->pid, words[i].what,
+			log_notice("admin: " CLIENT ": %s %s %s %s", CLIENT_OF(connection), words[i].what,
 				   subject->device, words[i].to, subject->target);
 }
 
@@ -333,6 +280,7 @@ static void end_check(struct connection *connection, int r)
 	struct admin_writer reply;
 	char bytes[ANSWER_MAX];
 
+	connection->on_check = sd_event_source_disable_unref(connection->on_check);
 	admin_write_init(&reply, bytes, sizeof(bytes));
 	admin_write_report(&reply, r, r < 0 ? NULL : audit_check_report(connection->check));
 	finish(connection, reply.bytes, reply.len);
@@ -350,15 +298,29 @@ static int on_check(sd_event_source *source, void *userdata)
 	return 0;
 }
 
-/* One check at a time, whoever wants it, in what time the others leave. The connection may be gone afterwards. */
+/* A check that is under way; a qube's gives way to its user's. */
+static bool is_checking(struct admin *admin, const struct connection *wanted)
+{
+	for (size_t i = 0; i < admin->n_connections; i++) {
+		struct connection *connection = admin->connections[i];
+
+		if (connection->state != VERIFYING)
+			continue;
+		if (!connection->qube[0] || wanted->qube[0])
+			return true;
+		end_check(connection, -EBUSY);
+		return false;
+	}
+	return false;
+}
+
+/* One check at a time, in what time the others leave. The connection may be gone afterwards. */
 static void start_check(struct connection *connection, struct admin_writer *reply)
 {
 	struct admin *admin = connection->admin;
 	int r;
 
-	for (size_t i = 0; i < admin->n_connections; i++) {
-		if (admin->connections[i]->state != VERIFYING)
-			continue;
+	if (is_checking(admin, connection)) {
 		admin_write_exception(reply, "QubesException",
 				      "the audit log is being verified already: wait until that is done");
 		finish(connection, reply->bytes, reply->len);
@@ -379,7 +341,7 @@ static void start_check(struct connection *connection, struct admin_writer *repl
 }
 
 /* To one connection only, which may have become too slow and gone. */
-static void tell_one(void *userdata, bool answers _unused_, const char *subject, const char *event,
+static void tell_one(void *userdata, enum admin_audience to _unused_, const char *subject, const char *event,
 		     const char *const *fields)
 {
 	struct connection **connection = userdata;
@@ -406,7 +368,7 @@ static void start_answering(struct connection *connection)
 	if (start_listening(connection, "dom0")) {
 		while ((question = core_next_question(admin->core, &cursor)))
 			if (question->shown)
-				admin_tell_question(admin->core, question, true, &teller);
+				admin_tell_question(admin->core, question, ADMIN_TO_ANSWERERS, &teller);
 	}
 	(void)on_answerers(admin->on_answerers, admin);
 }
@@ -429,6 +391,50 @@ void admin_renumbered(struct admin *admin, const struct core_assignment *before,
 	tell_change(admin, &job);
 }
 
+/* What a qube was refused of the few calls that it may make seldom: no more lines than those. */
+static void log_refusal(const struct connection *connection, const struct admin_request *request,
+			const struct admin_writer *reply)
+{
+	struct admin_reply parsed;
+	char text[256];
+
+	if (!connection->qube[0] || !admin_is_seldom(request) ||
+	    admin_reply_parse(reply->bytes, reply->len, &parsed) != 0 || parsed.type != ADMIN_REPLY_EXCEPTION)
+		return;
+	admin_reply_text(&parsed, text, sizeof(text));
+	log_notice("admin: " CLIENT ": %.*s to %.*s was refused: %s", CLIENT_OF(connection), (int)request->method.len,
+		   request->method.at, (int)request->dest.len, request->dest.at, text);
+}
+
+/* Does the call, or hands it on. The connection may be gone afterwards. */
+static void carry_out(struct connection *connection, struct admin_job *job)
+{
+	struct admin *admin = connection->admin;
+
+	switch (admin_run(job)) {
+	case ADMIN_REPLY:
+		log_refusal(connection, job->request, job->reply);
+		finish(connection, job->reply->bytes, job->reply->len);
+		if (job->told_event[0]) {
+			admin_qubes_changed(admin); /* what is stored of a qube may be all that lists it */
+			tell_change(admin, job);
+		}
+		break;
+	case ADMIN_REQUEST:
+		ask_broker(connection, job);
+		break;
+	case ADMIN_LISTEN:
+		(void)start_listening(connection, job->dest_name);
+		break;
+	case ADMIN_LISTEN_ASKS:
+		start_answering(connection);
+		break;
+	case ADMIN_VERIFY:
+		start_check(connection, job->reply);
+		break;
+	}
+}
+
 static void run_request(struct connection *connection)
 {
 	struct admin *admin = connection->admin;
@@ -437,47 +443,56 @@ static void run_request(struct connection *connection)
 	struct admin_job job = {.core = admin->core,
 				.hooks = &admin->hooks,
 				.userdata = admin->userdata,
-				.caller = connection->uid,
+				.caller = {.uid = connection->uid},
 				.request = &request,
 				.reply = &reply};
 	int fault = admin_request_parse(connection->bytes, connection->len, &request);
 
 	if (fault) {
-		log_warning("admin: uid %u pid %d: %s", connection->uid, connection->pid,
-			    admin_fault_text((enum admin_fault)fault));
+		if (admin_share_line(connection))
+			log_warning("admin: " CLIENT ": %s", CLIENT_OF(connection),
+				    admin_fault_text((enum admin_fault)fault));
 		(void)connection_free(connection);
 		return;
 	}
-	log_debug("admin: uid %u pid %d: %.*s+%.*s to %.*s", connection->uid, connection->pid, (int)request.method.len,
+	log_debug("admin: " CLIENT ": %.*s+%.*s to %.*s", CLIENT_OF(connection), (int)request.method.len,
 		  request.method.at, (int)request.argument.len, request.argument.at, (int)request.dest.len,
 		  request.dest.at);
 	admin_write_init(&reply, admin->reply, sizeof(admin->reply));
-	switch (admin_run(&job)) {
-	case ADMIN_REPLY:
+	if (connection->qube[0] &&
+	    !admin_share_call(admin, connection->qube, admin_is_seldom(&request), clock_now_usec())) {
+		admin_write_exception(&reply, "QubesException", "%s calls too often: wait a few seconds and try again",
+				      connection->qube);
 		finish(connection, reply.bytes, reply.len);
-		if (job.told_event[0]) {
-			admin_qubes_changed(admin); /* what is stored of a qube may be all that lists it */
-			tell_change(admin, &job);
-		}
-		break;
-	case ADMIN_REQUEST:
-		ask_broker(connection, &job);
-		break;
-	case ADMIN_LISTEN:
-		(void)start_listening(connection, job.dest_name);
-		break;
-	case ADMIN_LISTEN_ASKS:
-		start_answering(connection);
-		break;
-	case ADMIN_VERIFY:
-		start_check(connection, &reply);
-		break;
+		return;
 	}
+	carry_out(connection, &job);
+}
+
+/* For whom it will be, as soon as that is there: until then it is its user's. False: the connection is gone. */
+static bool read_header(struct connection *connection, size_t former_len)
+{
+	struct admin_request request;
+
+	if (connection->has_header || !memchr(connection->bytes + former_len, '\0', connection->len - former_len))
+		return true;
+	connection->has_header = true;
+	/* whatever it brings behind it: that is judged when it is its qube's */
+	if (admin_request_parse(connection->bytes, strlen(connection->bytes) + 1, &request)) {
+		run_request(connection); /* what follows makes it no better */
+		return false;
+	}
+	(void)admin_caller(&request, connection->qube);
+	if (admin_share_place(connection))
+		return true;
+	refuse_place(connection);
+	return false;
 }
 
 static void read_request(struct connection *connection)
 {
-	ssize_t n = recv(connection->fd, connection->bytes + connection->len, LIMIT_ADMIN_REQUEST + 1 - connection->len,
+	size_t former_len = connection->len;
+	ssize_t n = recv(connection->fd, connection->bytes + former_len, LIMIT_ADMIN_REQUEST + 1 - former_len,
 			 MSG_DONTWAIT);
 
 	if (n < 0) {
@@ -486,6 +501,8 @@ static void read_request(struct connection *connection)
 		return;
 	}
 	connection->len += (size_t)n;
+	if (!read_header(connection, former_len))
+		return;
 	if (n == 0 || connection->len > LIMIT_ADMIN_REQUEST)
 		run_request(connection);
 }
@@ -519,45 +536,6 @@ static int on_io(sd_event_source *source _unused_, int fd _unused_, uint32_t eve
 
 /* ---- accepting -------------------------------------------------------------------------------------------------- */
 
-/* Closes the oldest connection that has not sent its request, of this user, or (NULL) of any. */
-static bool evict(struct admin *admin, const uid_t *uid)
-{
-	for (size_t i = 0; i < admin->n_connections; i++) {
-		struct connection *connection = admin->connections[i];
-
-		if (connection->state == READING && (!uid || connection->uid == *uid)) {
-			log_debug("admin: uid %u pid %d gives way: too many connections", connection->uid,
-				  connection->pid);
-			(void)connection_free(connection);
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool make_room(struct admin *admin, uid_t uid)
-{
-	size_t n_own = 0;
-
-	for (size_t i = 0; i < admin->n_connections; i++)
-		n_own += admin->connections[i]->uid == uid;
-	if (n_own >= LIMIT_ADMIN_PER_UID && !evict(admin, &uid))
-		return false;
-	return admin->n_connections < LIMIT_ADMIN_CONNECTIONS || evict(admin, &uid) || evict(admin, NULL);
-}
-
-static void refuse_connection(int fd, uid_t uid)
-{
-	struct admin_writer writer;
-	char bytes[256];
-
-	admin_write_init(&writer, bytes, sizeof(bytes));
-	admin_write_exception(&writer, "QubesException",
-			      "too many connections to the device broker: close one and try again");
-	(void)send(fd, writer.bytes, writer.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	log_warning("admin: uid %u has too many connections", uid);
-}
-
 void admin_serve(struct admin *admin, int fd, uid_t caller)
 {
 	_cleanup_close_ int own_fd = fd;
@@ -565,8 +543,9 @@ void admin_serve(struct admin *admin, int fd, uid_t caller)
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
-	if (!make_room(admin, caller)) {
-		refuse_connection(fd, caller);
+	if (!admin_share_new(admin, caller)) {
+		log_warning("admin: uid %u has too many connections", caller);
+		send_too_many(fd);
 		return;
 	}
 	connection = calloc(1, sizeof(*connection));
@@ -594,7 +573,7 @@ static int on_rested(sd_event_source *source _unused_, uint64_t usec _unused_, v
 /* No fd or no memory left: an idle connection gives its own, or the next client waits a while. */
 static void rest(struct admin *admin)
 {
-	if (evict(admin, NULL))
+	if (admin_share_evict(admin))
 		return;
 	log_warning("admin: no connection can be accepted: %m");
 	(void)sd_event_source_set_enabled(admin->accept_source, SD_EVENT_OFF);
@@ -624,106 +603,7 @@ static int on_accept(sd_event_source *source _unused_, int fd, uint32_t events _
 	return 0;
 }
 
-/* ---- the socket ------------------------------------------------------------------------------------------------- */
-
-static int find_group(const char *group, gid_t *ret_gid)
-{
-	struct group *entry;
-
-	*ret_gid = getegid();
-	if (!group)
-		return 0;
-	entry = getgrnam(group);
-	if (!entry)
-		return -ESRCH;
-	*ret_gid = entry->gr_gid;
-	return 0;
-}
-
-/* Opens the socket's directory, which must be ours alone to write; makes it if it is missing. */
-static int open_dir(const char *path, gid_t gid)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat stat;
-	mode_t mask = umask(0027); /* its group must get through, whatever umask we were started with */
-	int r = mkdir(path, 0750) < 0 ? -errno : 0;
-	bool made = r == 0;
-
-	(void)umask(mask);
-	if (!made && r != -EEXIST)
-		return r;
-	fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOTDIR ? -ELOOP : -errno;
-	if (made && chown(path, (uid_t)-1, gid) < 0)
-		return -errno;
-	if (fstat(fd, &stat) < 0)
-		return -errno;
-	if ((stat.st_uid != geteuid() && stat.st_uid != 0) || (stat.st_mode & (S_IWGRP | S_IWOTH)))
-		return -EPERM;
-	return TAKE_FD(fd);
-}
-
-/* What lies at the socket's place from an earlier life is removed, if it is ours and dead. */
-static int clear_place(int dir_fd, const char *name, const struct sockaddr_un *address)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat stat;
-
-	if (fstatat(dir_fd, name, &stat, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (S_ISLNK(stat.st_mode))
-		return -ELOOP;
-	if (!S_ISSOCK(stat.st_mode) || stat.st_uid != geteuid())
-		return -EPERM;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
-		return -EADDRINUSE;
-	return unlinkat(dir_fd, name, 0) < 0 ? -errno : 0;
-}
-
-static int open_socket(struct admin *admin, const char *socket_path, gid_t gid)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	const char *slash = strrchr(socket_path, '/');
-	char dir[sizeof(admin->socket_name)];
-	mode_t mask;
-	int r;
-
-	if (!slash || slash == socket_path || !slash[1])
-		return -EINVAL;
-	if (strlen(socket_path) >= sizeof(dir))
-		return -ENAMETOOLONG;
-	memcpy(dir, socket_path, (size_t)(slash - socket_path));
-	dir[slash - socket_path] = '\0';
-	(void)strcpy(admin->socket_name, slash + 1);
-	admin->dir_fd = open_dir(dir, gid);
-	if (admin->dir_fd < 0)
-		return admin->dir_fd;
-	/* through the directory that was checked, whatever happens to the path */
-	r = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", admin->dir_fd,
-		     admin->socket_name);
-	if (r < 0 || (size_t)r >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	r = clear_place(admin->dir_fd, admin->socket_name, &address);
-	if (r < 0)
-		return r;
-	admin->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (admin->listen_fd < 0)
-		return -errno;
-	mask = umask(0177);
-	r = bind(admin->listen_fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-	(void)umask(mask);
-	if (r < 0)
-		return r;
-	if (fstatat(admin->dir_fd, admin->socket_name, &admin->socket_stat, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fchownat(admin->dir_fd, admin->socket_name, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fchmodat(admin->dir_fd, admin->socket_name, 0660, 0) < 0 || listen(admin->listen_fd, BACKLOG) < 0)
-		return -errno;
-	return 0;
-}
+/* ---- start and end -----------------------------------------------------------------------------------------------*/
 
 static void cleanup_admin(struct admin **admin)
 {
@@ -734,12 +614,11 @@ int admin_new(sd_event *event, const char *socket_path, const char *group, const
 	      const struct admin_hooks *hooks, void *userdata, struct admin **ret_admin)
 {
 	_cleanup_(cleanup_admin) struct admin *admin = calloc(1, sizeof(*admin));
-	gid_t gid;
 	int r;
 
 	if (!admin)
 		return -ENOMEM;
-	admin->listen_fd = admin->dir_fd = -1;
+	admin->socket.fd = admin->socket.dir_fd = -1;
 	admin->event = sd_event_ref(event);
 	admin->core = core;
 	admin->hooks = *hooks;
@@ -747,13 +626,10 @@ int admin_new(sd_event *event, const char *socket_path, const char *group, const
 	admin->listed = admin_listed_new();
 	if (!admin->listed)
 		return -ENOMEM;
-	r = find_group(group, &gid);
+	r = admin_socket_open(&admin->socket, socket_path, group);
 	if (r < 0)
 		return r;
-	r = open_socket(admin, socket_path, gid);
-	if (r < 0)
-		return r;
-	r = sd_event_add_io(event, &admin->accept_source, admin->listen_fd, EPOLLIN, on_accept, admin);
+	r = sd_event_add_io(event, &admin->accept_source, admin->socket.fd, EPOLLIN, on_accept, admin);
 	if (r < 0)
 		return r;
 	r = sd_event_add_defer(event, &admin->on_answerers, on_answerers, admin);
@@ -766,8 +642,6 @@ int admin_new(sd_event *event, const char *socket_path, const char *group, const
 
 struct admin *admin_free(struct admin *admin)
 {
-	struct stat stat;
-
 	if (!admin)
 		return NULL;
 	while (admin->n_connections)
@@ -775,11 +649,7 @@ struct admin *admin_free(struct admin *admin)
 	sd_event_source_disable_unref(admin->on_answerers);
 	sd_event_source_disable_unref(admin->rest_timer);
 	sd_event_source_disable_unref(admin->accept_source);
-	if (admin->socket_stat.st_ino && fstatat(admin->dir_fd, admin->socket_name, &stat, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    stat.st_ino == admin->socket_stat.st_ino && stat.st_dev == admin->socket_stat.st_dev)
-		(void)unlinkat(admin->dir_fd, admin->socket_name, 0);
-	cleanup_close(&admin->listen_fd);
-	cleanup_close(&admin->dir_fd);
+	admin_socket_close(&admin->socket);
 	sd_event_unref(admin->event);
 	admin->listed = admin_listed_free(admin->listed);
 	free(admin);

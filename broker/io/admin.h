@@ -4,11 +4,10 @@
  * listen to events. It reads qubes and devices from the core and never changes it: what changes something is handed
  * to the broker through the hooks, with a token, and the answer comes back through admin_answer().
  *
- * A client can cost at most its share: LIMIT_ADMIN_CONNECTIONS in all and LIMIT_ADMIN_PER_UID for one user, a request
- * of LIMIT_ADMIN_REQUEST bytes within TIMEOUT_ADMIN_REQUEST_USEC, a queue of LIMIT_ADMIN_QUEUE for a listener,
- * LIMIT_ADMIN_UNREAD bytes of replies that wait to be read. When a share is used up, the oldest connection of that user
- * that has not yet sent its request (or not read its reply) is closed for the new one. All users together leave no more
- * than LIMIT_ADMIN_UNREAD_ALL bytes unread: beyond it the oldest reply of anybody goes.
+ * A client can cost at most its share (admin-shares.h): LIMIT_ADMIN_CONNECTIONS in all, LIMIT_ADMIN_PER_UID for one user,
+ * LIMIT_ADMIN_PER_QUBE for one qube, a request of LIMIT_ADMIN_REQUEST bytes within TIMEOUT_ADMIN_REQUEST_USEC, a queue of
+ * LIMIT_ADMIN_QUEUE for a listener, LIMIT_ADMIN_UNREAD bytes of replies that wait to be read. When a share is used up, the
+ * oldest connection of that owner that has not yet sent its request (or not read its reply) is closed for the new one.
  */
 #pragma once
 
@@ -25,7 +24,7 @@ struct admin;
 struct admin_hooks {
 	/*
 	 * What a user asks of the core: CORE_ATTACH, CORE_DETACH, CORE_MOVE or CORE_SUSPEND, with .request.token (never
-	 * 0, never used twice) and .request.uid. The answer, to admin_answer(), may come during the call or any time
+	 * 0, never used twice) and .request.user. The answer, to admin_answer(), may come during the call or any time
 	 * later.
 	 */
 	void (*request)(void *userdata, const struct core_event *event);
@@ -34,7 +33,8 @@ struct admin_hooks {
 	 * CORE_LABELED, CORE_RESUMED; what is to be stored is on disk before this returns. 0, what core_handle() returned, or a
 	 * negative errno: nothing changed, and *ret_why is a sentence with the cure.
 	 */
-	int (*change)(void *userdata, uid_t caller, const struct core_event *event, const char **ret_why);
+	int (*change)(void *userdata, const struct core_user *caller, const struct core_event *event,
+		      const char **ret_why);
 	/* How many connections are there to answer questions. */
 	void (*answerers)(void *userdata, unsigned int n);
 	/* The policy now; NULL: it is broken, *ret_error says where. */

@@ -65,7 +65,7 @@ static int on_hello(struct peer *peer, const struct wire_message *m, uint64_t no
 
 	if (m->HELLO.version != WIRE_VERSION)
 		return END_VERSION;
-	if (m->HELLO.roles & ~(WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT))
+	if (m->HELLO.roles & ~WIRE_ROLES)
 		return END_ROLES;
 	welcome.WELCOME.version = WIRE_VERSION;
 	welcome.WELCOME.incarnation = peer->incarnation;
@@ -86,6 +86,7 @@ static int on_session(struct peer *peer, const struct wire_message *m, uint64_t 
 	event.agent_session.side = m->SESSION.side;
 	event.agent_session.peer = m->SESSION.peer;
 	memcpy(event.agent_session.digest, m->SESSION.digest, sizeof(event.agent_session.digest));
+	event.agent_session.muted = m->SESSION.muted;
 	return tell_core(peer, &event, now);
 }
 
@@ -106,7 +107,8 @@ static int on_device(struct peer *peer, const struct wire_message *m, uint64_t n
 {
 	struct core_device *device = &peer->c.device.device;
 
-	if (!text_is_usb_port(m->DEVICE.port))
+	if (!wire_is_port(m->DEVICE.class, m->DEVICE.port) ||
+	    (peer->domid != 0 && strcmp(m->DEVICE.port, TEXT_DOM0_MIC) == 0))
 		return END_PORT;
 	peer->c.device = (struct core_event){.type = CORE_DEVICE};
 	peer->c.device_texts = 0;
@@ -135,7 +137,8 @@ static int on_device_text(struct peer *peer, const struct wire_message *m, uint6
 	char *const texts[] = {[WIRE_TEXT_SERIAL] = device->serial,
 			       [WIRE_TEXT_MANUFACTURER] = device->manufacturer,
 			       [WIRE_TEXT_PRODUCT] = device->product_name,
-			       [WIRE_TEXT_PATH] = device->path};
+			       [WIRE_TEXT_PATH] = device->path,
+			       [WIRE_TEXT_PARENT] = device->parent};
 	uint8_t bit = (uint8_t)(1u << m->DEVICE_TEXT.which);
 
 	if (!is_of_device(peer, m->DEVICE_TEXT.slot, m->DEVICE_TEXT.generation) || peer->c.device_texts & bit)
@@ -143,6 +146,9 @@ static int on_device_text(struct peer *peer, const struct wire_message *m, uint6
 	peer->c.device_texts |= bit;
 	if (m->DEVICE_TEXT.which == WIRE_TEXT_PATH && !text_is_path(m->DEVICE_TEXT.text))
 		return END_PATH;
+	if (m->DEVICE_TEXT.which == WIRE_TEXT_PARENT &&
+	    !(wire_may_be_part(device->class_id) && text_is_usb_port(m->DEVICE_TEXT.text)))
+		return END_PARENT;
 	memcpy(texts[m->DEVICE_TEXT.which], m->DEVICE_TEXT.text, strlen(m->DEVICE_TEXT.text));
 	return 0;
 }
@@ -236,6 +242,18 @@ static int on_failed(struct peer *peer, const struct wire_message *m, uint64_t n
 	return tell_core_session(peer, CORE_FAILED, session, (enum outcome)m->FAILED.outcome, now);
 }
 
+static int on_muted(struct peer *peer, const struct wire_message *m, uint64_t now)
+{
+	struct core_event event = {.type = CORE_MUTED};
+	enum wire_type type;
+
+	if (!take_request(peer, m->id, m->MUTED.session, WIRE_MUTE, WIRE_MUTE, &type))
+		return END_NO_REQUEST;
+	event.muted.session = m->MUTED.session;
+	event.muted.muted = m->MUTED.muted;
+	return tell_core(peer, &event, now);
+}
+
 static int on_pong(struct peer *peer, const struct wire_message *m, uint64_t now)
 {
 	if (peer->c.ping_id == 0 || m->id != peer->c.ping_id || m->PONG.nonce != peer->c.ping_nonce)
@@ -265,6 +283,7 @@ static const struct {
 	[WIRE_ENDED] = {on_ended, true},
 	[WIRE_PONG] = {on_pong, false},
 	[WIRE_STREAM] = {on_stream, true},
+	[WIRE_MUTED] = {on_muted, false},
 };
 
 /* Takes one event's price; false: not now, and throttled_until_usec says when. */
@@ -349,6 +368,8 @@ static uint64_t session_of(const struct wire_message *m)
 {
 	if (m->type == WIRE_EXPORT)
 		return m->EXPORT.session;
+	if (m->type == WIRE_MUTE)
+		return m->MUTE.session;
 	return m->type == WIRE_IMPORT ? m->IMPORT.session : m->STOP.session;
 }
 
@@ -369,19 +390,35 @@ static bool stop_is_under_way(const struct connection *c, uint64_t session)
 	return false;
 }
 
+static void insert_waiting(struct connection *c, unsigned int at, const struct wire_message *m)
+{
+	memmove(&c->waiting[at + 1], &c->waiting[at], (c->n_waiting - at) * sizeof(c->waiting[0]));
+	c->waiting[at] = *m;
+	c->n_waiting++;
+}
+
+/* Behind no other request: whoever mutes cannot wait. The core has one of each session under way. */
+static void queue_mute(struct connection *c, const struct core_action *action)
+{
+	struct wire_message m = {.type = WIRE_MUTE};
+
+	m.MUTE.session = action->session;
+	m.MUTE.muted = action->device->terms.muted;
+	insert_waiting(c, 0, &m);
+}
+
 static void queue_stop(struct connection *c, uint64_t session)
 {
+	struct wire_message m = {.type = WIRE_STOP};
 	unsigned int at = 0;
 
 	for (unsigned int i = c->n_waiting; i-- > 0;)
 		if (c->waiting[i].type != WIRE_STOP && session_of(&c->waiting[i]) == session)
 			remove_waiting(c, i);
-	while (at < c->n_waiting && c->waiting[at].type == WIRE_STOP)
+	while (at < c->n_waiting && (c->waiting[at].type == WIRE_STOP || c->waiting[at].type == WIRE_MUTE))
 		at++;
-	memmove(&c->waiting[at + 1], &c->waiting[at], (c->n_waiting - at) * sizeof(c->waiting[0]));
-	c->waiting[at] = (struct wire_message){.type = WIRE_STOP};
-	c->waiting[at].STOP.session = session;
-	c->n_waiting++;
+	m.STOP.session = session;
+	insert_waiting(c, at, &m);
 }
 
 void agents_approved(const struct core_device *device, uint8_t ret_digest[WIRE_DIGEST])
@@ -412,12 +449,16 @@ void dialogue_request(struct peer *peer, const struct core_action *action, uint1
 		m.EXPORT.generation = action->device->ref.generation;
 		m.EXPORT.target = peer_domid;
 		memcpy(m.EXPORT.digest, action->device->digest, sizeof(m.EXPORT.digest));
+		m.EXPORT.muted = action->device->terms.muted;
 	} else if (action->type == CORE_DO_IMPORT) {
 		m.type = WIRE_IMPORT;
 		m.IMPORT.session = action->session;
 		m.IMPORT.source = peer_domid;
 		m.IMPORT.class = action->device->class_id;
 		agents_approved(action->device, m.IMPORT.digest);
+	} else if (action->type == CORE_DO_MUTE) {
+		queue_mute(c, action);
+		return;
 	} else {
 		if (!stop_is_under_way(c, action->session))
 			queue_stop(c, action->session);
@@ -427,18 +468,20 @@ void dialogue_request(struct peer *peer, const struct core_action *action, uint1
 }
 
 /*
- * May a request of this type leave now? EXPORT and IMPORT leave one place for STOP. False: place_usec says when to look
- * again, if no answer comes before.
+ * May a request of this type leave now? EXPORT and IMPORT leave one place for STOP; a MUTE, which no device can delay,
+ * needs none. False: place_usec says when to look again, if no answer comes before.
  */
 static bool has_place(struct connection *c, enum wire_type type, uint64_t now)
 {
 	unsigned int n_places = type == WIRE_STOP ? LIMIT_PEER_REQUESTS : LIMIT_PEER_REQUESTS - 1, n_taken = 0;
 	uint64_t next = UINT64_MAX;
 
+	if (type == WIRE_MUTE)
+		return true;
 	for (unsigned int i = 0; i < ARRAY_SIZE(c->requests); i++) {
 		uint64_t until = c->requests[i].since_usec + TIMEOUT_PLACE_USEC;
 
-		if (c->requests[i].id == 0 || until <= now)
+		if (c->requests[i].id == 0 || c->requests[i].type == WIRE_MUTE || until <= now)
 			continue;
 		n_taken++;
 		if (until < next)

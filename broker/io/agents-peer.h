@@ -10,7 +10,7 @@
 /* Requests that wait to be sent. */
 #define PEER_WAITING (LIMIT_PEER_QUEUE / LIMIT_FRAME)
 /* Requests that may be without an answer: those on their way, and two of each session that an agent can have. */
-#define PEER_REQUESTS (LIMIT_PEER_REQUESTS + 2 * LIMIT_SESSIONS)
+#define PEER_REQUESTS (LIMIT_PEER_REQUESTS + 3 * LIMIT_SESSIONS)
 /* The share of events as time: each costs PEER_EVENT_USEC of what has passed. */
 #define PEER_EVENT_USEC (USEC_PER_SEC / LIMIT_PEER_EVENTS_PER_SEC)
 #define PEER_CREDIT_MAX_USEC (LIMIT_PEER_EVENTS_BURST * PEER_EVENT_USEC)
@@ -32,6 +32,7 @@ enum peer_end {
 	END_DEVICE,
 	END_PORT,
 	END_PATH,
+	END_PARENT,
 	END_LIST,
 	END_CONTRADICTION,
 	END_CHANNEL,

@@ -48,6 +48,7 @@ static const char *const end_sentences[] = {
 	[END_NO_REQUEST] = "it answered what it was not asked",
 	[END_PORT] = "a device's port is not one",
 	[END_PATH] = "a device's path is not one",
+	[END_PARENT] = "a device is said to be a part of what it cannot be a part of",
 	[END_DEVICE] = "a device's messages do not belong together",
 	[END_LIST] = "a list ended that had not begun",
 	[END_CONTRADICTION] = "it contradicts what it said about its devices or streams",

@@ -27,7 +27,7 @@ static const char line_event[] = ",\"event\":\"";
 static const char line_prev[] = ",\"prev\":\"";
 static const char line_end[] = "\"}";
 
-_Static_assert(2 * (CORE_DEVICE_ID_MAX + LIMIT_PORT_TEXT + 4 * WORD_MAX + 2 * SENTENCE_MAX) + 768 < LIMIT_AUDIT_LINE,
+_Static_assert(2 * (CORE_DEVICE_ID_MAX + LIMIT_PORT_TEXT + 6 * WORD_MAX + 2 * SENTENCE_MAX) + 768 < LIMIT_AUDIT_LINE,
 	       "the longest record fits");
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */
@@ -93,15 +93,22 @@ static void add_device(struct json_writer *writer, const struct core_device *dev
 	add_text(writer, "port", device->port, LIMIT_PORT_TEXT);
 }
 
+static void add_user(struct json_writer *writer, const struct core_user *user, const char *key, const char *qube_key)
+{
+	if (user->uid == CORE_NOBODY)
+		return;
+	json_write_number(writer, key, user->uid);
+	if (user->qube[0])
+		add_text(writer, qube_key, user->qube, WORD_MAX);
+}
+
 /* Who and why: what a person looks for first. */
 static void add_request(struct json_writer *writer, const struct audit_record *record)
 {
-	if (record->caller != AUDIT_NOBODY)
-		json_write_number(writer, "who", record->caller);
+	add_user(writer, &record->caller, "who", "who-qube");
 	if (record->origin)
 		add_text(writer, "origin", record->origin, WORD_MAX);
-	if (record->answered_by != AUDIT_NOBODY)
-		json_write_number(writer, "answered-by", record->answered_by);
+	add_user(writer, &record->answered_by, "answered-by", "answered-by-qube");
 }
 
 int audit_line_make(const struct audit_record *record, const struct audit_link *link, uint64_t n_left_out,

@@ -473,10 +473,18 @@ static int append(struct audit *audit, const struct audit_record *record, uint64
 	return 0;
 }
 
+/* NULL: nobody. */
+static const char *user_text(const struct core_user *user, char text[24])
+{
+	(void)snprintf(text, 24, "%" PRIu32, user->uid);
+	return user->uid == CORE_NOBODY ? NULL : text;
+}
+
 /* The mirror. A record that is not in the log has no QDB_SEQ. */
 static void mirror(struct audit *audit, const struct audit_record *record, bool written)
 {
-	char sentence[2048], seq[24], digest[2 * DIGEST_SIZE + 1], device[CORE_DEVICE_ID_MAX] = "";
+	char sentence[2048], seq[24], who[24], answered[24], digest[2 * DIGEST_SIZE + 1],
+		device[CORE_DEVICE_ID_MAX] = "";
 	const struct journal_field fields[] = {
 		{"MESSAGE", sentence},
 		{"PRIORITY", written ? "6" : "4"},
@@ -489,6 +497,10 @@ static void mirror(struct audit *audit, const struct audit_record *record, bool 
 		{"QDB_TARGET", record->target},
 		{"QDB_OUTCOME", record->outcome},
 		{"QDB_RULE", record->rule},
+		{"QDB_WHO", user_text(&record->caller, who)},
+		{"QDB_WHO_QUBE", record->caller.qube},
+		{"QDB_ANSWERED_BY", user_text(&record->answered_by, answered)},
+		{"QDB_ANSWERED_BY_QUBE", record->answered_by.qube},
 	};
 
 	if (!audit->options.journal_socket)

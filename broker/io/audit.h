@@ -2,7 +2,7 @@
 /*
  * The audit log: one JSON object per line, only ever appended to. Reading and checking it is in audit-read.h.
  *
- *     {"ts":"2026-11-23T18:04:09.123456Z","seq":7,"event":"attach-request","who":1000,"origin":"user","answered-by":1000,
+ *     {"ts":"2026-11-23T18:04:09.123456Z","seq":7,"event":"attach-request","who":1000,"who-qube":"sys-gui","origin":"user","answered-by":1000,
  *      "device":"0781:5581:AB12:u080650","port":"1-2","source":{"name":"sys-usb","domid":3,"uuid":"..."},"target":"work",
  *      "session":"1f...","rule":"30-user.policy:4","outcome":"done","left-out":2,"prev":"<64 hex>"}
  *
@@ -37,12 +37,10 @@
 
 struct audit;
 
-#define AUDIT_NOBODY ((uid_t)-1)
-
 struct audit_record {
-	const char *event;  /* "attach-request" */
-	uid_t caller;       /* AUDIT_NOBODY: not asked for by a user */
-	uid_t answered_by;  /* who answered the question, if it was asked; AUDIT_NOBODY: nobody */
+	const char *event;            /* "attach-request" */
+	struct core_user caller;      /* uid CORE_NOBODY: not asked for by a user */
+	struct core_user answered_by; /* who answered the question, if it was asked; uid CORE_NOBODY: nobody */
 	const char *origin; /* who wanted it: "user", "auto", "move", "resume", "replug" (record.c); NULL: nobody */
 	const char *rule;   /* that decided, "30-user.policy:4"; NULL: none */
 	const struct core_device *device; /* NULL: none */

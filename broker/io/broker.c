@@ -50,9 +50,9 @@ struct broker {
 	struct udev_devices *udev;
 	struct sleep_watch *sleep;
 	struct core_qube_ref dom0;
-	uid_t caller;          /* whose request is being handled; AUDIT_NOBODY: nobody's */
-	const char *requested; /* the qube that it names; NULL: none */
-	bool fault;            /* nothing can be kept, until the next start: the core knows */
+	struct core_user caller; /* whose request is being handled; uid CORE_NOBODY: nobody's */
+	const char *requested;   /* the qube that it names; NULL: none */
+	bool fault;              /* nothing can be kept, until the next start: the core knows */
 
 	/* Sessions whose record was tried while the core ran. */
 	unsigned int n_audited;
@@ -129,6 +129,7 @@ static void emit(void *userdata, const struct core_action *action)
 	case CORE_DO_IMPORT:
 		agents_do(broker->agents, action, domid_of(broker, action->device->ref.qube));
 		break;
+	case CORE_DO_MUTE:
 	case CORE_DO_STOP_SOURCE:
 	case CORE_DO_STOP_TARGET:
 	case CORE_DO_STOP_STRAY:
@@ -145,6 +146,9 @@ static void emit(void *userdata, const struct core_action *action)
 		keep_forget(broker->keep, action->session);
 		break;
 	case CORE_DO_NOTE:
+	case CORE_DO_NOTE_MUTE:
+	case CORE_DO_MUTED:
+	case CORE_DO_USE:
 	case CORE_DO_DEVICE_ADDED:
 	case CORE_DO_DEVICE_REMOVED:
 	case CORE_DO_ATTACHED:
@@ -252,11 +256,13 @@ static void on_request(void *userdata, const struct core_event *request)
 	if (qube)
 		memcpy(name, qube->name, sizeof(name));
 	event.now_usec = clock_now_usec();
-	broker->caller = event.request.uid;
+	broker->caller = event.request.user;
 	broker->requested = name[0] ? name : NULL;
+	if (event.type == CORE_SUSPEND)
+		write_plain(broker, "suspend", NULL, NULL);
 	(void)handle(broker, &event, NULL);
 	broker->requested = NULL;
-	broker->caller = AUDIT_NOBODY;
+	broker->caller = CORE_NO_USER;
 }
 
 static void record_change(struct broker *broker, const struct core_event *event)
@@ -280,7 +286,8 @@ static void record_change(struct broker *broker, const struct core_event *event)
 	write_plain(broker, event->type == CORE_UNASSIGNED ? "unassigned" : "assigned", assignment->target, text);
 }
 
-static int on_change(void *userdata, uid_t caller, const struct core_event *change, const char **ret_why)
+static int on_change(void *userdata, const struct core_user *caller, const struct core_event *change,
+		     const char **ret_why)
 {
 	struct broker *broker = userdata;
 	struct core_event event = *change;
@@ -301,11 +308,13 @@ static int on_change(void *userdata, uid_t caller, const struct core_event *chan
 	if (event.type == CORE_RESUMED)
 		agents_woke(broker->agents);
 	event.now_usec = clock_now_usec();
-	broker->caller = caller;
+	broker->caller = *caller;
 	if (stored)
 		record_change(broker, &event);
+	if (event.type == CORE_RESUMED)
+		write_plain(broker, "resume", NULL, NULL);
 	r = handle(broker, &event, NULL);
-	broker->caller = AUDIT_NOBODY;
+	broker->caller = CORE_NO_USER;
 	assert(event.type != CORE_ASSIGNED || r == 0); /* it is stored: keep_change() asked all that the core does */
 	return r;
 }
@@ -369,8 +378,9 @@ static void on_sleep(void *userdata)
 	struct core_event event = {.type = CORE_SUSPEND, .now_usec = clock_now_usec()};
 
 	event.request.token = SLEEP_TOKEN;
-	event.request.uid = CORE_NOBODY;
+	event.request.user = CORE_NO_USER;
 	log_notice("the machine goes to sleep: devices are taken back");
+	write_plain(userdata, "suspend", NULL, NULL);
 	(void)handle(userdata, &event, NULL);
 }
 
@@ -379,6 +389,7 @@ static void on_woke(void *userdata)
 	struct broker *broker = userdata;
 
 	log_notice("the machine is awake again");
+	write_plain(broker, "resume", NULL, NULL);
 	agents_woke(broker->agents);
 	(void)handle(broker, &(struct core_event){.type = CORE_RESUMED, .now_usec = clock_now_usec()}, NULL);
 }
@@ -388,21 +399,17 @@ static void on_woke(void *userdata)
 static int on_agent_event(void *userdata, const struct core_event *event)
 {
 	struct broker *broker = userdata;
-	bool dom0 = event->qube.index == broker->dom0.index && event->qube.incarnation == broker->dom0.incarnation;
-	int r;
 
-	if (dom0 && broker->udev && event->type == CORE_AGENT_READY)
-		udev_devices_pause(broker->udev, true);
-	r = handle(broker, event, NULL);
-	if (dom0 && broker->udev && event->type == CORE_AGENT_LOST)
-		udev_devices_pause(broker->udev, false);
-	return r;
+	if (broker->udev && event->type == CORE_LIST_END && event->qube.index == broker->dom0.index &&
+	    event->qube.incarnation == broker->dom0.incarnation)
+		udev_devices_tell(broker->udev);
+	return handle(broker, event, NULL);
 }
 
 static void on_agent_ended(void *userdata, struct core_qube_ref qube, const char *sentence, unsigned int n_left_out)
 {
 	struct broker *broker = userdata;
-	struct audit_record record = record_plain("agent-lost", AUDIT_NOBODY, NULL, sentence);
+	struct audit_record record = record_plain("agent-lost", CORE_NO_USER, NULL, sentence);
 
 	record.qube = core_find_qube(broker->core, qube);
 	record.n_left_out = n_left_out;
@@ -507,7 +514,7 @@ int broker_new(sd_event *event, const struct broker_config *config, struct broke
 		return failed("no random numbers", -errno);
 	broker->event = sd_event_ref(event);
 	broker->config = *config;
-	broker->caller = AUDIT_NOBODY;
+	broker->caller = CORE_NO_USER;
 	broker->core = core_new(random[0] & UINT32_MAX, &core_hooks, broker);
 	if (!broker->core)
 		return -ENOMEM;

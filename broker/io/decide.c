@@ -53,8 +53,9 @@ void decide(const struct policy *policy, const char *error, const struct core_de
 
 	decide_query(device, source, target->name, target->domid == 0, &query);
 	policy_decide(policy, &query, &verdict);
-	*ret_decision =
-		(struct core_decision){.verdict = verdicts[verdict.action], .max_time_usec = verdict.max_time_usec};
+	*ret_decision = (struct core_decision){.verdict = verdicts[verdict.action],
+					       .max_time_usec = verdict.max_time_usec,
+					       .end_parts = verdict.end_parts};
 	decide_rule(&verdict, error, ret_decision->rule);
 	(void)strcpy(ret_decision->default_target, verdict.default_target);
 }

@@ -9,18 +9,18 @@ static const char *const origins[CORE_ORIGIN_COUNT] = {
 	[CORE_ORIGIN_BACK] = "move", [CORE_ORIGIN_RESUME] = "resume", [CORE_ORIGIN_REPLUG] = "replug",
 };
 
-struct audit_record record_plain(const char *event, uid_t caller, const char *target, const char *outcome)
+struct audit_record record_plain(const char *event, struct core_user caller, const char *target, const char *outcome)
 {
 	return (struct audit_record){
-		.event = event, .caller = caller, .answered_by = AUDIT_NOBODY, .target = target, .outcome = outcome};
+		.event = event, .caller = caller, .answered_by = CORE_NO_USER, .target = target, .outcome = outcome};
 }
 
 static void add_terms(const struct core_terms *terms, struct audit_record *record)
 {
-	record->caller = terms->asked_by == CORE_NOBODY ? AUDIT_NOBODY : terms->asked_by;
+	record->caller = terms->asked_by;
 	record->origin = origins[terms->origin];
 	record->rule = terms->rule[0] ? terms->rule : NULL;
-	record->answered_by = terms->answered ? terms->answered_by : AUDIT_NOBODY;
+	record->answered_by = terms->answered ? terms->answered_by : CORE_NO_USER;
 }
 
 static const char *target_of(const struct core_device *device)
@@ -50,7 +50,8 @@ static bool of_note(const struct core_action *action, const struct record_contex
 	static const char *const events[CORE_STATE_COUNT] = {[CORE_ATTACHED] = "attached",
 							     [CORE_DETACHING] = "detaching",
 							     [CORE_LOCKED] = "locked",
-							     [CORE_ADOPTING] = "checking"};
+							     [CORE_ADOPTING] = "checking",
+							     [CORE_CLEARING] = "ending-parts"};
 
 	record->event = events[action->state];
 	if (!record->event)
@@ -70,6 +71,7 @@ static bool of_answer(const struct core_action *action, const struct record_cont
 	case CORE_ANSWER_DONE:
 	case CORE_ANSWER_FAILED:
 	case CORE_ANSWER_NOT_CONFIRMED:
+	case CORE_ANSWER_OVERTAKEN: /* what is wanted of a mute is in the record of the wish */
 		return false;
 	case CORE_ANSWER_MOVED_BACK:
 	case CORE_ANSWER_MOVED_FREE:
@@ -91,15 +93,22 @@ static bool of_answer(const struct core_action *action, const struct record_cont
 	case CORE_ANSWER_SAID_NO:
 	case CORE_ANSWER_NOBODY:
 	case CORE_ANSWER_CROWDED:
+	case CORE_ANSWER_TOO_SOON:
 	case CORE_ANSWER_NO_REPLY:
 	case CORE_ANSWER_SUSPENDED:
 	case CORE_ANSWER_ADOPTING:
 	case CORE_ANSWER_REQUIRED:
+	case CORE_ANSWER_NO_MUTE:
+	case CORE_ANSWER_MUTE_NOT_CONFIRMED:
+	case CORE_ANSWER_PART_IN_USE:
+	case CORE_ANSWER_WHOLE_IN_USE:
 	case CORE_ANSWER_COUNT:
 		break;
 	}
 	record->event = "refused";
-	record->target = context->requested;
+	if (action->asked_by) /* what is handled now may be an answer to its question, or time */
+		record->caller = *action->asked_by;
+	record->target = action->target_name ? action->target_name : context->requested;
 	record->rule = action->rule ? action->rule : action->back_rule;
 	record->outcome = core_answer_text(action->answer);
 	return true;
@@ -118,11 +127,19 @@ static bool of_question(const struct core_action *action, const struct record_co
 	record->event = end ? "answered" : "asked";
 	record->outcome = end ? ends[action->question_end] : NULL;
 	add_terms(&action->question->terms, record);
-	if (end && record->answered_by == AUDIT_NOBODY && action->question_end <= CORE_QUESTION_DENIED)
+	if (end && record->answered_by.uid == CORE_NOBODY && action->question_end <= CORE_QUESTION_DENIED)
 		record->answered_by = context->caller;
 	record->target = action->question->n_offered == 1 ? action->question->offered[0] : NULL;
 	record->device = core_find_device(context->core, action->question->device);
 	record->qube = core_find_qube(context->core, action->question->device.qube);
+	return true;
+}
+
+static bool of_mute(const struct core_action *action, const struct record_context *context, struct audit_record *record)
+{
+	record->event = action->device->terms.muted ? "mute" : "unmute";
+	record->caller = context->caller;
+	record->target = target_of(action->device);
 	return true;
 }
 
@@ -172,6 +189,7 @@ static bool (*const makers[])(const struct core_action *action, const struct rec
 			      struct audit_record *record) = {
 	[CORE_DO_AUDIT] = of_audit,
 	[CORE_DO_NOTE] = of_note,
+	[CORE_DO_NOTE_MUTE] = of_mute,
 	[CORE_DO_ANSWER] = of_answer,
 	[CORE_DO_ASK] = of_question,
 	[CORE_DO_ASK_END] = of_question,

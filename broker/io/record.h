@@ -9,8 +9,8 @@
 
 struct record_context {
 	const struct core *core;
-	uid_t caller;          /* whose request is being handled; AUDIT_NOBODY: nobody's */
-	const char *requested; /* the qube that it names; NULL: none */
+	struct core_user caller; /* whose request is being handled; uid CORE_NOBODY: nobody's */
+	const char *requested;   /* the qube that it names; NULL: none */
 };
 
 /*
@@ -20,4 +20,4 @@ struct record_context {
 bool record_of(const struct core_action *action, const struct record_context *context, struct audit_record *ret_record);
 
 /* Of something that no action tells of; the members that are not named are empty. */
-struct audit_record record_plain(const char *event, uid_t caller, const char *target, const char *outcome);
+struct audit_record record_plain(const char *event, struct core_user caller, const char *target, const char *outcome);

@@ -59,11 +59,14 @@ static const struct field {
 	{"path", LATER_TEXT, AT(device.path), 0},
 	{"serial", TEXT, AT(device.serial), 0},
 	{"origin", NUMBER, AT(device.terms.origin), CORE_ORIGIN_COUNT - 1},
-	{"asked_by", NUMBER, AT(device.terms.asked_by), UINT32_MAX},
+	{"asked_by", NUMBER, AT(device.terms.asked_by.uid), UINT32_MAX},
+	{"asked_by_qube", LATER_TEXT, AT(device.terms.asked_by.qube), 0},
 	{"rule", TEXT, AT(device.terms.rule), 0},
 	{"answered", FLAG, AT(device.terms.answered), 0},
-	{"answered_by", NUMBER, AT(device.terms.answered_by), UINT32_MAX},
+	{"answered_by", NUMBER, AT(device.terms.answered_by.uid), UINT32_MAX},
+	{"answered_by_qube", LATER_TEXT, AT(device.terms.answered_by.qube), 0},
 	{"follow_port", FLAG, AT(device.terms.follow_port), 0},
+	{"muted", LATER_FLAG, AT(device.terms.muted), 0},
 	{"max_time", LONG, AT(device.terms.max_time_usec), 0},
 	{"end", LONG, AT(device.terms.end_usec), 0},
 	{"asleep", LATER_FLAG, AT(asleep), 0},
@@ -181,15 +184,22 @@ static void read_field(struct json_reader *reader, const struct field *field, vo
 	}
 }
 
+static bool is_asker(const struct core_user *user)
+{
+	return !user->qube[0] || text_is_qube_name(user->qube);
+}
+
 /* What the single fields cannot say. */
 static bool is_sound(const struct core_memory *memory, const char *key)
 {
 	char right_key[SESSION_KEY_TEXT];
 
 	session_record_key(memory->session, right_key);
-	if (memory->session == 0 || strcmp(key, right_key) != 0 || !text_is_usb_port(memory->device.port) ||
+	if (memory->session == 0 || strcmp(key, right_key) != 0 ||
+	    !wire_is_port(memory->device.class_id, memory->device.port) ||
 	    (memory->device.path[0] && !text_is_path(memory->device.path)) || !text_is_qube_name(memory->source.name) ||
-	    !text_is_qube_name(memory->target.name))
+	    !text_is_qube_name(memory->target.name) || !is_asker(&memory->device.terms.asked_by) ||
+	    !is_asker(&memory->device.terms.answered_by))
 		return false;
 	for (unsigned int i = memory->device.n_interfaces; i < LIMIT_INTERFACES; i++)
 		if (memory->device.interfaces[i][0] | memory->device.interfaces[i][1] | memory->device.interfaces[i][2])

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/io/admin-calls.h"
+#include "lib/base/base.h"
 #include "lib/base/text.h"
 
 static const struct admin_subject subject = {
@@ -62,11 +63,55 @@ static void test_every_outcome(void **unused _unused_)
 	}
 }
 
+/* What is in the way, by what that is doing. */
+static void test_parts(void **unused _unused_)
+{
+	static const struct core_device mic = {
+		.class_id = WIRE_CLASS_MIC, .port = "mic-0123abcd", .parent = "1-2", .target_name = "vault"};
+	static const struct core_device whole = {.class_id = WIRE_CLASS_USB, .port = "1-2", .target_name = "vault"};
+	static const struct {
+		enum core_answer answer;
+		enum core_state state;
+		const char *text;
+	} rows[] = {
+		{CORE_ANSWER_PART_IN_USE, CORE_ATTACHED,
+		 "sys-usb:1-2 cannot be taken as a whole: its microphone mic-0123abcd is in use by vault: detach that "
+		 "first "
+		 "(qvm-mic detach vault sys-usb:mic-0123abcd), or let the policy say parts=end"},
+		{CORE_ANSWER_PART_IN_USE, CORE_DETACHING,
+		 "sys-usb:1-2 cannot be taken as a whole: its microphone mic-0123abcd is still being detached from "
+		 "vault: "
+		 "try again in a few seconds"},
+		{CORE_ANSWER_PART_IN_USE, CORE_LOCKED,
+		 "sys-usb:1-2 cannot be taken as a whole: its microphone mic-0123abcd is locked: sys-usb has not "
+		 "confirmed "
+		 "that its attachment to vault ended; if it stays so, restart sys-usb"},
+		{CORE_ANSWER_WHOLE_IN_USE, CORE_AUDITING,
+		 "sys-usb:1-2 is a part of sys-usb:1-2, which is in use by vault: detach that first (qvm-usb detach "
+		 "vault "
+		 "sys-usb:1-2)"},
+		{CORE_ANSWER_WHOLE_IN_USE, CORE_LOCKED,
+		 "sys-usb:1-2 is a part of sys-usb:1-2, which is locked: sys-usb has not confirmed that its attachment "
+		 "to "
+		 "vault ended; if it stays so, restart sys-usb"},
+	};
+	char text[1024];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct core_device other = rows[i].answer == CORE_ANSWER_PART_IN_USE ? mic : whole;
+
+		other.state = rows[i].state;
+		(void)reply_of(&(struct core_action){.answer = rows[i].answer, .other = &other}, text);
+		assert_non_null(strstr(text, rows[i].text));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_answer),
 		cmocka_unit_test(test_every_outcome),
+		cmocka_unit_test(test_parts),
 	};
 
 	return cmocka_run_group_tests_name("admin-answer", tests, NULL, NULL);

@@ -9,6 +9,8 @@
 #include "broker/io/admin-job.h"
 
 #define MOVE "device.Move+"
+#define FOR_GOOD "an attach that persists is an assignment: from a qube, call Assign, with mode='auto-attach'"
+#define NOBODY REFUSED("QubesDaemonAccessError", "the request's source is not the name of a qube")
 #define NOT_SET(qube, feature) REFUSED("QubesFeatureNotFoundError", "Feature not set for domain " qube ": " feature)
 
 static const struct row reading[] = {
@@ -45,10 +47,9 @@ static const struct row reading[] = {
 	{BYTES("\x1b]52;c;AAAA\x07 dom0 name dom0\0"), NO_REPLY},
 	{BYTES("GET / HTTP/1.1\r\n\r\n"), NO_REPLY},
 	/* who may call, what, and where */
-	{BYTES("admin.vm.List+ sys-usb name dom0\0"),
-	 REFUSED("QubesDaemonAccessError", "only dom0 may make this call")},
-	{BYTES("admin.vm.List+ @adminvm name dom0\0"),
-	 REFUSED("QubesDaemonAccessError", "only dom0 may make this call")},
+	{BYTES("admin.vm.List+ @adminvm name dom0\0"), NOBODY},
+	{BYTES("admin.vm.List+ Domain-0! name dom0\0"), NOBODY},
+	{BYTES("admin.vm.List+ a234567890123456789012345678901x name dom0\0"), NOBODY},
 	{BYTES("admin.vm.Kill+" FROM "work\0"),
 	 REFUSED("QubesDaemonAccessError", "the device broker has no call 'admin.vm.Kill'")},
 	{BYTES("admin.vm.list+" FROM "dom0\0"),
@@ -134,7 +135,7 @@ static const struct row reading[] = {
 	       "1"),
 	 REFUSED("QubesDaemonAccessError", "the device broker has no call 'admin.vm.feature.Set'")},
 	/* devices */
-	{BYTES("admin.deviceclass.List+" FROM "dom0\0"), OK("block\nmic\nusb\nwebcam\n")},
+	{BYTES("admin.deviceclass.List+" FROM "dom0\0"), OK("block\nmic\nspeaker\nusb\nwebcam\n")},
 	{BYTES("admin.vm.device.usb.Available+" FROM "sys-usb\0"),
 	 OK(KEYS_LINE STICK_LINE " interfaces='u080650'\n" ODD_LINE)},
 	{BYTES("admin.vm.device.usb.Available+1-2.4" FROM "sys-usb\0"), OK(KEYS_LINE)},
@@ -162,7 +163,7 @@ static const struct row reading[] = {
 	{BYTES(ATTACH "sys-usb+1-2.4+0781+5581+AB12+u080650" FROM "work\0"), REFUSED("UnrecognizedDevice", NO_SUCH)},
 	{BYTES("admin.vm.device.mic.Attach+sys-usb+1-2+_" FROM "work\0"),
 	 REFUSED("UnrecognizedDevice", "sys-usb has no such device, or another one is at that port now: look at the "
-				       "list again (qvm-device list)")},
+				       "list again (qvm-mic list)")},
 	{BYTES(ATTACH STICK_ARG FROM "dom0\0"),
 	 REFUSED("QubesValueError", "no device can be attached to dom0: choose another qube")},
 	{BYTES(ATTACH STICK_ARG FROM "nobody\0"), NOT_THERE("nobody")},
@@ -214,7 +215,7 @@ static const struct row changing[] = {
 	{BYTES(ATTACH STICK_ARG FROM "sys-usb\0"),
 	 REFUSED("QubesValueError", "sys-usb:1-2 is a device of sys-usb itself: choose another qube")},
 	{BYTES(ATTACH STICK_ARG FROM "vault\0"),
-	 REFUSED("QubesException", "no device agent that takes USB devices runs in vault: install and start "
+	 REFUSED("QubesException", "no device agent that takes such devices runs in vault: install and start "
 				   "device-agent there")},
 	/* done */
 	{BYTES(ATTACH STICK_ARG FROM "work\0" STICK " mode='manual' frontend_domain='work'"), OK("")},
@@ -285,9 +286,9 @@ static const struct row assigning[] = {
 	{BYTES(ASSIGN STICK_ARG FROM "sys-usb\0mode='auto-attach'"),
 	 REFUSED("QubesValueError", "a qube has its own devices already: choose another qube")},
 	{BYTES(ASSIGN STICK_ARG FROM "no name\0mode='auto-attach'"), NOT_THERE("no name")},
-	{BYTES("admin.vm.device.mic.Assign+dom0+mic+_" FROM "work\0mode='auto-attach'"),
+	{BYTES("admin.vm.device.mic.Assign+dom0+mike+_" FROM "work\0mode='auto-attach'"),
 	 REFUSED("QubesValueError", NOT_A_DEVICE)},
-	{BYTES("admin.vm.device.mic.Assign+dom0+_+_" FROM "work\0mode='auto-attach'"),
+	{BYTES("admin.vm.device.block.Assign+dom0+_+_" FROM "work\0mode='auto-attach'"),
 	 REFUSED("QubesValueError", "there are no devices of this class yet")},
 	{BYTES(ASSIGN STICK_ARG FROM "work\0mode='auto-attach' frontend_domain='vault'"),
 	 REFUSED("QubesValueError", "the request contradicts itself: frontend_domain is work, not vault")},
@@ -484,13 +485,54 @@ static const struct row older[] = {
 	{BYTES(ASSIGNED "sys-usb+9-9" FROM "work\0"), OK(ANY_LINE("9-9", "*", "auto-attach") " _max-time='30m'\n")},
 };
 
+/* From another qube, through qrexec: what its name and destination say, and no more. */
+static const struct row from_gui[] = {
+	{BYTES("admin.vm.List+" FROM_GUI "work\0"), OK("work class=AppVM state=Running uuid=" UUID("2") "\n")},
+	{BYTES("admin.vm.device.usb.Available+1-2" FROM_GUI "sys-usb\0"), OK(STICK_LINE " interfaces='u080650'\n")},
+	{BYTES(ATTACH STICK_ARG FROM_GUI "work\0"), OK("")},
+	{BYTES(MOVE STICK_ARG FROM_GUI "Personal\0from='work'"),
+	 REFUSED("QubesDaemonAccessError",
+		 "only dom0 may call device.Move, which does more than its destination says: do it in steps")},
+	{BYTES("device.Mute+" STICK_ARG FROM_GUI "work\0"),
+	 REFUSED("QubesValueError", "sys-usb:1-2 cannot be muted: detach it (qvm-usb detach work sys-usb:1-2)")},
+	{BYTES("device.Unmute+" STICK_ARG FROM_GUI "Personal\0"),
+	 REFUSED("DeviceNotAssigned", "sys-usb:1-2 is not attached to Personal")},
+	{BYTES(DETACH STICK_ARG FROM_GUI "work\0"), OK("")},
+	{BYTES(ATTACH "sys-usb+1-2" FROM_GUI "work\0persistent=True"), REFUSED("QubesDaemonAccessError", FOR_GOOD)},
+	{BYTES(ATTACH "sys-usb+1-2" FROM_GUI "work\0max-time=1h persistent=yes"),
+	 REFUSED("QubesDaemonAccessError", FOR_GOOD)},
+	{BYTES(ATTACH STICK_ARG FROM_GUI "work\0mode='auto-attach'"),
+	 REFUSED("QubesValueError", "attach is for now only: its mode must be manual")},
+	{BYTES(ASSIGNED FROM_GUI "work\0"), OK("")},
+	{BYTES(ATTACH "sys-usb+1-2" FROM_GUI "work\0persistent=False"), OK("")},
+	{BYTES(DETACH "sys-usb+1-2" FROM_GUI "work\0"), OK("")},
+	{BYTES(ASSIGN "sys-usb+9-9+_" FROM_GUI "work\0mode='auto-attach'"), OK("")},
+	{BYTES(UNASSIGN "sys-usb+9-9+_" FROM_GUI "work\0"), OK("")},
+	{BYTES(DENIED "Add+" FROM_GUI "work\0u03**01"), OK("")},
+	{BYTES(DENIED "Remove+" FROM_GUI "work\0all"), OK("")},
+	{BYTES("device.audit.Read+6" FROM_GUI "dom0\0"), OK("{\"seq\":7}\n")},
+	{BYTES("device.audit.Read+6" FROM_GUI "work\0"),
+	 REFUSED("QubesValueError", "the destination of this call must be dom0")},
+	{BYTES("device.audit.Verify+" FROM_GUI "work\0"),
+	 REFUSED("QubesValueError", "the destination of this call must be dom0")},
+	{BYTES("device.label.Set+" STICK_ARG FROM_GUI "work\0mine"),
+	 REFUSED("QubesValueError", "the destination of this call must be the device's backend")},
+	{BYTES("device.ask.Answer+7" FROM_GUI "dom0\0deny"),
+	 REFUSED("QubesException", "this question is not open any more")},
+	{BYTES("device.ask.Answer+7" FROM_GUI "work\0deny"),
+	 REFUSED("QubesValueError", "the destination of this call must be dom0")},
+	{BYTES("admin.deviceclass.List+ sys-gui keyword adminvm\0"), OK("block\nmic\nspeaker\nusb\nwebcam\n")},
+	{BYTES("device.Shutdown+" FROM_GUI "dom0\0"),
+	 REFUSED("QubesDaemonAccessError", "the device broker has no call 'device.Shutdown'")},
+};
+
 static const struct {
 	const struct row *rows;
 	size_t n;
 } tables[] = {
 	{reading, ARRAY_SIZE(reading)},     {twins, ARRAY_SIZE(twins)},   {changing, ARRAY_SIZE(changing)},
 	{assigning, ARRAY_SIZE(assigning)}, {halted, ARRAY_SIZE(halted)}, {denying, ARRAY_SIZE(denying)},
-	{moving, ARRAY_SIZE(moving)},       {older, ARRAY_SIZE(older)},
+	{moving, ARRAY_SIZE(moving)},       {older, ARRAY_SIZE(older)},   {from_gui, ARRAY_SIZE(from_gui)},
 };
 
 #define RUN(table)                                          \
@@ -505,6 +547,56 @@ RUN(halted)
 RUN(denying)
 RUN(moving)
 RUN(older)
+
+/* The core, and so the audit log, hears for whom it is. */
+static void test_from_gui(void **state)
+{
+	static const struct row one = {BYTES(ATTACH STICK_ARG FROM "work\0"), OK("")};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(from_gui); i++) {
+		f->caller = (struct core_user){.uid = 1234, .qube = "sys-gui"};
+		run_rows(f, &from_gui[i], 1);
+		assert_int_equal(f->caller.uid, 1234);
+		assert_string_equal(f->caller.qube, "sys-gui");
+	}
+	run_rows(f, &one, 1);
+	assert_string_equal(f->caller.qube, "");
+}
+
+/* Each call with no argument and no payload, which is the same from a qube and from dom0, or dom0's alone. */
+static void check_callers(struct fixture *f, const char *prefix, const struct admin_call *calls)
+{
+	for (const struct admin_call *call_ = calls; call_->name; call_++) {
+		char request[128], reply[2][512];
+		size_t len[2];
+		static const char dom0_only[] = "2\0QubesDaemonAccessError\0\0only dom0 may call ";
+		bool closed;
+
+		for (int gui = 0; gui < 2; gui++) {
+			int fd = open_client(f), n = snprintf(request, sizeof(request), "%s%s+%sdom0", prefix,
+							      call_->name, gui ? FROM_GUI : FROM);
+
+			assert_int_equal(send(fd, request, (size_t)n + 1, 0), n + 1);
+			(void)shutdown(fd, SHUT_WR);
+			len[gui] = receive(f, fd, reply[gui], sizeof(reply[gui]), &closed);
+			(void)close(fd);
+		}
+		if (call_->from != ADMIN_FROM_DOM0)
+			assert_true(is_same(reply[1], len[1], reply[0], len[0]));
+		else
+			assert_memory_equal(reply[1], dom0_only, sizeof(dom0_only) - 1);
+	}
+}
+
+static void test_callers(void **state)
+{
+	check_callers(*state, "", admin_calls);
+	check_callers(*state, "", admin_assign_calls);
+	check_callers(*state, "", admin_own_calls);
+	check_callers(*state, "admin.vm.device.usb.", admin_device_calls);
+	check_callers(*state, "admin.vm.device.usb.", admin_assign_device_calls);
+}
 
 static void test_twins(void **state)
 {
@@ -552,6 +644,8 @@ static size_t count_rows(const char *prefix, const char *name, char kind)
 static void test_each_call_good_and_bad(void **unused _unused_)
 {
 	static const char *const never_done[] = {"admin.Events", /* its stream is in test-admin.c */
+						 "device.Mute",  /* of sound only: test-admin-sound.c */
+						 "device.Unmute",
 						 "admin.vm.feature.Get",
 						 "admin.vm.feature.CheckWithTemplate",
 						 "admin.vm.feature.CheckWithNetvm",
@@ -631,6 +725,8 @@ int main(void)
 		TEST(test_denying),
 		TEST(test_moving),
 		TEST(test_older),
+		TEST(test_from_gui),
+		TEST(test_callers),
 		cmocka_unit_test(test_each_call_good_and_bad),
 		cmocka_unit_test(test_each_exception),
 		cmocka_unit_test(test_size),

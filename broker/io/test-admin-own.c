@@ -69,17 +69,18 @@ static void test_policy(void **state)
 		    "matches (a.policy:2)\n")},
 		{BYTES("device.policy.Explain+" STICK_ARG FROM "work\0"),
 		 OK("ask by a.policy:2\n  usb * sys-usb @anyvm ask max-time=2h\n  for at most 2h\n"
-		    "nearly a.policy:1, but for its TARGET: usb * sys-usb vault allow\n")},
+		    "nearly a.policy:1, but for its TARGET: usb * sys-usb vault allow parts=end\n")},
 		{BYTES("device.policy.Explain+" STICK_ARG FROM "vault\0"),
-		 OK("allow by a.policy:1\n  usb * sys-usb vault allow\n")},
+		 OK("allow by a.policy:1\n  usb * sys-usb vault allow parts=end\n  ending its parts\n")},
 		{BYTES("device.policy.Explain+sys-usb2+1-2+_" FROM "not-there\0"),
 		 OK("deny by no rule\nnearly a.policy:2, but for its SOURCE: usb * sys-usb @anyvm ask max-time=2h\n"
 		    "nearly a.policy:3, but for its SOURCE: usb * sys-usb @anyvm deny\n")},
-		{BYTES("device.policy.Explain+sys-usb+9-9+_" FROM "work\0"), REFUSED("UnrecognizedDevice", NO_SUCH)},
+		{BYTES("device.policy.Explain+sys-usb+9-9+_" FROM "work\0"),
+		 REFUSED("UnrecognizedDevice", NO_SUCH_DEVICE)},
 		{BYTES("device.policy.Explain+" FROM "work\0"),
 		 REFUSED("QubesValueError", "this call needs an argument")},
 	};
-	static const char text[] = "usb * sys-usb vault allow\nusb * sys-usb @anyvm ask max-time=2h\n"
+	static const char text[] = "usb * sys-usb vault allow parts=end\nusb * sys-usb @anyvm ask max-time=2h\n"
 				   "usb * sys-usb @anyvm deny\n";
 	static const struct policy_file file = {.name = "a.policy", .text = text, .len = sizeof(text) - 1};
 	struct fixture *f = *state;
@@ -151,7 +152,7 @@ static void test_labels(void **state)
 		{BYTES(LABEL "sys-usb+1-2.4+_" FROM "sys-usb\0"), OK("")}, /* it had none */
 		{BYTES(LABEL FROM "sys-usb\0x"), REFUSED("QubesValueError", "this call needs an argument")},
 		{BYTES(LABEL "sys-usb" FROM "sys-usb\0x"), REFUSED("QubesValueError", NOT_A_DEVICE)},
-		{BYTES(LABEL "sys-usb+9-9+_" FROM "sys-usb\0x"), REFUSED("UnrecognizedDevice", NO_SUCH)},
+		{BYTES(LABEL "sys-usb+9-9+_" FROM "sys-usb\0x"), REFUSED("UnrecognizedDevice", NO_SUCH_DEVICE)},
 		{BYTES(LABEL STICK_ARG FROM "dom0\0x"),
 		 REFUSED("QubesValueError", "the destination of this call must be the device's backend")},
 		{BYTES(LABEL STICK_ARG FROM "sys-usb2\0x"),
@@ -281,8 +282,8 @@ static void test_snapshot(void **state)
 	}
 	assert_int_equal(n_attached, 2);
 	assert_int_equal(n_assigned, 2);
-	assert_int_equal(count(snapshot, "\nbroker policy='broken' suspended='no' classes='block mic usb webcam'\n"),
-			 1);
+	assert_int_equal(
+		count(snapshot, "\nbroker policy='broken' suspended='no' classes='block mic speaker usb webcam'\n"), 1);
 	assert_int_equal(count(snapshot, "\ndenied work u03**01u08****\ndenied later u02****\n"), 1);
 	assert_int_equal(sscanf(strstr(snapshot, "\nstream ") + 1,
 				STREAM "sys-usb:1-2" OF "'work'" SINCE TIME_LEFT "\n" STREAM "sys-usb2:1-2" OF

@@ -24,6 +24,7 @@
 #define REFUSED(type, text) BYTES("2\0" type "\0\0" text "\0")
 #define NO_REPLY NULL, 0
 #define FROM " dom0 name "
+#define FROM_GUI " sys-gui name " /* through qrexec */
 #define STICK "device_id='0781:5581:AB12:u080650' port_id='1-2' devclass='usb' backend_domain='sys-usb'"
 #define STICK_LINE "1-2:0781:5581:AB12:u080650 " STICK " manufacturer='SanDisk' name='It\\'s fit' serial='AB12'"
 #define KEYS_LINE                                                                                               \
@@ -53,6 +54,8 @@
 #define BAD_PATTERN "the payload is not a list of patterns like u03**01, seven characters each"
 #define NOT_A_DEVICE "not a device: BACKEND+PORT[+DEVICE_ID] is needed"
 #define NO_SUCH "sys-usb has no such device, or another one is at that port now: look at the list again (qvm-usb list)"
+#define NO_SUCH_DEVICE \
+	"sys-usb has no such device, or another one is at that port now: look at the list again (qvm-device list)"
 #define NOT_THERE(name) REFUSED("QubesVMNotFoundError", "No such domain: '" name "' (is it running?)")
 
 struct fixture {
@@ -65,12 +68,14 @@ struct fixture {
 	size_t n_todo;
 	bool silent; /* agents do nothing */
 	enum outcome refuse_import;
+	bool end_parts;
 	enum core_verdict verdict;
 	struct policy *policy; /* for those who ask about it */
 	bool disk_full;
 	int audit_error, state_dir;
 	unsigned int n_answerers;
 	uint64_t last_token;
+	struct core_user caller; /* of the last request or change */
 	char directory[64], path[96];
 };
 
@@ -93,6 +98,7 @@ static void on_decide(void *userdata, const struct core_device *device _unused_,
 	const struct fixture *f = userdata;
 
 	ret_decision->verdict = f->verdict;
+	ret_decision->end_parts = f->end_parts;
 	(void)strcpy(ret_decision->rule, "30-user.policy:4");
 }
 
@@ -120,7 +126,11 @@ static void settle(struct fixture *f)
 			event.type = f->refuse_import ? CORE_FAILED : CORE_IMPORTED;
 		else if (action.type == CORE_DO_STOP_SOURCE || action.type == CORE_DO_STOP_TARGET)
 			event.type = CORE_STOPPED;
-		else
+		else if (action.type == CORE_DO_MUTE) {
+			event.type = CORE_MUTED;
+			event.muted.session = action.session;
+			event.muted.muted = action.device->terms.muted;
+		} else
 			continue;
 		if (event.type == CORE_FAILED)
 			event.session.outcome = f->refuse_import;
@@ -133,17 +143,20 @@ static void on_request(void *userdata, const struct core_event *request)
 	struct fixture *f = userdata;
 
 	assert_true(request->request.token > f->last_token);
-	assert_int_equal(request->request.uid, 1234);
+	assert_int_equal(request->request.user.uid, 1234);
 	f->last_token = request->request.token;
+	f->caller = request->request.user;
 	(void)handle(f, *request);
 }
 
 /* What is stored always succeeds, unless the disk is full. */
-static int on_change(void *userdata, uid_t caller, const struct core_event *change, const char **ret_why)
+static int on_change(void *userdata, const struct core_user *caller, const struct core_event *change,
+		     const char **ret_why)
 {
 	struct fixture *f = userdata;
 
-	assert_int_equal(caller, 1234);
+	assert_int_equal(caller->uid, 1234);
+	f->caller = *caller;
 	if (f->disk_full) {
 		*ret_why = "the disk is 100% full";
 		return -ENOSPC;
@@ -243,10 +256,10 @@ static int set_up(void **state)
 	assert_true(sd_event_new(&f->event) >= 0);
 	f->core = core_new(1, &(struct core_hooks){.emit = emit, .decide = on_decide}, f);
 	assert_int_equal(admin_new(f->event, f->path, NULL, f->core, &hooks, f, &f->admin), 0);
-	f->work = add_qube(f, "work", 2, WIRE_ROLE_IMPORT);
+	f->work = add_qube(f, "work", 2, WIRE_ROLES & ~WIRE_ROLE_EXPORT);
 	f->sys_usb2 = add_qube(f, "sys-usb2", 4, WIRE_ROLE_EXPORT);
 	f->sys_usb = add_qube(f, "sys-usb", 1, WIRE_ROLE_EXPORT);
-	f->personal = add_qube(f, "Personal", 3, WIRE_ROLE_IMPORT);
+	f->personal = add_qube(f, "Personal", 3, WIRE_ROLES & ~WIRE_ROLE_EXPORT);
 	(void)add_qube(f, "vault", 5, 0);
 	(void)add_qube(f, "dom0", 6, 0);       /* not shown */
 	(void)add_qube(f, "bad name\n", 7, 0); /* not shown */
@@ -392,13 +405,20 @@ static void assert_reply(struct fixture *f, int fd, const char *bytes, size_t le
 
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
+static int listen_as(struct fixture *f, const char *source, const char *method, const char *qube)
+{
+	char request[96];
+	int fd = open_client(f), len = snprintf(request, sizeof(request), "%s+ %s name %s", method, source, qube);
+
+	assert_int_equal(send(fd, request, (size_t)len + 1, MSG_NOSIGNAL), len + 1);
+	(void)shutdown(fd, SHUT_WR);
+	return fd;
+}
+
 static int listen_with(struct fixture *f, const char *method, const char *qube)
 {
-	char request[64];
-	int fd = open_client(f), len = snprintf(request, sizeof(request), "%s+" FROM "%s", method, qube);
+	int fd = listen_as(f, "dom0", method, qube);
 
-	assert_int_equal(send(fd, request, (size_t)len + 1, 0), len + 1);
-	(void)shutdown(fd, SHUT_WR);
 	assert_comes(f, fd, BYTES("1\0\0connection-established\0\0"), false); /* open, although we half-closed */
 	return fd;
 }

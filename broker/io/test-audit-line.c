@@ -59,16 +59,19 @@ static void test_hostile_texts(void **state _unused_)
 
 	for (size_t i = 0; i <= ARRAY_SIZE(hostile_texts) + 1; i++) {
 		const char *text = i < ARRAY_SIZE(hostile_texts) ? hostile_texts[i] : many;
-		struct core_device device = {.n_interfaces = LIMIT_INTERFACES};
+		struct core_device device = {.class_id = WIRE_CLASS_USB, .n_interfaces = LIMIT_INTERFACES};
 		struct core_qube qube = {.domid = UINT16_MAX};
-		struct audit_record record = {text,  UINT32_MAX - 1, UINT32_MAX - 1, text, text,      &device,
-					      &qube, text,           UINT64_MAX,     text, UINT32_MAX};
+		struct core_user user = {.uid = UINT32_MAX - 1};
+		struct audit_record record = {text,  {0},  {0},        text, text,      &device,
+					      &qube, text, UINT64_MAX, text, UINT32_MAX};
 
 		memset(many, i % 2 ? '\\' : 'x', sizeof(many) - 1);
 		many[sizeof(many) - 1] = '\0';
 		memcpy(device.serial, text, strnlen(text, sizeof(device.serial) - 1));
 		memcpy(device.port, text, strnlen(text, sizeof(device.port) - 1));
 		memcpy(qube.name, text, strnlen(text, sizeof(qube.name) - 1));
+		memcpy(user.qube, text, strnlen(text, sizeof(user.qube) - 1));
+		record.caller = record.answered_by = user;
 		assert_int_equal(audit_line_make(&record, &link, UINT32_MAX, line, &len), 0);
 		assert_good_line(line, len, &link);
 		line[len] = '\0';
@@ -86,23 +89,26 @@ static void test_fields(void **state _unused_)
 	size_t len;
 
 	record.origin = "ask";
-	record.answered_by = 0;
+	(void)strcpy(record.caller.qube, "sys-gui");
+	record.answered_by = (struct core_user){.uid = 0, .qube = "sys-gui2"};
 	record.rule = "30-user.policy:4";
 	record.outcome = "done";
 	assert_int_equal(audit_line_make(&record, &link, 2, line, &len), 0);
 	line[len] = '\0';
 	assert_memory_equal(line, "{\"ts\":\"20", 9);
-	assert_string_equal(strstr(line, ",\"seq\":"),
-			    ",\"seq\":7,\"event\":\"attach-request\",\"who\":1000,\"origin\":\"ask\",\"answered-by\":0,"
-			    "\"device\":\"0781:5581:AB12:u080650\",\"port\":\"1-2\",\"source\":{\"name\":\"sys-usb\","
-			    "\"domid\":3,\"uuid\":\"12340000-0000-0000-0000-000000000000\"},\"target\":\"work\","
-			    "\"session\":\"000000000000001f\",\"rule\":\"30-user.policy:4\",\"outcome\":\"done\","
-			    "\"left-out\":2,\"prev\":\"" ZEROS "\"}\n");
+	assert_string_equal(
+		strstr(line, ",\"seq\":"),
+		",\"seq\":7,\"event\":\"attach-request\",\"who\":1000,\"who-qube\":\"sys-gui\",\"origin\":\"ask\","
+		"\"answered-by\":0,\"answered-by-qube\":\"sys-gui2\","
+		"\"device\":\"0781:5581:AB12:u080650\",\"port\":\"1-2\",\"source\":{\"name\":\"sys-usb\","
+		"\"domid\":3,\"uuid\":\"12340000-0000-0000-0000-000000000000\"},\"target\":\"work\","
+		"\"session\":\"000000000000001f\",\"rule\":\"30-user.policy:4\",\"outcome\":\"done\","
+		"\"left-out\":2,\"prev\":\"" ZEROS "\"}\n");
 	object = json_tokener_parse(line);
 	assert_string_equal(field(object, "rule"), "30-user.policy:4");
 	(void)json_object_put(object);
 
-	record = (struct audit_record){.event = "x", .caller = AUDIT_NOBODY, .answered_by = AUDIT_NOBODY};
+	record = (struct audit_record){.event = "x", .caller = CORE_NO_USER, .answered_by = CORE_NO_USER};
 	assert_int_equal(audit_line_make(&record, &link, 0, line, &len), 0);
 	line[len] = '\0';
 	assert_string_equal(strstr(line, ",\"seq\":"), ",\"seq\":7,\"event\":\"x\",\"prev\":\"" ZEROS "\"}\n");

@@ -91,8 +91,8 @@ static int begin_group(void **state _unused_)
 	assert_int_equal(audit_new(scene.dir, &options, &audit), 0);
 	for (uint64_t i = 1; i <= N_RECORDS; i++) {
 		struct audit_record record = {.event = "attached",
-					      .caller = AUDIT_NOBODY,
-					      .answered_by = AUDIT_NOBODY,
+					      .caller = CORE_NO_USER,
+					      .answered_by = CORE_NO_USER,
 					      .target = "work",
 					      .session = 1000 + i};
 
@@ -236,7 +236,7 @@ static bool repeat(uint64_t seq)
 static bool insert_forged(uint64_t seq)
 {
 	struct audit_record record = {
-		.event = "detached", .caller = 0, .answered_by = AUDIT_NOBODY, .target = "work", .session = 1};
+		.event = "detached", .caller = {0}, .answered_by = CORE_NO_USER, .target = "work", .session = 1};
 	struct audit_link link;
 	char lines[2 * LIMIT_AUDIT_LINE];
 	size_t len;
@@ -251,7 +251,7 @@ static bool insert_forged(uint64_t seq)
 static bool replace_by_forged(uint64_t seq)
 {
 	struct audit_record record = {
-		.event = "detached", .caller = 0, .answered_by = AUDIT_NOBODY, .target = "work", .session = 1};
+		.event = "detached", .caller = {0}, .answered_by = CORE_NO_USER, .target = "work", .session = 1};
 	struct audit_link link;
 	char line[LIMIT_AUDIT_LINE];
 	size_t len;
@@ -477,7 +477,7 @@ static void test_empty(void **state _unused_)
 static void test_steps(void **state _unused_)
 {
 	struct audit_options options = {.file_bytes = FILE_BYTES};
-	struct audit_record record = {.event = "x", .caller = AUDIT_NOBODY, .answered_by = AUDIT_NOBODY};
+	struct audit_record record = {.event = "x", .caller = CORE_NO_USER, .answered_by = CORE_NO_USER};
 	struct audit_check *check;
 	struct audit *audit;
 	uint64_t first_seq;

@@ -11,7 +11,8 @@
 #define TAIL ",\"prev\":\"" FULL "\"}"
 
 static const struct core_qube sys_usb = {.domid = 3, .uuid = {0x12, 0x34}, .name = "sys-usb"};
-static const struct core_device stick = {.vendor = 0x0781,
+static const struct core_device stick = {.class_id = WIRE_CLASS_USB,
+					 .vendor = 0x0781,
 					 .product = 0x5581,
 					 .n_interfaces = 1,
 					 .interfaces = {{8, 6, 80}},
@@ -19,8 +20,8 @@ static const struct core_device stick = {.vendor = 0x0781,
 					 .serial = "AB12"};
 
 static const struct audit_record plain = {.event = "attach-request",
-					  .caller = 1000,
-					  .answered_by = AUDIT_NOBODY,
+					  .caller = {.uid = 1000},
+					  .answered_by = CORE_NO_USER,
 					  .device = &stick,
 					  .qube = &sys_usb,
 					  .target = "work",

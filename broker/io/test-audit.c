@@ -684,6 +684,8 @@ static void test_journal(void **state _unused_)
 
 	record.rule = "a\nQDB_SEQ=9";
 	record.outcome = "\xff\x1b";
+	record.caller = (struct core_user){.uid = 1000, .qube = "sys-gui"};
+	record.answered_by = (struct core_user){.uid = 0, .qube = "gui2"};
 	assert_int_equal(audit_new(scene.dir, &options, &audit), 0);
 	assert_int_equal(audit_write(audit, &record, true), 0);
 	len = recv(journal, entry, sizeof(entry) - 1, 0);
@@ -693,7 +695,9 @@ static void test_journal(void **state _unused_)
 	(void)snprintf(expected, sizeof(expected), "QDB_SEQ=1\nQDB_SHA256=%s\nQDB_DEVICE=0781:5581:AB12:u080650\n",
 		       hex);
 	assert_non_null(strstr(entry, expected));
-	assert_non_null(strstr(entry, "QDB_SOURCE=sys-usb\nQDB_TARGET=work\nQDB_OUTCOME=__\nQDB_RULE=a_QDB_SEQ=9\n"));
+	assert_non_null(strstr(entry,
+			       "QDB_SOURCE=sys-usb\nQDB_TARGET=work\nQDB_OUTCOME=__\nQDB_RULE=a_QDB_SEQ=9\n"
+			       "QDB_WHO=1000\nQDB_WHO_QUBE=sys-gui\nQDB_ANSWERED_BY=0\nQDB_ANSWERED_BY_QUBE=gui2\n"));
 	assert_memory_equal(
 		entry, "MESSAGE=attach-request: 0781:5581:AB12:u080650 from sys-usb to work, by rule a_QDB",
 		strlen("MESSAGE=attach-request: 0781:5581:AB12:u080650 from sys-usb to work, by rule a_QDB"));

@@ -9,7 +9,7 @@
 #include "lib/base/base.h"
 
 static const char rules[] = "usb u03**01 @anyvm @anyvm ask default_target=work max-time=2h\n"
-			    "usb 0781:5581 sys-usb work allow max-time=90s\n"
+			    "usb 0781:5581 sys-usb work allow max-time=90s parts=end\n"
 			    "usb * @adminvm work allow\n"
 			    "usb * @anyvm @anyvm deny\n";
 
@@ -25,6 +25,7 @@ static const struct {
 	const char *rule;
 	uint64_t max_time_usec;
 	const char *default_target;
+	bool end_parts;
 } rows[] = {
 #define FROM_TO(a, b) offsetof(struct qubes, a), offsetof(struct qubes, b)
 	{"stick",
@@ -33,49 +34,56 @@ static const struct {
 	 CORE_VERDICT_ALLOW,
 	 "p.policy:2",
 	 90 * USEC_PER_SEC,
-	 ""},
+	 "",
+	 true},
 	{"stick elsewhere",
 	 FROM_TO(usb, vault),
 	 {.vendor = 0x0781, .product = 0x5581, .n_interfaces = 1, .interfaces = {{8, 6, 80}}},
 	 CORE_VERDICT_DENY,
 	 "p.policy:4",
 	 0,
-	 ""},
+	 "",
+	 false},
 	{"stick with a keyboard in it",
 	 FROM_TO(usb, work),
 	 {.vendor = 0x0781, .product = 0x5581, .n_interfaces = 2, .interfaces = {{8, 6, 80}, {3, 1, 1}}},
 	 CORE_VERDICT_ASK,
 	 "p.policy:1",
 	 7200 * USEC_PER_SEC,
-	 "work"},
+	 "work",
+	 false},
 	{"unknown interfaces",
 	 FROM_TO(usb, work),
 	 {.vendor = 0x0781, .product = 0x5581},
 	 CORE_VERDICT_ASK,
 	 "p.policy:1",
 	 7200 * USEC_PER_SEC,
-	 "work"},
+	 "work",
+	 false},
 	{"dom0's own",
 	 FROM_TO(dom0, work),
 	 {.vendor = 1, .product = 2, .n_interfaces = 1, .interfaces = {{8, 6, 80}}},
 	 CORE_VERDICT_ALLOW,
 	 "p.policy:3",
 	 0,
-	 ""},
+	 "",
+	 false},
 	{"to dom0",
 	 FROM_TO(usb, dom0),
 	 {.vendor = 1, .product = 2, .n_interfaces = 1, .interfaces = {{8, 6, 80}}},
 	 CORE_VERDICT_DENY,
 	 "no rule",
 	 0,
-	 ""},
+	 "",
+	 false},
 	{"a class that nobody knows",
 	 FROM_TO(usb, work),
 	 {.class_id = 200, .vendor = 0x0781, .product = 0x5581, .n_interfaces = 1, .interfaces = {{8, 6, 80}}},
 	 CORE_VERDICT_DENY,
 	 "no rule",
 	 0,
-	 ""},
+	 "",
+	 false},
 };
 
 static void test_decisions(void **unused _unused_)
@@ -103,7 +111,7 @@ static void test_decisions(void **unused _unused_)
 		decide(policy, NULL, &device, (const void *)((const char *)qubes + rows[i].source),
 		       (const void *)((const char *)qubes + rows[i].target), &decision);
 		if (decision.verdict != rows[i].verdict || strcmp(decision.rule, rows[i].rule) != 0 ||
-		    decision.max_time_usec != rows[i].max_time_usec ||
+		    decision.max_time_usec != rows[i].max_time_usec || decision.end_parts != rows[i].end_parts ||
 		    strcmp(decision.default_target, rows[i].default_target) != 0)
 			fail_msg("%s: %d by %s", rows[i].name, (int)decision.verdict, decision.rule);
 	}

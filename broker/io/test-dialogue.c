@@ -7,6 +7,7 @@
 
 #include "broker/io/agents-peer.h"
 #include "lib/base/base.h"
+#include "lib/base/text.h"
 
 struct heard {
 	unsigned int n;
@@ -223,12 +224,70 @@ static void test_owed_answers(void **unused _unused_)
 	assert_int_equal(n_sent, 2 * LIMIT_SESSIONS);
 	assert_int_equal(peer->end, 0); /* an honest agent whose every device hangs */
 	for (uint64_t session = 1000; !peer->end; session++) {
-		assert_true(session <= 1000 + LIMIT_PEER_REQUESTS);
+		assert_true(session <= 1000 + LIMIT_PEER_REQUESTS + LIMIT_SESSIONS); /* it can owe as many MUTED */
 		ask(peer, CORE_DO_EXPORT, session);
 		dialogue_send(peer, now += TIMEOUT_PLACE_USEC);
 		peer->c.out_len = 0;
 	}
 	assert_int_equal(peer->end, END_OWES_TOO_MUCH);
+	free(peer);
+}
+
+/* Before all that waits, and without a place; what the agent says to it is told as it is. */
+static void test_mute(void **unused _unused_)
+{
+	struct core_device mic = {.class_id = WIRE_CLASS_MIC};
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+	struct wire_message m;
+
+	greet(peer);
+	peer->c.ping_usec = UINT64_MAX;
+	for (uint64_t session = 1; session <= 6; session++)
+		ask(peer, CORE_DO_EXPORT, session);
+	for (uint64_t session = 1; session <= LIMIT_PEER_REQUESTS; session++)
+		ask(peer, CORE_DO_STOP_SOURCE, 10 + session);
+	dialogue_send(peer, 1);
+	while (sent(peer).type != WIRE_HELLO)
+		continue;
+	ask(peer, CORE_DO_STOP_SOURCE, 9); /* no place */
+	for (unsigned int muted = 0; muted < 2; muted++) {
+		mic.terms.muted = muted;
+		dialogue_request(peer, &(struct core_action){.type = CORE_DO_MUTE, .session = 7, .device = &mic}, 0);
+		dialogue_send(peer, 2);
+		m = sent(peer);
+		assert_true(m.type == WIRE_MUTE && m.MUTE.session == 7 && m.MUTE.muted == muted);
+		assert_int_equal(sent(peer).type, WIRE_HELLO);
+		m = (struct wire_message){.type = WIRE_MUTED, .id = m.id, .MUTED = {.session = 7, .muted = !muted}};
+		put(peer, &m);
+		dialogue_take_in(peer, 3);
+		assert_int_equal(peer->end, 0);
+		assert_int_equal(heard.last.type, CORE_MUTED);
+		assert_true(heard.last.muted.session == 7 && heard.last.muted.muted == !muted);
+	}
+	put(peer, &m); /* twice */
+	dialogue_take_in(peer, 4);
+	assert_int_equal(peer->end, END_NO_REQUEST);
+	free(peer);
+
+	/* one that has not left is taken back by a STOP of its session */
+	peer = make_peer(&heard);
+	greet(peer);
+	peer->c.ping_usec = UINT64_MAX;
+	dialogue_request(peer, &(struct core_action){.type = CORE_DO_MUTE, .session = 7, .device = &mic}, 0);
+	ask(peer, CORE_DO_STOP_SOURCE, 7);
+	dialogue_send(peer, 1);
+	assert_int_equal(sent(peer).type, WIRE_STOP);
+	assert_int_equal(sent(peer).type, WIRE_HELLO);
+	free(peer);
+
+	/* a restored one begins so */
+	peer = make_peer(&heard);
+	greet(peer);
+	peer->c.ping_usec = UINT64_MAX;
+	dialogue_request(peer, &(struct core_action){.type = CORE_DO_EXPORT, .session = 7, .device = &mic}, 4);
+	dialogue_send(peer, 1);
+	assert_true(sent(peer).EXPORT.muted);
 	free(peer);
 }
 
@@ -382,39 +441,86 @@ static size_t make_device(uint8_t *bytes)
 	return len + wire_encode(&m, bytes + len);
 }
 
-/* A path is bounded, and is a path; none is fine. */
-static void test_path(void **unused _unused_)
+/* The beginning of a device of that class. */
+static size_t make_begun(uint8_t class_id, uint8_t *bytes)
+{
+	struct wire_message m = {.type = WIRE_DEVICE};
+	bool is_usb = class_id == WIRE_CLASS_USB;
+
+	m.DEVICE.slot = 3;
+	m.DEVICE.generation = 4;
+	m.DEVICE.class = class_id;
+	m.DEVICE.speed = is_usb ? WIRE_SPEED_HIGH : WIRE_SPEED_NONE;
+	m.DEVICE.n_interfaces = 1;
+	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "%s",
+		       is_usb                       ? "1-2"
+		       : class_id == WIRE_CLASS_MIC ? "mic-01234567"
+						    : "speaker-01234567");
+	return wire_encode(&m, bytes);
+}
+
+/* Only dom0 has the microphone that Qubes calls dom0:mic. */
+static void test_dom0_mic(void **unused _unused_)
+{
+	for (uint16_t domid = 0; domid < 2; domid++) {
+		struct heard heard;
+		struct peer *peer = make_peer(&heard);
+		struct wire_message m = {.type = WIRE_DEVICE};
+
+		greet(peer);
+		peer->domid = domid;
+		m.DEVICE.class = WIRE_CLASS_MIC;
+		m.DEVICE.n_interfaces = 1;
+		(void)strcpy(m.DEVICE.port, TEXT_DOM0_MIC);
+		put(peer, &m);
+		dialogue_take_in(peer, 0);
+		assert_int_equal(peer->end, domid == 0 ? 0 : END_PORT);
+		free(peer);
+	}
+}
+
+/* A path is bounded, and is a path; only sound is a part, and only of what is at a USB port; none is fine. */
+static void test_places(void **unused _unused_)
 {
 	static const struct {
+		uint8_t class_id;
+		enum wire_text which;
 		const char *text; /* NULL: not sent */
 		int end;
 	} cases[] = {
-		{NULL, 0},
-		{"pci-0000:00:04.0-usb-0:1.2", 0},
-		{"1234567890123456789012345678901234567890123456789012345678901234567890123456789", 0},
-		{"12345678901234567890123456789012345678901234567890123456789012345678901234567890", END_PATH},
-		{"", END_PATH},
-		{"a b", END_PATH},
-		{"-x", END_PATH},
+		{WIRE_CLASS_USB, WIRE_TEXT_PATH, NULL, 0},
+		{WIRE_CLASS_USB, WIRE_TEXT_PATH, "pci-0000:00:04.0-usb-0:1.2", 0},
+		{WIRE_CLASS_USB, WIRE_TEXT_PATH,
+		 "1234567890123456789012345678901234567890123456789012345678901234567890123456789", 0},
+		{WIRE_CLASS_USB, WIRE_TEXT_PATH,
+		 "12345678901234567890123456789012345678901234567890123456789012345678901234567890", END_PATH},
+		{WIRE_CLASS_USB, WIRE_TEXT_PATH, "", END_PATH},
+		{WIRE_CLASS_USB, WIRE_TEXT_PATH, "a b", END_PATH},
+		{WIRE_CLASS_USB, WIRE_TEXT_PATH, "-x", END_PATH},
+		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, NULL, 0},
+		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, "2-1", 0},
+		{WIRE_CLASS_SPEAKER, WIRE_TEXT_PARENT, "2-1.4", 0},
+		{WIRE_CLASS_SPEAKER, WIRE_TEXT_PARENT, "1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.1", 0},
+		{WIRE_CLASS_SPEAKER, WIRE_TEXT_PARENT, "1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.12", END_PARENT},
+		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, "", END_PARENT},
+		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, "2-1:1.0", END_PARENT},
+		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, "mic-01234567", END_PARENT},
+		{WIRE_CLASS_USB, WIRE_TEXT_PARENT, "2-1", END_PARENT},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct heard heard;
 		struct peer *peer = make_peer(&heard);
-		struct wire_message m = {.type = WIRE_DEVICE_COMMIT};
-		uint8_t commit[LIMIT_FRAME];
+		struct wire_message m = {.type = WIRE_DEVICE_TEXT};
+		const char *text = cases[i].text ? cases[i].text : "";
 
-		m.DEVICE_COMMIT.slot = 3;
-		m.DEVICE_COMMIT.generation = 4;
 		greet(peer);
 		heard.n = 0;
-		peer->c.in_len = make_device(peer->c.in) - wire_encode(&m, commit);
-		m = (struct wire_message){.type = WIRE_DEVICE_TEXT};
+		peer->c.in_len = make_begun(cases[i].class_id, peer->c.in);
 		m.DEVICE_TEXT.slot = 3;
 		m.DEVICE_TEXT.generation = 4;
-		m.DEVICE_TEXT.which = WIRE_TEXT_PATH;
-		(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s",
-			       cases[i].text ? cases[i].text : "");
+		m.DEVICE_TEXT.which = (uint8_t)cases[i].which;
+		(void)snprintf(m.DEVICE_TEXT.text, sizeof(m.DEVICE_TEXT.text), "%s", text);
 		if (cases[i].text)
 			put(peer, &m);
 		m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
@@ -425,8 +531,10 @@ static void test_path(void **unused _unused_)
 		dialogue_take_in(peer, 0);
 		assert_int_equal(peer->end, cases[i].end);
 		assert_int_equal(heard.n, cases[i].end == 0);
-		if (cases[i].end == 0)
-			assert_string_equal(heard.last.device.path, cases[i].text ? cases[i].text : "");
+		if (cases[i].end == 0) {
+			assert_string_equal(heard.last.device.path, cases[i].which == WIRE_TEXT_PATH ? text : "");
+			assert_string_equal(heard.last.device.parent, cases[i].which == WIRE_TEXT_PARENT ? text : "");
+		}
 		free(peer);
 	}
 }
@@ -590,7 +698,7 @@ static void test_ends(void **unused _unused_)
 		peer = make_peer(&heard);
 	}
 	m.HELLO.version = WIRE_VERSION;
-	m.HELLO.roles = 4;
+	m.HELLO.roles = WIRE_ROLES + 1;
 	put(peer, &m);
 	dialogue_take_in(peer, 0);
 	assert_int_equal(peer->end, END_ROLES);
@@ -625,10 +733,12 @@ int main(void)
 		cmocka_unit_test(test_failed_stop),
 		cmocka_unit_test(test_split_points),
 		cmocka_unit_test(test_device_parts),
-		cmocka_unit_test(test_path),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_woke),
+		cmocka_unit_test(test_mute),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_dom0_mic),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

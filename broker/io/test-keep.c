@@ -411,7 +411,7 @@ static void test_asleep(void **state)
 static void test_other_boot(void **state)
 {
 	struct fixture *f = *state;
-	struct core_memory memory = {.session = 5, .device = {.port = "1-2"}};
+	struct core_memory memory = {.session = 5, .device = {.class_id = WIRE_CLASS_USB, .port = "1-2"}};
 	char key[SESSION_KEY_TEXT], text[SESSION_RECORD_TEXT];
 	struct store *store = NULL;
 	unsigned int cursor = 0;

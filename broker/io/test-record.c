@@ -14,16 +14,17 @@ static void emit(void *userdata _unused_, const struct core_action *action _unus
 static const struct core_device device = {
 	.target_name = "work",
 	.terms = {.origin = CORE_ORIGIN_AUTO,
-		  .asked_by = CORE_NOBODY,
+		  .asked_by = CORE_NO_USER,
 		  .rule = "a.policy:1",
 		  .answered = true,
-		  .answered_by = 7},
+		  .answered_by = {.uid = 7}},
 };
+static const struct core_user asker = {.uid = 7, .qube = "sys-gui"};
 static const struct core_device was_attached = {.target_name = "work", .was_attached = true};
 static const struct core_question question = {
-	.id = 1, .n_offered = 1, .offered = {"work"}, .terms = {.asked_by = 1000, .rule = "b.policy:2"}};
+	.id = 1, .n_offered = 1, .offered = {"work"}, .terms = {.asked_by = {.uid = 1000}, .rule = "b.policy:2"}};
 static const struct core_restore restore = {.target_name = "work",
-					    .terms = {.origin = CORE_ORIGIN_RESUME, .asked_by = 1000}};
+					    .terms = {.origin = CORE_ORIGIN_RESUME, .asked_by = {.uid = 1000}}};
 static const struct core_memory memory = {.session = 9, .target = {.name = "work"}};
 
 static const struct {
@@ -32,16 +33,10 @@ static const struct {
 	uid_t caller;
 	const char *target, *origin, *rule, *outcome;
 } rows[] = {
-	{{.type = CORE_DO_AUDIT, .device = &device},
-	 "attach-request",
-	 AUDIT_NOBODY,
-	 "work",
-	 "auto",
-	 "a.policy:1",
-	 NULL},
+	{{.type = CORE_DO_AUDIT, .device = &device}, "attach-request", CORE_NOBODY, "work", "auto", "a.policy:1", NULL},
 	{{.type = CORE_DO_NOTE, .device = &device, .state = CORE_ATTACHED},
 	 "attached",
-	 AUDIT_NOBODY,
+	 CORE_NOBODY,
 	 "work",
 	 "auto",
 	 "a.policy:1",
@@ -53,6 +48,28 @@ static const struct {
 	 NULL,
 	 NULL,
 	 "timed-out"},
+	{{.type = CORE_DO_NOTE, .device = &device, .state = CORE_CLEARING},
+	 "ending-parts",
+	 501,
+	 "work",
+	 NULL,
+	 NULL,
+	 "ok"},
+	{{.type = CORE_DO_NOTE, .device = &was_attached, .state = CORE_FREE, .outcome = OUTCOME_WHOLE_ATTACHED},
+	 "detached",
+	 501,
+	 "work",
+	 NULL,
+	 NULL,
+	 "whole-attached"},
+	{{.type = CORE_DO_NOTE, .device = &device, .state = CORE_FREE, .outcome = OUTCOME_PART_HELD},
+	 "attach-failed",
+	 501,
+	 "work",
+	 NULL,
+	 NULL,
+	 "part-held"},
+	{{.type = CORE_DO_ANSWER, .answer = CORE_ANSWER_PART_IN_USE}, "refused", 501, "asked-for", NULL, NULL, ""},
 	{{.type = CORE_DO_NOTE, .device = &device, .state = CORE_FREE, .outcome = OUTCOME_NO_PORT},
 	 "attach-failed",
 	 501,
@@ -90,6 +107,14 @@ static const struct {
 	 "asked-for",
 	 NULL,
 	 "c.policy:3",
+	 ""},
+	/* what is handled is an answer by 501 to the question of 7 */
+	{{.type = CORE_DO_ANSWER, .answer = CORE_ANSWER_SAID_NO, .asked_by = &asker, .target_name = "work"},
+	 "refused",
+	 7,
+	 "work",
+	 NULL,
+	 NULL,
 	 ""},
 	{{.type = CORE_DO_ASK, .question = &question}, "asked", 1000, "work", "user", "b.policy:2", NULL},
 	{{.type = CORE_DO_ASK_END, .question = &question, .question_end = CORE_QUESTION_TIMED_OUT},
@@ -136,7 +161,7 @@ static void assert_text(size_t row, const char *what, const char *is, const char
 static void test_records(void **unused _unused_)
 {
 	struct core *core = core_new(1, &(struct core_hooks){.emit = emit}, NULL);
-	const struct record_context context = {.core = core, .caller = 501, .requested = "asked-for"};
+	const struct record_context context = {.core = core, .caller = {.uid = 501}, .requested = "asked-for"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct audit_record record = {0};
@@ -151,8 +176,8 @@ static void test_records(void **unused _unused_)
 		assert_text(i, "origin", record.origin, rows[i].origin);
 		assert_text(i, "rule", record.rule, rows[i].rule);
 		assert_text(i, "outcome", record.outcome, rows[i].outcome);
-		if (record.caller != rows[i].caller)
-			fail_msg("row %zu: caller %u", i, record.caller);
+		if (record.caller.uid != rows[i].caller)
+			fail_msg("row %zu: caller %u", i, record.caller.uid);
 	}
 	core_free(core);
 }
@@ -161,19 +186,19 @@ static void test_records(void **unused _unused_)
 static void test_who_answered(void **unused _unused_)
 {
 	struct core *core = core_new(1, &(struct core_hooks){.emit = emit}, NULL);
-	const struct record_context context = {.core = core, .caller = 501};
+	const struct record_context context = {.core = core, .caller = {.uid = 501}};
 	struct core_action action = {.type = CORE_DO_AUDIT, .device = &device};
 	struct audit_record record;
 
 	assert_true(record_of(&action, &context, &record));
-	assert_int_equal(record.answered_by, 7);
+	assert_int_equal(record.answered_by.uid, 7);
 	action = (struct core_action){
 		.type = CORE_DO_ASK_END, .question = &question, .question_end = CORE_QUESTION_DENIED};
 	assert_true(record_of(&action, &context, &record));
-	assert_int_equal(record.answered_by, 501);
+	assert_int_equal(record.answered_by.uid, 501);
 	action.question_end = CORE_QUESTION_NOBODY;
 	assert_true(record_of(&action, &context, &record));
-	assert_int_equal(record.answered_by, AUDIT_NOBODY);
+	assert_int_equal(record.answered_by.uid, CORE_NOBODY);
 	core_free(core);
 }
 

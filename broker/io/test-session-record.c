@@ -29,10 +29,10 @@ static struct core_memory sample(void)
 			   .path = "pci-0000:00:04.0-usb-0:2.4",
 			   .serial = "a\"b\\c/'%s",
 			   .terms = {.origin = CORE_ORIGIN_REPLUG,
-				     .asked_by = CORE_NOBODY,
+				     .asked_by = CORE_NO_USER,
 				     .rule = "30-user.policy:4",
 				     .answered = true,
-				     .answered_by = 1000,
+				     .answered_by = {1000, "sys-gui"},
 				     .follow_port = true,
 				     .max_time_usec = 1800 * USEC_PER_SEC,
 				     .end_usec = UINT64_MAX - 1}},
@@ -66,7 +66,8 @@ static void test_there_and_back(void **unused _unused_)
 	assert_memory_equal(after.device.interfaces, before.device.interfaces, sizeof(after.device.interfaces));
 	assert_memory_equal(after.approved, before.approved, sizeof(after.approved));
 	assert_int_equal(after.device.terms.origin, CORE_ORIGIN_REPLUG);
-	assert_int_equal(after.device.terms.asked_by, CORE_NOBODY);
+	assert_int_equal(after.device.terms.asked_by.uid, CORE_NOBODY);
+	assert_string_equal(after.device.terms.answered_by.qube, "sys-gui");
 	assert_int_equal(after.device.terms.end_usec, UINT64_MAX - 1);
 	assert_int_equal(session_record_write(&after, BOOT, again, sizeof(again)), 0);
 	assert_string_equal(again, text); /* nothing was lost on the way */
@@ -90,6 +91,8 @@ static void test_longest(void **unused _unused_)
 	memset(m.device.path, 'p', LIMIT_PATH_TEXT - 1);
 	memset(m.device.serial, '"', LIMIT_TEXT);
 	memset(m.device.terms.rule, '"', LIMIT_RULE_TEXT - 1);
+	memset(m.device.terms.asked_by.qube, 'n', LIMIT_QUBE_NAME);
+	memset(m.device.terms.answered_by.qube, 'n', LIMIT_QUBE_NAME);
 	assert_int_equal(session_record_write(&m, BOOT, text, sizeof(text)), 0);
 	assert_int_equal(session_record_read(KEY, text, BOOT, &m), 0);
 }
@@ -124,6 +127,8 @@ static void test_bad(void **unused _unused_)
 		{"\"approved\":\"a5", "\"approved\":\"a5a5"},
 		{"\"approved\":\"a5", "\"approved\":\"ax"},
 		{"\"port\":\"1-2.4", "\"port\":\"../x"},
+		{"\"answered_by_qube\":\"sys-gui", "\"answered_by_qube\":\"sys gui"},
+		{"\"asked_by_qube\":\"", "\"asked_by_qube\":\"9"},
 		{"\"path\":\"pci", "\"path\":\"/pci"},
 		{"\"path\":\"pci", "\"path\":\" pci"},
 		{"\"path\":\"", "\"path\":\"0123456789012345678901234567890123456789012345678901234567890123456789"},
@@ -177,6 +182,16 @@ static void test_of_former_brokers(void **unused _unused_)
 	assert_false(memory.asleep);
 	assert_int_equal(session_record_read(KEY, text, BOOT, &memory), 0);
 	assert_true(memory.asleep);
+	change(text, "\"answered_by_qube\":\"sys-gui\",", "", old); /* one that served no qubes */
+	assert_int_equal(session_record_read(KEY, old, BOOT, &memory), 0);
+	assert_int_equal(memory.device.terms.answered_by.uid, 1000);
+	assert_string_equal(memory.device.terms.answered_by.qube, "");
+	memory = sample();
+	(void)strcpy(memory.device.terms.asked_by.qube, "gui2");
+	assert_int_equal(session_record_write(&memory, BOOT, text, sizeof(text)), 0);
+	change(text, "\"asked_by_qube\":\"gui2\",", "", old);
+	assert_int_equal(session_record_read(KEY, old, BOOT, &memory), 0);
+	assert_string_equal(memory.device.terms.asked_by.qube, "");
 }
 
 static void test_boot(void **unused _unused_)

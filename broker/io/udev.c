@@ -27,7 +27,6 @@ struct udev_devices {
 	sd_event_source *on_uevent, *on_timer;
 	udev_hook *hook;
 	void *userdata;
-	bool paused;
 	uint32_t last_generation;
 	struct listed {
 		bool used, seen;
@@ -188,7 +187,7 @@ static void list_device(struct udev_devices *devices, uint64_t devnum, const str
 	if (!place)
 		return;
 	*place = (struct listed){.used = true, .seen = true, .devnum = devnum, .device = *device};
-	place->device.ref.slot = (uint16_t)(place - devices->listed);
+	place->device.ref.slot = (uint16_t)(LIMIT_DEVICES - 1 - (place - devices->listed));
 	place->device.ref.generation = devices->last_generation++;
 }
 
@@ -212,6 +211,32 @@ static int scan(struct udev_devices *devices)
 	return 0;
 }
 
+void udev_devices_tell(struct udev_devices *devices)
+{
+	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
+		struct core_event event = {.type = CORE_DEVICE};
+
+		event.device = devices->listed[i].device;
+		if (devices->listed[i].used)
+			devices->hook(devices->userdata, &event);
+	}
+}
+
+static void remove_unseen(struct udev_devices *devices)
+{
+	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
+		struct listed *listed = &devices->listed[i];
+		struct core_event event = {.type = CORE_DEVICE_GONE};
+
+		if (!listed->used || listed->seen)
+			continue;
+		listed->used = false;
+		event.gone.slot = listed->device.ref.slot;
+		event.gone.generation = listed->device.ref.generation;
+		devices->hook(devices->userdata, &event);
+	}
+}
+
 static void look(struct udev_devices *devices)
 {
 	for (unsigned int i = 0; i < LIMIT_DEVICES; i++)
@@ -220,25 +245,13 @@ static void look(struct udev_devices *devices)
 		log_warning("dom0's own USB devices cannot be listed");
 		return;
 	}
-	devices->hook(devices->userdata, &(struct core_event){.type = CORE_LIST_BEGIN});
-	for (unsigned int i = 0; i < LIMIT_DEVICES; i++) {
-		struct listed *listed = &devices->listed[i];
-		struct core_event event = {.type = CORE_DEVICE};
-
-		listed->used = listed->used && listed->seen;
-		event.device = listed->device;
-		if (listed->used)
-			devices->hook(devices->userdata, &event);
-	}
-	devices->hook(devices->userdata, &(struct core_event){.type = CORE_LIST_END});
+	remove_unseen(devices);
+	udev_devices_tell(devices);
 }
 
 static int on_timer(sd_event_source *timer _unused_, uint64_t usec _unused_, void *userdata)
 {
-	struct udev_devices *devices = userdata;
-
-	if (!devices->paused)
-		look(devices);
+	look(userdata);
 	return 0;
 }
 
@@ -255,16 +268,6 @@ static int on_uevent(sd_event_source *io _unused_, int fd _unused_, uint32_t rev
 		(void)sd_event_source_set_enabled(devices->on_timer, SD_EVENT_ONESHOT);
 	}
 	return 0;
-}
-
-void udev_devices_pause(struct udev_devices *devices, bool pause)
-{
-	if (devices->paused && !pause) {
-		memset(devices->listed, 0, sizeof(devices->listed));
-		devices->paused = false;
-		look(devices);
-	}
-	devices->paused = pause;
 }
 
 int udev_devices_new(sd_event *event, udev_hook *hook, void *userdata, struct udev_devices **ret_devices)

@@ -75,12 +75,14 @@ static void look_at_party(const struct policy *policy, const char *name, bool is
 static void look_at_interfaces(const struct policy *policy, const struct policy_query *query, struct facts *facts)
 {
 	char codes[7 * LIMIT_INTERFACES + 1] = "?******";
+	char letter =
+		(char)(query->class_name ? query->class_name[0] : '?'); /* Qubes' codes begin as their class does */
 
 	facts->n_interfaces = query->n_interfaces <= LIMIT_INTERFACES ? query->n_interfaces : 0;
 	for (size_t i = 0; i < facts->n_interfaces; i++) {
 		uint32_t bit = 1u << i;
 
-		text_interface_code(query->interfaces[i], codes + 7 * i);
+		text_interface_code(letter, query->interfaces[i], codes + 7 * i);
 		facts->all |= bit;
 		for (size_t part = 0; part < 3; part++) {
 			unsigned int high = query->interfaces[i][part] >> 4, low = query->interfaces[i][part] & 15;
@@ -189,6 +191,7 @@ static void give_verdict(const struct policy *policy, const struct facts *facts,
 	verdict->text = policy_text(policy, place->text);
 	verdict->max_time_usec = place->max_time_sec * USEC_PER_SEC;
 	verdict->notify = place->notify;
+	verdict->end_parts = place->end_parts;
 	(void)snprintf(verdict->default_target, sizeof(verdict->default_target), "%s",
 		       policy_text(policy, policy->symbols[place->default_target].text));
 }

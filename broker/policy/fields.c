@@ -180,7 +180,7 @@ static bool are_codes(const char *text)
 	if (len == 0 || len % CODE_LEN != 0 || len / CODE_LEN > LIMIT_INTERFACES)
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if (i % CODE_LEN == 0 ? text[i] != 'u' : text_hex_digit(text[i]) < 0)
+		if (i % CODE_LEN == 0 ? !strchr("ums", text[i]) : text_hex_digit(text[i]) < 0)
 			return false;
 	return true;
 }
@@ -265,8 +265,9 @@ const char *field_device(struct policy *policy, const char *word, enum policy_ac
 		return device_id(policy, word, action, rule);
 	if (word[0] == 'u')
 		return device_pattern(word, rule);
-	if (!text_is_usb_port(word))
-		return "it must be *, a port (1-2.4), VENDOR:PRODUCT, a whole id, or an interface pattern (u03**01)";
+	if (!text_is_usb_port(word) && !text_is_mic_port(word) && !text_is_speaker_port(word))
+		return "it must be *, a port (1-2.4, mic-01234567, speaker-01234567), VENDOR:PRODUCT, a whole id, or "
+		       "an interface pattern (u03**01)";
 	rule->device_kind = DEVICE_PORT;
 	rule->device = policy_add_symbol(policy, word);
 	return NULL;
@@ -291,6 +292,12 @@ static const char *option_default_target(struct policy *policy, const char *valu
 	return NULL;
 }
 
+static const char *option_parts(struct policy *policy _unused_, const char *value, struct rule_place *place)
+{
+	place->end_parts = strcmp(value, "end") == 0;
+	return place->end_parts || strcmp(value, "keep") == 0 ? NULL : "it must be end or keep";
+}
+
 static const char *option_read_only(struct policy *policy _unused_, const char *value _unused_,
 				    struct rule_place *place _unused_)
 {
@@ -311,6 +318,7 @@ const char *field_option(struct policy *policy, const char *word, enum policy_ac
 		{"notify=", FOR(POLICY_ALLOW) | FOR(POLICY_ASK) | FOR(POLICY_DENY), option_notify},
 		{"max-time=", FOR(POLICY_ALLOW) | FOR(POLICY_ASK), option_max_time},
 		{"default_target=", FOR(POLICY_ASK), option_default_target},
+		{"parts=", FOR(POLICY_ALLOW) | FOR(POLICY_ASK), option_parts},
 		{"read-only=", FOR(POLICY_ALLOW) | FOR(POLICY_ASK) | FOR(POLICY_DENY), option_read_only},
 	};
 
@@ -326,5 +334,6 @@ const char *field_option(struct policy *policy, const char *word, enum policy_ac
 		*seen |= 1u << i;
 		return options[i].read(policy, value, place);
 	}
-	return "an option is notify=, max-time= or default_target= with its value (a comment has a line of its own)";
+	return "an option is notify=, max-time=, default_target= or parts= with its value (a comment has a line of its "
+	       "own)";
 }

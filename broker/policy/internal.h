@@ -63,7 +63,7 @@ struct rule_place {
 	uint32_t max_time_sec;
 	uint32_t default_target; /* symbol */
 	uint16_t file;
-	bool notify;
+	bool notify, end_parts;
 };
 
 /* vendor:product:serial:interfaces */

@@ -63,6 +63,7 @@ struct policy_verdict {
 	unsigned int line;                        /* 0 when there is none */
 	const char *text;                         /* the rule's line; never NULL, lives as long as the policy */
 	uint64_t max_time_usec;                   /* 0: without end */
+	bool end_parts;                           /* what is attached of it as a part may be ended for it */
 	bool notify;                              /* the user is to be told: parsed and kept, without effect so far */
 	char default_target[LIMIT_QUBE_NAME + 1]; /* of an `ask`; empty: none */
 };

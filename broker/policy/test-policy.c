@@ -90,6 +90,8 @@ static void test_faults(void **unused _unused_)
 		{"usb U03**01" RULE, "it must be *, a port"},
 		{"usb *03**01" RULE, "it must be *, a port"},
 		{"mic u03**01" RULE, "of the class usb"},
+		{"speaker u01****" RULE, "of the class usb"},
+		{"speaker speaker-0123abc" RULE, "speaker-01234567"},
 		{"usb 1" RULE, "a port"},
 		{"usb 1-" RULE, "a port"},
 		{"usb 1.2" RULE, "a port"},
@@ -288,6 +290,8 @@ static void test_matches(void **unused _unused_)
 		{"* * * @anyvm", "1111101", NULL},
 		{"* * @adminvm *", "0000100", NULL},
 		{"* * dom0 *", "0000100", NULL},
+		{"mic mic @adminvm @anyvm", "0000100", NULL},
+		{"mic mic @anyvm @anyvm", "0000000", NULL},
 		{"* * * @adminvm", "0000010", NULL},
 		{"* * * @tag:office", "1010100", NULL},
 		{"* * * @tag:net", "1010100", NULL},
@@ -322,6 +326,56 @@ static void test_matches(void **unused _unused_)
 				assert_string_equal(verdict.text,
 						    expect[q] == '1' ? strstr(text, rules[i].fields) : "");
 			}
+			policy_free(policy);
+		}
+}
+
+/* A microphone and a speaker have codes of their own, which no pattern for USB interfaces is about. */
+static void test_sound(void **unused _unused_)
+{
+	static const uint8_t none[][3] = {{0, 0, 0}};
+	static const struct policy_query mic = {"mic", "mic-0123abcd", 0x046d, 0x0a4d, "S1", 1,
+						none,  "sys-usb",      "work", false,  false};
+	static const struct policy_query speaker = {"speaker", "speaker-0123abcd", 0x046d, 0x0a4d, "S1", 1,
+						    none,      "sys-usb",          "work", false,  false};
+	static const struct {
+		const char *fields;
+		bool mic, speaker;
+	} rules[] = {
+		{"mic * * *", true, false},
+		{"speaker * * *", false, true},
+		{"* * sys-usb work", true, true},
+		{"usb * * *", false, false},
+		{"mic mic-0123abcd * *", true, false},
+		{"* mic-0123abcd * *", true, false},
+		{"mic mic-0123abce * *", false, false},
+		{"speaker speaker-0123abcd * *", false, true},
+		{"* speaker-0123abcd * *", false, true},
+		{"speaker speaker-0123abce * *", false, false},
+		{"mic 046d:0a4d * *", true, false},
+		{"* 046d:0a4d:S1:* * *", true, true},
+		{"mic 046d:0a4d:S1:m000000 * *", true, false},
+		{"speaker 046d:0a4d:S1:s000000 * *", false, true},
+		{"* 046d:0a4d:S1:s000000 * *", false, true},
+		{"* 046d:0a4d:S1:u000000 * *", false, false},
+		{"* u****** * *", false, false},
+		{"* u00**** * *", false, false},
+		{"* u000000 * *", false, false},
+	};
+	char text[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		for (unsigned int action = 0; action < POLICY_ACTION_COUNT; action++) {
+			struct policy_verdict of_mic, of_speaker;
+			struct policy *policy;
+
+			(void)snprintf(text, sizeof(text), "%s %s", rules[i].fields, policy_action_name(action));
+			policy = parse_good(text);
+			policy_decide(policy, &mic, &of_mic);
+			policy_decide(policy, &speaker, &of_speaker);
+			if ((of_mic.why == POLICY_WHY_RULE) != rules[i].mic ||
+			    (of_speaker.why == POLICY_WHY_RULE) != rules[i].speaker)
+				fail_msg("%s", text);
 			policy_free(policy);
 		}
 }
@@ -374,19 +428,23 @@ static void test_options(void **unused _unused_)
 		uint64_t max_time_sec;
 		bool notify;
 		const char *default_target;
+		bool end_parts;
 	} options[] = {
-		{"deny", 0, true, ""},
-		{"deny notify=yes", 0, true, ""},
-		{"deny notify=no", 0, false, ""},
-		{"allow", 0, false, ""},
-		{"ask", 0, false, ""},
-		{"allow notify=yes max-time=90s", 90, true, ""},
-		{"allow max-time=30m notify=no", 1800, false, ""},
-		{"ask max-time=168h", 604800, false, ""},
-		{"ask max-time=604800s", 604800, false, ""},
-		{"ask default_target=personal", 0, false, "personal"},
+		{"deny", 0, true, "", false},
+		{"deny notify=yes", 0, true, "", false},
+		{"deny notify=no", 0, false, "", false},
+		{"allow", 0, false, "", false},
+		{"ask", 0, false, "", false},
+		{"allow notify=yes max-time=90s", 90, true, "", false},
+		{"allow max-time=30m notify=no", 1800, false, "", false},
+		{"ask max-time=168h", 604800, false, "", false},
+		{"ask max-time=604800s", 604800, false, "", false},
+		{"ask default_target=personal", 0, false, "personal", false},
 		{"\task \t default_target=abcdefghijabcdefghijabcdefghij1  notify=yes  max-time=1s\t", 1, true,
-		 "abcdefghijabcdefghijabcdefghij1"},
+		 "abcdefghijabcdefghijabcdefghij1", false},
+		{"allow parts=end", 0, false, "", true},
+		{"ask max-time=1s parts=end", 1, false, "", true},
+		{"ask parts=keep", 0, false, "", false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
@@ -400,6 +458,7 @@ static void test_options(void **unused _unused_)
 		assert_int_equal(verdict.max_time_usec, options[i].max_time_sec * USEC_PER_SEC);
 		assert_int_equal(verdict.notify, options[i].notify);
 		assert_string_equal(verdict.default_target, options[i].default_target);
+		assert_int_equal(verdict.end_parts, options[i].end_parts);
 		policy_free(policy);
 	}
 }
@@ -775,10 +834,10 @@ static void test_lint(void **unused _unused_)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_faults),          cmocka_unit_test(test_bytes),   cmocka_unit_test(test_matches),
-		cmocka_unit_test(test_strange_queries), cmocka_unit_test(test_options), cmocka_unit_test(test_order),
-		cmocka_unit_test(test_broken_sets),     cmocka_unit_test(test_limits),  cmocka_unit_test(test_speed),
-		cmocka_unit_test(test_explain),         cmocka_unit_test(test_lint),
+		cmocka_unit_test(test_faults), cmocka_unit_test(test_bytes),           cmocka_unit_test(test_matches),
+		cmocka_unit_test(test_sound),  cmocka_unit_test(test_strange_queries), cmocka_unit_test(test_options),
+		cmocka_unit_test(test_order),  cmocka_unit_test(test_broken_sets),     cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_speed),  cmocka_unit_test(test_explain),         cmocka_unit_test(test_lint),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
