@@ -67,6 +67,37 @@ int run_move(struct state *state)
 					      .id = device->id});
 }
 
+static int mute_or_not(struct state *state, const char *method, const char *doing)
+{
+	const char *qube = state->options.args[0];
+	const struct device *device;
+	struct place place;
+	char progress[128];
+	int r = check_words(state, state->options.args, state->options.n_args, &place);
+
+	if (r < 0)
+		r = find_device(state, &place, &device);
+	if (r >= 0)
+		return r;
+	(void)snprintf(progress, sizeof(progress), "%s %s for %s", doing, place.shown, qube);
+	return change(state, &(struct change){.method = method,
+					      .dest = qube,
+					      .progress = progress,
+					      .backend = device->backend,
+					      .port = device->port,
+					      .id = device->id});
+}
+
+int run_mute(struct state *state)
+{
+	return mute_or_not(state, "device.Mute", "Muting");
+}
+
+int run_unmute(struct state *state)
+{
+	return mute_or_not(state, "device.Unmute", "Unmuting");
+}
+
 static int detach_one(const struct state *state, const char *qube, const struct place *place)
 {
 	char progress[128];

@@ -34,7 +34,7 @@ static void print_part(const char *before, const char *text)
 		printf("%s%s", before, text);
 }
 
-/* TIME  #SEQ EVENT  SOURCE:PORT (ID) -> TARGET  by uid N  rule R: OUTCOME */
+/* TIME  #SEQ EVENT  SOURCE:PORT (ID) -> TARGET  by uid N for QUBE  rule R: OUTCOME */
 static void print_record(struct json_object *object)
 {
 	char text[SHOWN_MAX], port[SHOWN_MAX];
@@ -49,6 +49,7 @@ static void print_record(struct json_object *object)
 		printf(" (%s)", text);
 	print_part(" -> ", text_at(object, "target", NULL, text));
 	print_part("  by uid ", text_at(object, "who", NULL, text));
+	print_part(" for ", text_at(object, "who-qube", NULL, text));
 	print_part("  rule ", text_at(object, "rule", NULL, text));
 	print_part(": ", text_at(object, "outcome", NULL, text));
 	print_part("  ", text_at(object, "text", NULL, text));

@@ -32,6 +32,8 @@ struct state {
 int run_attach(struct state *state);
 int run_detach(struct state *state);
 int run_move(struct state *state);
+int run_mute(struct state *state);
+int run_unmute(struct state *state);
 /* What is stored (assign.c, label.c, deny.c). */
 int run_assign(struct state *state);
 int run_unassign(struct state *state);

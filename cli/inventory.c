@@ -235,8 +235,11 @@ static const struct {
 	{"serial", FIELD(serial)},
 	{"interfaces", FIELD(interfaces)},
 	{"attachment", FIELD(used_by)},
+	{"parent_devclass", FIELD(parent_class)},
+	{"parent_port_id", FIELD(parent_port)},
 	{"_state", FIELD(state)},
 	{"_label", FIELD(label)},
+	{"_muted", FIELD(muted)},
 };
 
 /* What a device that does not name itself is called. */
@@ -255,6 +258,7 @@ static void name_device(struct device *device, struct usb_ids *ids)
 
 void inventory_describe(const struct device *device, struct usb_ids *ids, char text[DESCRIPTION_TEXT])
 {
+	const char *maker = device->manufacturer;
 	char kind[128] = "USB device", first[128] = "";
 	bool known = false;
 
@@ -268,8 +272,10 @@ void inventory_describe(const struct device *device, struct usb_ids *ids, char t
 	for (char *at = kind; *at && !known; at++)
 		if (*at == '_')
 			*at = ' ';
-	(void)snprintf(text, DESCRIPTION_TEXT, "%s%s%s: %s %s%s", device->label, device->label[0] ? " (" : "", kind,
-		       device->manufacturer[0] ? device->manufacturer : "unknown vendor",
+	if (!maker[0] && strcmp(device->class, "usb") == 0) /* others have a name in which it often is */
+		maker = "unknown vendor";
+	(void)snprintf(text, DESCRIPTION_TEXT, "%s%s%s: %s%s%s%s", device->label, device->label[0] ? " (" : "", kind,
+		       maker, maker[0] ? " " : "",
 		       device->name[0]     ? device->name
 		       : device->serial[0] ? device->serial
 					   : "unknown usb device",

@@ -20,9 +20,12 @@ struct device {
 	char id[DEVICE_ID_TEXT];
 	char manufacturer[DEVICE_TEXT], name[DEVICE_TEXT], serial[DEVICE_TEXT];
 	char interfaces[7 * LIMIT_INTERFACES + 1];
-	char used_by[LIMIT_QUBE_NAME + 1]; /* "": free */
-	char label[LIMIT_LABEL_TEXT + 1];  /* its user's name for it; "" */
-	char state[32];                    /* of the attachment, if it is neither done nor free: "attaching", ... */
+	char used_by[LIMIT_QUBE_NAME + 1];                   /* "": free */
+	char label[LIMIT_LABEL_TEXT + 1];                    /* its user's name for it; "" */
+	char parent_class[16], parent_port[LIMIT_PORT_TEXT]; /* of the same backend: of what it is a part; "" */
+	unsigned int depth;                                  /* below that, as tree_arrange() set it */
+	char state[32]; /* of the attachment, if it is neither done nor free: "attaching", ... */
+	char muted[4];  /* "yes": its source says that it passes nothing on; "" */
 };
 
 /* "USB_Storage: SanDisk Ultra Fit", or "backups (USB_Storage: SanDisk Ultra Fit)": no device can begin as a label does. */

@@ -5,9 +5,26 @@
 
 #include "cli/command.h"
 #include "cli/show.h"
+#include "cli/tree.h"
 #include "lib/base/text.h"
 
 /* Those that are to be shown. */
+static void keep_devices(const struct options *options, struct inventory *inventory)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < inventory->n_devices; i++) {
+		const struct device *device = &inventory->devices[i];
+
+		if (!is_named(options, device->backend) && !(device->used_by[0] && is_named(options, device->used_by)))
+			continue;
+		if (n != i)
+			inventory->devices[n] = *device;
+		n++;
+	}
+	inventory->n_devices = n;
+}
+
 static void keep_assignments(const struct options *options, struct inventory *inventory)
 {
 	size_t n = 0;
@@ -22,7 +39,6 @@ int run_list(struct state *state)
 {
 	const struct options *options = &state->options;
 	struct inventory *inventory = &state->inventory;
-	_cleanup_free_ bool *marked = NULL;
 	int r;
 
 	r = inventory_read_all(options, &state->ids, inventory);
@@ -31,18 +47,15 @@ int run_list(struct state *state)
 	r = check_names(state);
 	if (r >= 0)
 		return r;
+	keep_devices(options, inventory);
 	keep_assignments(options, inventory);
 	inventory_sort(inventory);
-	marked = calloc(inventory->n_devices + 1, sizeof(*marked));
-	if (!marked)
+	if (tree_arrange(inventory) < 0)
 		return runtime_error(state, "out of memory");
-	for (size_t i = 0; i < inventory->n_devices; i++)
-		marked[i] = is_named(options, inventory->devices[i].backend) ||
-			    (inventory->devices[i].used_by[0] && is_named(options, inventory->devices[i].used_by));
 	if (options->json)
-		show_json(inventory, &state->ids, marked);
+		show_json(inventory, &state->ids);
 	else
-		show_table(inventory, &state->ids, marked);
+		show_table(inventory, &state->ids);
 	return EXIT_DONE;
 }
 

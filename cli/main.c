@@ -17,6 +17,7 @@ static const struct {
 } runs[COMMAND_COUNT] = {
 	[COMMAND_LIST] = {run_list, false},       [COMMAND_ATTACH] = {run_attach, true},
 	[COMMAND_DETACH] = {run_detach, true},    [COMMAND_MOVE] = {run_move, true},
+	[COMMAND_MUTE] = {run_mute, true},        [COMMAND_UNMUTE] = {run_unmute, true},
 	[COMMAND_ASSIGN] = {run_assign, true},    [COMMAND_UNASSIGN] = {run_unassign, true},
 	[COMMAND_INFO] = {run_info, true},        [COMMAND_LABEL] = {run_label, true},
 	[COMMAND_STATUS] = {run_status, false},   [COMMAND_DENY] = {run_deny, true},

@@ -24,6 +24,9 @@ const struct command_row command_rows[COMMAND_COUNT] = {
 	[COMMAND_DETACH] =
 		{"detach", {"dt", "d"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "detach a device, or all, from a qube"},
 	[COMMAND_MOVE] = {"move", {"mv", "m"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "to this qube from where it is"},
+	[COMMAND_MUTE] =
+		{"mute", {NULL}, false, 2, 2, "VM BACKEND:PORT[:ID]", "a microphone or speaker stays, and is silent"},
+	[COMMAND_UNMUTE] = {"unmute", {NULL}, false, 2, 2, "VM BACKEND:PORT[:ID]", "let it be heard again"},
 	[COMMAND_ASSIGN] = {"assign", {"s"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "attach it whenever it can be"},
 	[COMMAND_UNASSIGN] =
 		{"unassign", {"u"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "end an assignment, or all, of a qube"},

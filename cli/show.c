@@ -5,11 +5,12 @@
 
 #include "cli/json-out.h"
 #include "cli/show.h"
+#include "cli/tree.h"
 
 #define COLUMNS 3u
 
 struct row {
-	char place[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT];
+	char place[2 * TREE_DEPTH_MAX + LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT];
 	char description[DESCRIPTION_TEXT];
 	char used[LIMIT_QUBE_NAME + 200];
 	const char *cells[COLUMNS];
@@ -17,11 +18,12 @@ struct row {
 
 static void make_row(const struct device *device, struct usb_ids *ids, struct row *row)
 {
-	(void)snprintf(row->place, sizeof(row->place), "%s:%s", device->backend, device->port);
+	(void)snprintf(row->place, sizeof(row->place), "%*s%s:%s", 2 * (int)device->depth, "", device->backend,
+		       device->port);
 	row->used[0] = '\0';
 	if (device->used_by[0])
-		(void)snprintf(row->used, sizeof(row->used), "%s (%s)", device->used_by,
-			       device->state[0] ? device->state : "attached");
+		(void)snprintf(row->used, sizeof(row->used), "%s (%s%s)", device->used_by,
+			       device->state[0] ? device->state : "attached", device->muted[0] ? ", muted" : "");
 	row->cells[0] = row->place;
 	inventory_describe(device, ids, row->description);
 	row->cells[1] = row->description;
@@ -54,7 +56,7 @@ static void widen(const struct row *row, size_t widths[COLUMNS])
 			widths[c] = strlen(row->cells[c]);
 }
 
-void show_table(const struct inventory *inventory, struct usb_ids *ids, const bool *marked)
+void show_table(const struct inventory *inventory, struct usb_ids *ids)
 {
 	static const char *const header[COLUMNS] = {"BACKEND:DEVID", "DESCRIPTION", "USED BY"};
 	bool with_header = isatty(STDOUT_FILENO);
@@ -64,8 +66,6 @@ void show_table(const struct inventory *inventory, struct usb_ids *ids, const bo
 	for (size_t c = 0; c < COLUMNS && with_header; c++)
 		widths[c] = strlen(header[c]);
 	for (size_t i = 0; i < inventory->n_devices; i++) {
-		if (!marked[i])
-			continue;
 		make_row(&inventory->devices[i], ids, &row);
 		widen(&row, widths);
 	}
@@ -76,8 +76,6 @@ void show_table(const struct inventory *inventory, struct usb_ids *ids, const bo
 	if (with_header)
 		print_row(header, widths);
 	for (size_t i = 0; i < inventory->n_devices; i++) {
-		if (!marked[i])
-			continue;
 		make_row(&inventory->devices[i], ids, &row);
 		print_row(row.cells, widths);
 	}
@@ -111,7 +109,10 @@ static struct json_object *device_object(const struct device *device, struct usb
 	json_out_add(object, "serial", json_out_text(device->serial));
 	json_out_add(object, "interfaces", json_out_codes(device->interfaces));
 	json_out_add(object, "label", json_out_text(device->label));
+	json_out_add(object, "parent_class", json_out_text(device->parent_class));
+	json_out_add(object, "parent_port", json_out_text(device->parent_port));
 	json_out_add(object, "used_by", json_out_text(device->used_by));
+	json_out_add(object, "muted", json_out_bool(device->muted[0]));
 	json_out_add(object, "state",
 		     json_out_text(device->state[0]     ? device->state
 				   : device->used_by[0] ? "attached"
@@ -130,13 +131,12 @@ static struct json_object *assignment_object(const struct assignment *assignment
 	return object;
 }
 
-void show_json(const struct inventory *inventory, struct usb_ids *ids, const bool *marked)
+void show_json(const struct inventory *inventory, struct usb_ids *ids)
 {
 	struct json_object *array = json_out_array();
 
 	for (size_t i = 0; i < inventory->n_devices; i++)
-		if (marked[i])
-			json_out_append(array, device_object(&inventory->devices[i], ids));
+		json_out_append(array, device_object(&inventory->devices[i], ids));
 	for (size_t i = 0; i < inventory->n_assignments; i++)
 		json_out_append(array, assignment_object(&inventory->assignments[i]));
 	json_out_document(array);

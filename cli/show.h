@@ -5,13 +5,13 @@
 #include "cli/inventory.h"
 
 /*
- * Marked devices only; `marked` has inventory->n_devices places. Then all assignments that were read, as Qubes shows
- * them: a line each, "*QUBE (MODE: OPTIONS)". A header line only when stdout is a terminal.
+ * The devices, what is a part of another a little to the right. Then all assignments, as Qubes shows them: a line each,
+ * "*QUBE (MODE: OPTIONS)". A header line only when stdout is a terminal.
  */
-void show_table(const struct inventory *inventory, struct usb_ids *ids, const bool *marked);
+void show_table(const struct inventory *inventory, struct usb_ids *ids);
 
 /* The same devices and assignments. */
-void show_json(const struct inventory *inventory, struct usb_ids *ids, const bool *marked);
+void show_json(const struct inventory *inventory, struct usb_ids *ids);
 
 /* One device, and then the keys that the broker gives beyond what every device has. */
 void show_info(const struct device *device, struct usb_ids *ids);

@@ -89,9 +89,19 @@ static void time_text(uint64_t seconds, char text[CELL_MAX])
 		(void)snprintf(text, CELL_MAX, "%" PRIu64 "h%02" PRIu64 "m", seconds / 3600, seconds / 60 % 60);
 }
 
+static const struct device *device_of(const struct state *state, const struct stream *stream)
+{
+	return inventory_find(&state->inventory, stream->backend, stream->port, NULL);
+}
+
+static bool is_muted(const struct device *device)
+{
+	return device && device->muted[0];
+}
+
 static void make_row(struct state *state, const struct stream *stream, const struct inventory *before, struct row *row)
 {
-	const struct device *device = inventory_find(&state->inventory, stream->backend, stream->port, NULL);
+	const struct device *device = device_of(state, stream);
 	const struct stream *other = find_before(before, stream);
 	const struct stream_side *now = side_of(stream), *then = other ? side_of(other) : NULL;
 
@@ -113,7 +123,7 @@ static void make_row(struct state *state, const struct stream *stream, const str
 	moved_text(now->bytes_from_target,
 		   rate_of(now, then, now->bytes_from_target, then ? then->bytes_from_target : 0),
 		   row->cells[FROM_QUBE]);
-	(void)strcpy(row->cells[IN_USE], now->in_use ? "yes" : "no");
+	(void)strcpy(row->cells[IN_USE], is_muted(device) ? "muted" : now->in_use ? "yes" : "no");
 }
 
 /* What of a line a terminal has room for, so that it stays one line. */
@@ -208,6 +218,7 @@ static void show_status_json(const struct state *state)
 		json_out_add(object, "qube", json_out_text(stream->qube));
 		json_out_add(object, "since_seconds", json_out_number(stream->since));
 		json_out_add(object, "left_seconds", stream->time_left ? json_out_number(stream->time_left) : NULL);
+		json_out_add(object, "muted", json_out_bool(is_muted(device_of(state, stream))));
 		json_out_add(object, "by_backend", side_object(&stream->source));
 		json_out_add(object, "by_qube", side_object(&stream->target));
 		json_out_append(array, object);

@@ -85,6 +85,8 @@ static void test_kinds(void **state _unused_)
 		bool known;
 	} rows[] = {
 		{"u080650", "USB_Storage", true},
+		{"m000000", "Microphone", true},
+		{"s000000", "Speaker", true},
 		{"u030101", "Keyboard", true},
 		{"u030000", "Input", true},
 		{"ufe0100", "Device Firmware Update", false},

@@ -46,6 +46,8 @@ static const struct {
 	{"u08****", "USB_Storage"},
 	{"ue00101", "Bluetooth"},
 	{"u0b****", "Smart_Card_Readers"},
+	{"m******", "Microphone"},
+	{"s******", "Speaker"}, /* ours */
 };
 
 /* Names that say nothing: then the wider one is taken, as Qubes does. */
