@@ -22,4 +22,4 @@ _qvm_device()
 		typed=${current%"${current##*["$breaks"]}"}
 		COMPREPLY=("${COMPREPLY[@]#"$typed"}")
 	fi
-} && complete -F _qvm_device qvm-device qvm-usb qvm-mic qvm-webcam
+} && complete -F _qvm_device qvm-device qvm-usb qvm-mic qvm-speaker qvm-webcam

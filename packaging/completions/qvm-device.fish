@@ -6,7 +6,7 @@ function __qvm_device_complete
     command $words[1] --complete $words[2..-1] (commandline -ct) 2>/dev/null
 end
 
-for name in qvm-device qvm-usb qvm-mic qvm-webcam
+for name in qvm-device qvm-usb qvm-mic qvm-speaker qvm-webcam
     complete -c $name -f -a '(__qvm_device_complete)'
     complete -c $name -l socket -r -F
 end
