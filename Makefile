@@ -16,8 +16,8 @@ DESTDIR ?=
 PKG_CONFIG ?= pkg-config
 
 ROOMS := lib/base lib/wire lib/channel lib/usbip lib/digest lib/proxy lib/sandbox lib/admin \
-	broker/core broker/policy broker/io proxies/agent proxies/usb cli
-PROGRAMS := device-broker device-agent usb-proxy qvm-device
+	broker/core broker/policy broker/io proxies/agent proxies/usb proxies/audio cli
+PROGRAMS := device-broker device-agent usb-proxy audio-proxy qvm-device
 
 # What a program links beside its own room, in link order; then the outside libraries it and its rooms use.
 LIBS_ALL := lib/proxy lib/sandbox lib/admin lib/usbip lib/wire lib/channel lib/digest lib/base
@@ -30,11 +30,14 @@ device-agent_PKGS := libsystemd libudev xenvchan xenstore nettle
 usb-proxy_MAIN := proxies/usb/main.c
 usb-proxy_ROOMS := proxies/usb $(LIBS_ALL)
 usb-proxy_PKGS := libusb-1.0 xenvchan xenstore nettle libseccomp libcap-ng
+audio-proxy_MAIN := proxies/audio/main.c
+audio-proxy_ROOMS := proxies/audio $(LIBS_ALL)
+audio-proxy_PKGS := libpulse speexdsp xenvchan xenstore nettle libseccomp libcap-ng
 qvm-device_MAIN := cli/main.c
 qvm-device_ROOMS := cli $(LIBS_ALL)
 qvm-device_PKGS := json-c
-TEST_ROOMS := broker/io broker/policy broker/core proxies/agent proxies/usb cli $(LIBS_ALL)
-ALL_PKGS := cmocka libsystemd libudev xenvchan xenstore json-c nettle libusb-1.0 libseccomp libcap-ng umockdev-1.0
+TEST_ROOMS := broker/io broker/policy broker/core proxies/agent proxies/usb proxies/audio cli $(LIBS_ALL)
+ALL_PKGS := cmocka libsystemd libudev xenvchan xenstore json-c nettle libusb-1.0 libseccomp libcap-ng libpulse speexdsp umockdev-1.0
 
 CC_gcc := gcc
 CC_gcc-san := gcc
@@ -121,17 +124,17 @@ $(FUZZERS): $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(call archives,$(TEST_ROOMS))
 		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
 # Integration: tests/integration/x.c -> $(OUT)/bin/x, linked with every room; test-*.c are cmocka programs that
 # `make check` runs, the others are tools that those (or the rig) start. test-*.py and test-*.sh run as they are.
-# starve.c is a library, which test-crash.py puts before the broker.
-STARVE := tests/integration/starve.c
-INTEGRATION_SRCS := $(filter-out $(STARVE),$(wildcard tests/integration/*.c))
+# What is in PRELOADED is a library that tests put before a program: starve.c before the broker, fast-clock.c before PipeWire.
+PRELOADED := tests/integration/starve.c tests/integration/fast-clock.c
+INTEGRATION_SRCS := $(filter-out $(PRELOADED),$(wildcard tests/integration/*.c))
 INTEGRATION := $(INTEGRATION_SRCS:tests/integration/%.c=$(OUT)/bin/%)
 $(INTEGRATION): $(OUT)/bin/%: $(OUT)/tests/integration/%.o $(call archives,$(TEST_ROOMS))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(TEST_ROOMS)) -Wl,--end-group \
-		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
+		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS)) -lm
 
 # Without a sanitizer of its own: what the program has comes after it.
-$(OUT)/bin/starve.so: $(STARVE)
+$(PRELOADED:tests/integration/%.c=$(OUT)/bin/%.so): $(OUT)/bin/%.so: tests/integration/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O2 -fPIC -fno-builtin -shared $(WARN) -o $@ $<
 
@@ -141,7 +144,7 @@ $(OUT)/bin/store-driver: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=write
 .PHONY: fuzzers units integration
 fuzzers: $(FUZZERS)
 units: $(UNIT_TESTS)
-integration: $(INTEGRATION) $(OUT)/bin/starve.so
+integration: $(INTEGRATION) $(PRELOADED:tests/integration/%.c=$(OUT)/bin/%.so)
 
 # ---- what people call -------------------------------------------------------------------------------------------
 # Each installs what it needs first, then starts make again: pkg-config is there only after that.
@@ -210,23 +213,37 @@ BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 INSTALL := install -D
 
 # What qvm-device is called by for one class of devices.
-TOOL_NAMES := qvm-usb qvm-mic qvm-webcam
+TOOL_NAMES := qvm-usb qvm-mic qvm-speaker qvm-webcam
 
 .PHONY: install install-dom0 install-qube deb
 install: install-dom0 install-qube
 
+# Links to the broker's socket, by which qrexec knows a service: ours, and those that qubesd has too.
+ADMIN_SOCKET := /run/device-broker/admin.sock
+QREXEC_NAMES := $(shell sed -n '/^[^\#]/p' packaging/qrexec/services)
+QREXEC_OWN := $(filter device.%,$(QREXEC_NAMES))
+QREXEC_SHARED := $(subst CLASS,usb,$(filter admin.%,$(QREXEC_NAMES)))
+
 install-dom0: all
-	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-broker
+	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-broker $(OUT)/bin/device-agent
+	$(INSTALL) -t $(DESTDIR)$(LIBEXEC) $(OUT)/bin/audio-proxy
 	$(INSTALL) -t $(DESTDIR)$(PREFIX)/bin $(OUT)/bin/qvm-device
-	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-broker.service
+	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-broker.service \
+		packaging/systemd/device-agent-dom0.service
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man1 man/qvm-device.1
-	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-broker.8
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-broker.8 man/device-agent.8 man/audio-proxy.8
 	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man5 man/device-broker.policy.5 man/qvm-device-json.5
 	$(INSTALL) -m 644 -t $(DESTDIR)/etc/device-broker/policy.d packaging/policy.d/90-default.policy
 	$(INSTALL) -m 644 packaging/completions/qvm-device.bash $(DESTDIR)$(BASH_COMPLETIONS)/qvm-device
 	$(INSTALL) -m 644 -t $(DESTDIR)$(ZSH_COMPLETIONS) packaging/completions/_qvm-device
 	$(INSTALL) -m 644 -t $(DESTDIR)$(FISH_COMPLETIONS) packaging/completions/qvm-device.fish
-	$(INSTALL) -m 644 packaging/sysusers/device-broker.conf $(DESTDIR)/usr/lib/sysusers.d/device-broker.conf
+	$(INSTALL) -m 644 -t $(DESTDIR)/usr/lib/sysusers.d packaging/sysusers/device-broker.conf \
+		packaging/sysusers/device-agent.conf
+	$(INSTALL) -m 644 -t $(DESTDIR)$(PREFIX)/share/device-broker packaging/qrexec/30-device-broker.policy
+	@mkdir -p $(DESTDIR)/etc/qubes-rpc $(DESTDIR)$(PREFIX)/share/device-broker/qubes-rpc
+	@for name in $(QREXEC_OWN); do ln -sf $(ADMIN_SOCKET) $(DESTDIR)/etc/qubes-rpc/$$name || exit 1; done
+	@for name in $(sort $(QREXEC_SHARED)); do \
+		ln -sf $(ADMIN_SOCKET) $(DESTDIR)$(PREFIX)/share/device-broker/qubes-rpc/$$name || exit 1; done
 	@for name in $(TOOL_NAMES); do \
 		ln -sf qvm-device $(DESTDIR)$(PREFIX)/bin/$$name && \
 		echo '.so man1/qvm-device.1' >$(DESTDIR)$(MAN)/man1/$$name.1 && \
@@ -235,11 +252,11 @@ install-dom0: all
 
 install-qube: all
 	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-agent
-	$(INSTALL) -t $(DESTDIR)$(LIBEXEC) $(OUT)/bin/usb-proxy
+	$(INSTALL) -t $(DESTDIR)$(LIBEXEC) $(OUT)/bin/usb-proxy $(OUT)/bin/audio-proxy
 	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-agent.service
-	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-agent.8 man/usb-proxy.8
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-agent.8 man/usb-proxy.8 man/audio-proxy.8
 	$(INSTALL) -m 644 -t $(DESTDIR)/usr/lib/udev/rules.d packaging/udev/90-device-agent.rules
-	$(INSTALL) -m 644 packaging/sysusers/device-agent.conf $(DESTDIR)/usr/lib/sysusers.d/device-agent.conf
+	$(INSTALL) -m 644 -t $(DESTDIR)/usr/lib/sysusers.d packaging/sysusers/device-agent.conf
 
 deb: all
 	@BUILD=$(BUILD) VERSION=$(VERSION) packaging/make-debs

@@ -21,7 +21,7 @@ static void ignore(void *userdata, const struct core_action *action)
 	(void)action;
 }
 
-static int change(void *userdata _unused_, uid_t caller _unused_, const struct core_event *event,
+static int change(void *userdata _unused_, const struct core_user *caller _unused_, const struct core_event *event,
 		  const char **ret_why _unused_)
 {
 	return core_handle(*(struct core **)userdata, event, NULL);

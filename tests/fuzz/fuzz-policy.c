@@ -68,6 +68,7 @@ static void check_alone(const struct policy_verdict *verdict, const struct polic
 	policy_decide(policy, query, &alone);
 	assert(alone.why == POLICY_WHY_RULE && alone.action == verdict->action);
 	assert(alone.max_time_usec == verdict->max_time_usec && alone.notify == verdict->notify);
+	assert(alone.end_parts == verdict->end_parts);
 	assert(strcmp(alone.default_target, verdict->default_target) == 0);
 	policy_free(policy);
 }

@@ -150,7 +150,7 @@ static void on_request(void *userdata, const struct core_event *request)
 }
 
 /* Nothing is kept: it is enough that the core knows. */
-static int on_change(void *userdata, uid_t caller _unused_, const struct core_event *change,
+static int on_change(void *userdata, const struct core_user *caller _unused_, const struct core_event *change,
 		     const char **ret_why _unused_)
 {
 	int r = handle(userdata, *change);
@@ -178,6 +178,7 @@ static int on_audit_read(void *userdata _unused_, uint64_t after_seq, char *ret_
 	static const char *const lines[] = {
 		"{\"ts\":\"2026-11-23T18:04:09.123456Z\",\"seq\":1,\"event\":\"policy-loaded\",\"prev\":\"00\"}\n",
 		"{\"ts\":\"2026-11-23T18:04:10.123456Z\",\"seq\":2,\"event\":\"attach-request\",\"who\":1000,"
+		"\"who-qube\":\"sys-gui\","
 		"\"device\":\"0781:5581:A\\u001b[2J:u080650\",\"port\":\"1-2\",\"source\":{\"name\":\"sys-usb\","
 		"\"domid\":3},"
 		"\"target\":\"work\",\"rule\":\"50-test.policy:1\",\"prev\":\"00\"}\n",
@@ -216,9 +217,8 @@ static bool do_qube(struct server *server, char **words, size_t n)
 	(void)snprintf(event.qube_started.name, sizeof(event.qube_started.name), "%s", words[1]);
 	if (core_handle(server->core, &event, &ref))
 		return false;
-	(void)handle(server, (struct core_event){.type = CORE_AGENT_READY,
-						 .qube = ref,
-						 .agent_ready = {.roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT}});
+	(void)handle(server,
+		     (struct core_event){.type = CORE_AGENT_READY, .qube = ref, .agent_ready = {.roles = WIRE_ROLES}});
 	(void)handle(server, (struct core_event){.type = CORE_LIST_BEGIN, .qube = ref});
 	(void)handle(server, (struct core_event){.type = CORE_LIST_END, .qube = ref});
 	admin_qubes_changed(server->admin);

@@ -44,7 +44,7 @@ static const struct mock_device stick = {
 /* A device as the broker put it together. */
 struct seen {
 	struct wire_DEVICE device;
-	char serial[WIRE_TEXT], manufacturer[WIRE_TEXT], product[WIRE_TEXT], path[WIRE_TEXT];
+	char serial[WIRE_TEXT], manufacturer[WIRE_TEXT], product[WIRE_TEXT], path[WIRE_TEXT], parent[WIRE_TEXT];
 	bool committed;
 };
 
@@ -93,7 +93,8 @@ static void start_agent_with(struct world *world, const char *proxy_dir)
 	world->agent = fork();
 	if (world->agent == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)execl(program, program, "--channel", channel, "--own", OWN_TEXT, "--proxy-dir", proxy_dir, NULL);
+		(void)execl(program, program, "--channel", channel, "--own", OWN_TEXT, "--proxy-dir", proxy_dir,
+			    "--sound-dir", "none", NULL);
 		_exit(127);
 	}
 	assert_true(world->agent > 0);
@@ -330,10 +331,9 @@ static void note_text(struct world *world, const struct wire_message *message)
 {
 	struct seen *last = &world->seen[world->n_seen - 1];
 	char *const texts[] = {
-		[WIRE_TEXT_SERIAL] = last->serial,
-		[WIRE_TEXT_MANUFACTURER] = last->manufacturer,
-		[WIRE_TEXT_PRODUCT] = last->product,
-		[WIRE_TEXT_PATH] = last->path,
+		[WIRE_TEXT_SERIAL] = last->serial,   [WIRE_TEXT_MANUFACTURER] = last->manufacturer,
+		[WIRE_TEXT_PRODUCT] = last->product, [WIRE_TEXT_PATH] = last->path,
+		[WIRE_TEXT_PARENT] = last->parent,
 	};
 
 	assert_true(!last->committed && last->device.slot == message->DEVICE_TEXT.slot);

@@ -32,7 +32,8 @@
 #include "lib/base/log.h"
 
 static const struct core_qube source = {.domid = 3, .name = "sys-usb"};
-static const struct core_device device = {.vendor = 0x0781,
+static const struct core_device device = {.class_id = WIRE_CLASS_USB,
+					  .vendor = 0x0781,
 					  .product = 0x5581,
 					  .n_interfaces = 1,
 					  .interfaces = {{8, 6, 80}},
@@ -42,8 +43,8 @@ static const struct core_device device = {.vendor = 0x0781,
 static struct audit_record record_of(uint64_t session)
 {
 	return (struct audit_record){.event = "attach-request",
-				     .caller = 1000,
-				     .answered_by = AUDIT_NOBODY,
+				     .caller = {.uid = 1000},
+				     .answered_by = CORE_NO_USER,
 				     .origin = "user",
 				     .rule = "30-user.policy:4",
 				     .device = &device,

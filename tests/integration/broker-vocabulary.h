@@ -125,8 +125,8 @@ static int stop_broker(int signal_number)
 static int call_begin_with(const char *method, const char *argument, const char *destination, const char *payload)
 {
 	char request[1024];
-	int len =
-		snprintf(request, sizeof(request), "%s+%s dom0 name %s%c%s", method, argument, destination, 0, payload);
+	int len = snprintf(request, sizeof(request), "%s+%s %s name %s%c%s", method, argument,
+			   scene.caller ? scene.caller : "dom0", destination, 0, payload);
 	int fd = connect_api();
 
 	assert_true(fd >= 0);

@@ -90,6 +90,7 @@ static struct scene {
 	const char *const *tracer; /* words before the broker's own, NULL at the end; NULL: none */
 	/* Sees each order before its agent does; false: the agent does not see it. NULL: nobody looks. */
 	bool (*on_order)(struct agent *agent, const struct wire_message *order);
+	const char *caller; /* for which qube the API is asked; NULL: dom0 */
 } scene;
 
 static const char *path_of(const char *name)
@@ -225,7 +226,7 @@ static void say_hello(struct agent *agent, uint16_t version)
 	struct wire_message m = {.type = WIRE_HELLO};
 
 	m.HELLO.version = version;
-	m.HELLO.roles = WIRE_ROLE_EXPORT | WIRE_ROLE_IMPORT;
+	m.HELLO.roles = WIRE_ROLES;
 	m.HELLO.incarnation = agent->incarnation;
 	say(agent, &m);
 }

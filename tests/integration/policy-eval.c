@@ -69,8 +69,9 @@ static int query(char *words[10])
 	serial[read_hex(or_empty(words[4]), (uint8_t *)serial, sizeof(serial) - 1)] = '\0';
 	query.n_interfaces = read_hex(or_empty(words[5]), interfaces[0], sizeof(interfaces)) / 3;
 	policy_decide(policy_files_current(files), &query, &verdict);
-	printf("%s %s:%u %llu %s %s\n", policy_action_name(verdict.action), or_dash(verdict.file), verdict.line,
-	       verdict.max_time_usec / USEC_PER_SEC, verdict.notify ? "yes" : "no", or_dash(verdict.default_target));
+	printf("%s %s:%u %llu %s %s %s\n", policy_action_name(verdict.action), or_dash(verdict.file), verdict.line,
+	       verdict.max_time_usec / USEC_PER_SEC, verdict.notify ? "yes" : "no", or_dash(verdict.default_target),
+	       verdict.end_parts ? "end" : "keep");
 	return 0;
 }
 

@@ -53,7 +53,7 @@ def test_list(server):
     assert "sys-usb2:" not in run("list", "--all", "--exclude=*2", path=server.path)[0]
     for program, word in [("qvm-usb", "--list-device-classes"), ("qvm-device", "--list-classes"),
                           ("qvm-device", "list-device-classes")]:
-        assert run(word, path=server.path, program=program)[0] == "block\nmic\nusb\nwebcam\n"
+        assert run(word, path=server.path, program=program)[0] == "block\nmic\nspeaker\nusb\nwebcam\n"
     run("list-device-classes", "usb", path=server.path, program="qvm-device", status=2)
 
 
@@ -88,7 +88,8 @@ def test_info_and_json(server):
     assert listed[1] == {
         "class": "usb", "backend": "sys-usb", "port": "1-2", "device_id": "0781:5581:AB12:u080650",
         "description": "USB_Storage: SanDisk Ultra Fit", "manufacturer": "SanDisk", "product": "Ultra Fit",
-        "serial": "AB12", "interfaces": ["u080650"], "label": None, "used_by": "work", "state": "attached"}, listed[1]
+        "serial": "AB12", "interfaces": ["u080650"], "label": None, "parent_class": None,
+        "parent_port": None, "used_by": "work", "muted": False, "state": "attached"}, listed[1]
     assert listed[2]["manufacturer"] is None and listed[2]["used_by"] is None and listed[2]["state"] == "free"
 
 
@@ -201,7 +202,7 @@ def test_refusals_at_run_time(server):
     ]:
         assert run(*row, path=server.path, status=1) == ("", text), row
     _, said = run("list", path=server.path, program="qvm-floppy", status=1)
-    assert said == "qvm-floppy: error: the device broker knows no class 'floppy', but: block mic usb webcam\n", said
+    assert said == "qvm-floppy: error: the device broker knows no class 'floppy', but: block mic speaker usb webcam\n", said
     server.do("mode fail")
     _, said = run("attach", "work", "sys-usb:1-2", path=server.path, status=1)
     assert said.startswith("Error: attaching sys-usb:1-2 to work failed: ")

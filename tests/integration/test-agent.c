@@ -299,6 +299,10 @@ static void test_refusals(void **state)
 	meet(world);
 	/* STOP of what is not there is done */
 	expect_stopped(world, ask_stop(world, 4711), 4711);
+	/* and nothing passes of it */
+	send_message(world, &(struct wire_message){.type = WIRE_MUTE, .id = ++world->last_id, .MUTE = {4711, 1}});
+	message = expect(world, WIRE_MUTED);
+	assert_true(message.id == world->last_id && message.MUTED.session == 4711 && message.MUTED.muted);
 	device = find_seen(world, "1-1")->device;
 	device.slot = LIMIT_DEVICES;
 	(void)ask_export(world, 1, &device);

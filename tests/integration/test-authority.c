@@ -89,6 +89,63 @@ static void hear_question(struct stream *asks, char question[24])
 	question[len] = '\0';
 }
 
+/* Qubes ask and answer, and the log says which. */
+static void test_from_qubes(void **unused _unused_)
+{
+	struct trio t = add_trio(0);
+	struct stream asks;
+	char question[24], refused[96];
+	int waiting;
+
+	set_policy("usb * sys-usb @anyvm ask\n");
+	scene.caller = "sys-gui";
+	open_stream(&asks, "device.ask.Listen");
+	SERVE_UNTIL(has_come(&asks, "connection-established"));
+	waiting = attach_begin("work");
+	hear_question(&asks, question);
+	assert_int_equal(count_audit("\"event\":\"asked\",\"who\":"), 1);
+	assert_int_equal(count_audit(",\"who-qube\":\"sys-gui\","), 1);
+	scene.caller = "sys-gui2";
+	answer(question, "allow work", true);
+	assert_done(call_end(waiting));
+	/* the answer, the request, the attach */
+	assert_int_equal(count_audit(",\"who-qube\":\"sys-gui\","), 4);
+	assert_int_equal(count_audit(",\"answered-by-qube\":\"sys-gui2\","), 3);
+	assert_text_has(call_with("device.Move", STICK, "personal", "from='work'"), "only dom0 may call device.Move");
+	assert_text_has(call_with("admin.vm.device.usb.Attach", "sys-usb+1-2", "work", "persistent=True"),
+			"call Assign");
+	assert_done(assign(STICK, "personal", "mode='ask-to-attach'"));
+	assert_int_equal(count_audit("\"event\":\"assigned\",\"who\":"), 1);
+	assert_int_equal(count_audit(",\"who-qube\":\"sys-gui2\","), 1);
+	scene.caller = NULL;
+	assert_done(detach("work"));
+	assert_int_equal(t.usb->n_exports, 1);
+
+	/* a no is the answerer's, what was refused is the asker's, and so is the pause */
+	scene.caller = "sys-gui";
+	waiting = attach_begin("work");
+	hear_question(&asks, question);
+	scene.caller = NULL;
+	answer(question, "deny", true);
+	assert_text_has(call_end(waiting), "said no");
+	(void)snprintf(refused, sizeof(refused), "\"event\":\"refused\",\"who\":%u,\"who-qube\":\"sys-gui\",",
+		       getuid());
+	assert_int_equal(count_audit(refused), 1);
+	scene.caller = "sys-gui";
+	assert_text_has(attach("work"), "wait ten seconds");
+	scene.caller = NULL;
+	waiting = attach_begin("work"); /* its user may */
+	hear_question(&asks, question);
+	answer(question, "allow work", true);
+	assert_done(call_end(waiting));
+	scene.caller = "sys-gui";
+	assert_text_has(attach("personal"), "in use by another qube: detach it there first");
+	scene.caller = NULL;
+	assert_text_has(attach("personal"), "in use by work: detach it there first (qvm-usb detach work sys-usb:1-2)");
+	assert_done(detach("work"));
+	close_stream(&asks);
+}
+
 static void test_ask(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
@@ -360,6 +417,8 @@ static void test_sleep(void **unused _unused_)
 	assert_int_equal(n_sessions(t.usb) + n_sessions(t.work), 0); /* quiet when it returns */
 	assert_text_has(attach("personal"), "going to sleep");
 	assert_done(call("device.Resume", "", "dom0"));
+	assert_int_equal(count_audit("\"event\":\"suspend\",\"who\":"), 1);
+	assert_int_equal(count_audit("\"event\":\"resume\",\"who\":"), 1);
 	SERVE_UNTIL(is_attached("work"));
 	assert_int_equal(count_audit("\"origin\":\"resume\""), 2);
 	assert_int_equal(n_sessions(t.usb), 1);
@@ -408,6 +467,91 @@ static void test_replug(void **unused _unused_)
 	SERVE_UNTIL(strstr(available("sys-usb"), "0781:9999"));
 	(void)serve(-1, 300);
 	assert_false(is_attached("work"));
+}
+
+#define MIC "sys-usb+mic-0123abcd+_"
+#define MIC_SLOT 7
+
+/* A microphone of what is at 1-2. */
+static void say_microphone(struct agent *agent)
+{
+	struct wire_message m = {.type = WIRE_DEVICE};
+
+	m.DEVICE.slot = MIC_SLOT;
+	m.DEVICE.generation = 1;
+	m.DEVICE.class = WIRE_CLASS_MIC;
+	m.DEVICE.n_interfaces = 1;
+	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "mic-0123abcd");
+	say(agent, &m);
+	say_text(agent, MIC_SLOT, 1, WIRE_TEXT_PARENT, "1-2");
+	m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
+	m.DEVICE_COMMIT.slot = MIC_SLOT;
+	m.DEVICE_COMMIT.generation = 1;
+	say(agent, &m);
+}
+
+static const char *mic(const char *what, const char *qube)
+{
+	char method[64];
+
+	(void)snprintf(method, sizeof(method), "admin.vm.device.mic.%s", what);
+	return call(method, MIC, qube);
+}
+
+/* What sys-usb's agent is told: 's' a stop, a slot an export of what is in it. */
+static char orders[64];
+static bool note_order(struct agent *agent, const struct wire_message *order)
+{
+	size_t len = strlen(orders);
+
+	if (agent->device_port[0] && order->type == WIRE_STOP)
+		(void)snprintf(orders + len, sizeof(orders) - len, "s");
+	if (order->type == WIRE_EXPORT)
+		(void)snprintf(orders + len, sizeof(orders) - len, "%u", order->EXPORT.slot);
+	return true;
+}
+
+/* A headset and its microphone: never both, and whoever loses one of them is told. */
+static void test_headset(void **unused _unused_)
+{
+	struct trio t = add_trio(0);
+	struct stream events;
+
+	set_policy("mic * sys-usb @anyvm allow\nusb * sys-usb personal allow parts=end\nusb * sys-usb work allow\n");
+	open_stream(&events, "admin.Events");
+	SERVE_UNTIL(has_come(&events, "connection-established"));
+	say_microphone(t.usb);
+	SERVE_UNTIL(strstr(call("admin.vm.device.mic.Available", "", "sys-usb"),
+			   " parent_port_id='1-2' parent_devclass='usb'\n"));
+	assert_done(mic("Attach", "work"));
+	assert_text_has(attach("work"),
+			"2DeviceAlreadyAttached: sys-usb:1-2 cannot be taken as a whole: its microphone "
+			"mic-0123abcd is in use by work: detach that first");
+	assert_int_equal(n_sessions(t.usb), 1);
+
+	orders[0] = '\0';
+	scene.on_order = note_order;
+	assert_done(attach("personal"));
+	assert_string_equal(orders, "s0");
+	assert_int_equal(n_sessions(t.usb), 1);
+	assert_int_equal(n_sessions(t.work), 0);
+	SERVE_UNTIL(has_come(&events, "work device-detach:mic port sys-usb:mic-0123abcd"));
+	assert_done(call("admin.vm.device.mic.Attached", "", "work"));
+	assert_int_equal(count_audit("\"event\":\"ending-parts\""), 1);
+	assert_int_equal(count_audit("\"outcome\":\"whole-attached\""), 2); /* detaching, detached */
+	assert_text_has(mic("Attach", "work"), "2DeviceAlreadyAttached: sys-usb:mic-0123abcd is a part of sys-usb:1-2, "
+					       "which is in use by personal: detach that first");
+	assert_done(detach("personal"));
+
+	/* a microphone that its qube does not stop: nothing of the whole is sent */
+	assert_done(mic("Attach", "work"));
+	orders[0] = '\0';
+	t.usb->manners = NO_ANSWER_TO_STOP;
+	assert_text_has(attach("personal"),
+			"failed: a part of the device is still in use, or its end was not confirmed");
+	assert_string_equal(orders, "s");
+	assert_text_has(attach("personal"), "its microphone mic-0123abcd is locked: sys-usb has not confirmed");
+	close_stream(&events);
 }
 
 static void test_max_time(void **unused _unused_)
@@ -534,14 +678,24 @@ int main(void)
 {
 #define SCENE(t) cmocka_unit_test_setup_teardown(t, scene_begin, scene_end)
 	const struct CMUnitTest tests[] = {
-		SCENE(test_policy),     SCENE(test_ask),
-		SCENE(test_assign),     SCENE(test_one_failure_stays_one),
-		SCENE(test_renumbered), SCENE(test_swapped),
-		SCENE(test_deny_list),  SCENE(test_move),
-		SCENE(test_sleep),      SCENE(test_killed_asleep),
-		SCENE(test_replug),     SCENE(test_max_time),
-		SCENE(test_adoption),   SCENE(test_not_adopted),
-		SCENE(test_disk_full),  SCENE(test_damaged_store),
+		SCENE(test_policy),
+		SCENE(test_ask),
+		SCENE(test_from_qubes),
+		SCENE(test_assign),
+		SCENE(test_one_failure_stays_one),
+		SCENE(test_renumbered),
+		SCENE(test_swapped),
+		SCENE(test_deny_list),
+		SCENE(test_move),
+		SCENE(test_sleep),
+		SCENE(test_killed_asleep),
+		SCENE(test_replug),
+		SCENE(test_headset),
+		SCENE(test_max_time),
+		SCENE(test_adoption),
+		SCENE(test_not_adopted),
+		SCENE(test_disk_full),
+		SCENE(test_damaged_store),
 	};
 
 	return cmocka_run_group_tests_name("authority", tests, NULL, NULL);

@@ -28,9 +28,9 @@ TYPES = ["AppVM", "DispVM", "StandaloneVM", "TemplateVM"]
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,30}")
 TAG = re.compile(r"[A-Za-z0-9_-]{1,63}")
 FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,62}")
-PORT = re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*")
+PORT = re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*|mic|(mic|speaker)-[0-9a-f]{8}")
 MODEL = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
-WHOLE = re.compile(r"([0-9a-f]{4}:[0-9a-f]{4}):(.*):(\*|\?\*{6}|(?:u[0-9a-f]{6}){1,32})")
+WHOLE = re.compile(r"([0-9a-f]{4}:[0-9a-f]{4}):(.*):(\*|\?\*{6}|(?:[ums][0-9a-f]{6}){1,32})")
 PATTERN = re.compile(r"u[0-9a-f*]{6}")
 HIDDEN = [(0, 8), (10, 0x1f), (0x7f, 0x9f), (0x200b, 0x200f), (0x2028, 0x202e), (0x2060, 0x2069), (0xfeff, 0xfeff),
           (0xe0000, 0xe007f)]
@@ -113,7 +113,7 @@ class Reference:
             need(qube in ("*", "@anyvm", "@adminvm", "@dispvm") or whole(NAME, qube) or
                  (qube.startswith("@tag:") and whole(TAG, qube[5:])) or
                  (qube.startswith("@type:") and qube[6:] in TYPES))
-        options = {"notify": "yes" if action == "deny" else "no", "max-time": 0, "default_target": "-"}
+        options = {"notify": "yes" if action == "deny" else "no", "max-time": 0, "default_target": "-", "parts": "keep"}
         given = set()
         for word in words[5:]:
             key, equal, value = word.partition("=")
@@ -125,6 +125,8 @@ class Reference:
                 need(action != "deny" and re.fullmatch("[1-9][0-9]{0,6}[smh]", value))
                 value = int(value[:-1]) * {"s": 1, "m": 60, "h": 3600}[value[-1]]
                 need(value <= 168 * 3600)
+            elif key == "parts":
+                need(action != "deny" and value in ("end", "keep"))
             else:
                 need(action == "ask" and whole(NAME, value) and value != "dom0")
             options[key] = value
@@ -146,7 +148,7 @@ class Reference:
 
     def matches_device(self, device, action, query):
         strict = action == "allow"
-        codes = ["u" + code for code in query["interfaces"]]
+        codes = [query["class"][0] + code for code in query["interfaces"]]
         model = "%04x:%04x" % (query["vendor"], query["product"])
         if device == "*":
             return True
@@ -189,11 +191,12 @@ class Reference:
             if (device_class in ("*", query["class"]) and self.matches_device(device, action, query) and
                     self.matches_qube(source, query["source"], query["source_dom0"]) and
                     self.matches_qube(target, query["target"], query["target_dom0"])):
-                return f"{action} {file}:{line} {options['max-time']} {options['notify']} {options['default_target']}"
+                return (f"{action} {file}:{line} {options['max-time']} {options['notify']} {options['default_target']} "
+                        f"{options['parts']}")
         return DENIED
 
 
-DENIED = "deny -:0 0 yes -"
+DENIED = "deny -:0 0 yes - keep"
 
 # ---- the broker's own ----------------------------------------------------------------------------------------------
 
@@ -250,7 +253,7 @@ def query_line(query):
 
 NAMES = ["work", "personal", "sys-usb", "disp1", "vault", "x", "a.b_c-d", "abcdefghijabcdefghijabcdefghij1"]
 TAGS = ["office", "net", "work", "-", "t" * 63]
-PORTS = ["1-2", "1-2.4", "3-1", "10-1.1.1"]
+PORTS = ["mic", "1-2", "1-2.4", "3-1", "10-1.1.1"]
 MODELS = [(0x0781, 0x5581), (0x046d, 0xc31c), (0, 0), (0xffff, 0xffff)]
 SERIALS = ["", "AB12", "A B", "A_B", "A-B", "*", "a:b", "%", "x" * 126, "AB12.", "#"]
 CODES = ["080650", "030101", "030102", "030000", "ffffff", "0e0100"]
@@ -273,7 +276,7 @@ def pick_device(rng):
     model = "%04x:%04x" % rng.choice(MODELS)
     serial = "".join("%%%02x" % ord(c) if c in " %" or rng.random() < 0.1 else c for c in rng.choice(SERIALS))
     serial = rng.choice(["*", serial, serial, serial if serial != "*" else "%2a"])
-    interfaces = rng.choice(["*", "*", "?******", "".join("u" + rng.choice(CODES) for _ in range(rng.choice([1, 2, 32])))])
+    interfaces = rng.choice(["*", "*", "?******", "".join(rng.choice("uuums") + rng.choice(CODES) for _ in range(rng.choice([1, 2, 32])))])
     return rng.choice(["*", "*", rng.choice(PORTS), model, f"{model}:{serial}:{interfaces}", pick_pattern(rng),
                        pick_pattern(rng)])
 
@@ -294,6 +297,8 @@ def pick_rule(rng):
         options.append("max-time=" + rng.choice(["1s", "90s", "30m", "168h", "604800s"]))
     if action == "ask" and rng.random() < 0.3:
         options.append("default_target=" + rng.choice(NAMES))
+    if action != "deny" and rng.random() < 0.2:
+        options.append("parts=" + rng.choice(["end", "keep"]))
     rng.shuffle(options)
     words = [device_class, device, pick_selector(rng), pick_selector(rng), action, *options]
     gap = lambda: rng.choice([" ", " ", "  ", "\t", " \t "])
@@ -401,7 +406,8 @@ FAULTS = [line.encode("latin-1") for line in [
     "usb 1-2,1-3 * * allow", "usb 1.2 * * allow", "usb * * * allow read-only=yes", "usb * * * deny read-only=no",
     "usb * * * allow max-time=0s", "usb * * * allow max-time=169h", "usb * * * allow max-time=1h max-time=1h",
     "usb * * * deny max-time=1h", "usb * * * allow default_target=work", "usb * * * ask default_target=dom0",
-    "usb * * * deny notify=maybe", "usb * * * deny notify", "usb * * * allow target=work", "usb * * * deny =",
+    "usb * * * deny notify=maybe", "usb * * * allow parts=yes", "usb * * * deny parts=end",
+    "usb * * * ask parts=end parts=keep", "usb * * * deny notify", "usb * * * allow target=work", "usb * * * deny =",
     "!", "!qube", "!qube other", "!qube other tag=a", "!qube other type=AppVM tag=a tag=a", "!qube dom0 type=AppVM",
     "!qube other type=appvm", "!include", "!include nothing", "!include ../common", "!include /etc/passwd",
     "!include 90-last.policy", "!include-dir common", "!compat-4.0", "# \r", "usb * * * allow\r", "\x00", "# \x1b[2J",
@@ -450,7 +456,9 @@ def test_default_set(evaluator):
     for change, action in [({}, "allow"), ({"interfaces": ["030101"]}, "ask"), ({"interfaces": ["030102"]}, "ask"),
                            ({"interfaces": ["030000"]}, "ask"), ({"interfaces": ["080650", "030101"]}, "ask"),
                            ({"interfaces": []}, "ask"), ({"class": "mic", "interfaces": []}, "allow"),
-                           ({"target": "dom0", "target_dom0": True}, "deny"), ({"source_dom0": True}, "deny")]:
+                           ({"target": "dom0", "target_dom0": True}, "deny"), ({"source_dom0": True}, "deny"),
+                           ({"class": "mic", "port": "mic", "interfaces": [], "source_dom0": True}, "allow"),
+                           ({"class": "mic", "port": "mic-0123abcd", "interfaces": [], "source_dom0": True}, "deny")]:
         fault, verdicts = compare(evaluator, files, [{**stick, **change}], "the default set")
         assert fault is None and verdicts[0].startswith(action + " "), f"{change}: {fault} {verdicts}"
     page = (ROOT / "man/device-broker.policy.5").read_text()

@@ -18,7 +18,7 @@ from admin_world import BIN, ROOT, main, run
 
 STICK = "0781:5581:AB12:u080650"
 SCRIPTS = ROOT / "packaging/completions"
-COMMANDS = "list attach detach move assign unassign info label status deny allow policy audit watch suspend resume".split()
+COMMANDS = "list attach detach move mute unmute assign unassign info label status deny allow policy audit watch suspend resume".split()
 FREE = ["list"] + COMMANDS[COMMANDS.index("status"):]
 
 # As readline would: the line is cut at its word breaks, the function called, each reply put in place of the last part.
@@ -44,7 +44,7 @@ def in_bash(server, line, breaks=" \t\n\"'><=;|&(:", path=None):
     bin_dir = server.directory + "/bin"
     if not os.path.exists(bin_dir):
         os.mkdir(bin_dir)
-        for name in ["qvm-device", "qvm-usb", "qvm-mic", "qvm-webcam"]:
+        for name in ["qvm-device", "qvm-usb", "qvm-mic", "qvm-speaker", "qvm-webcam"]:
             os.symlink(BIN / "qvm-device", f"{bin_dir}/{name}")
     done = subprocess.run(["bash", "--norc", "--noprofile", "-c", IN_BASH, "bash", SCRIPTS / "qvm-device.bash", line, breaks],
                           env={"PATH": f"{bin_dir}:/usr/bin:/bin", "QDB_SOCKET": path or server.path}, capture_output=True,
@@ -60,7 +60,7 @@ def test_words(server):
     run("attach", "work", "sys-usb:1-2.4", path=server.path)
     run("assign", "-q", "--port", "personal", "sys-usb:9-9", path=server.path)
     for program, line, expected in [
-        ("qvm-device", [""], FREE + ["block", "mic", "usb", "webcam"]), ("qvm-device", ["u"], ["usb"]),
+        ("qvm-device", [""], FREE + ["block", "mic", "speaker", "usb", "webcam"]), ("qvm-device", ["u"], ["usb"]),
         ("qvm-device", ["usb", ""], COMMANDS), ("qvm-device", ["policy", ""], ["check", "explain"]),
         ("qvm-device", ["usb", "policy", "explain", ""], ["dom0"] + qubes), ("qvm-device", ["mic", "info", ""], []),
         ("qvm-device", ["policy", "explain", "work", "sys-usb2"], places[2:]), ("qvm-device", ["policy", "check", ""], []),
@@ -174,7 +174,7 @@ def test_hostile_names(server):  # nothing that a shell reads comes out, whateve
 def test_scripts(server):  # each name is in each script; each shell that is here can read its own
     for script, shell in [("qvm-device.bash", "bash"), ("_qvm-device", "zsh"), ("qvm-device.fish", "fish")]:
         text = (SCRIPTS / script).read_text()
-        assert all(f" {name}" in text for name in ["qvm-device", "qvm-usb", "qvm-mic", "qvm-webcam"]), script
+        assert all(f" {name}" in text for name in ["qvm-device", "qvm-usb", "qvm-mic", "qvm-speaker", "qvm-webcam"]), script
         if shutil.which(shell):
             subprocess.run([shell, "-n", SCRIPTS / script], check=True, timeout=30)
         else:

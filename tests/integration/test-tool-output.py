@@ -63,7 +63,7 @@ class Liar:
         raw, good = self.text, quoted(self.text)
         last = method.rpartition(".")[2]
         texts = b" ".join(key + b"='" + good[:100] + b"'" for key in
-                          [b"manufacturer", b"name", b"serial", b"interfaces", b"attachment", b"_state", b"_label", b"_" + good[:20]])
+                          [b"manufacturer", b"name", b"serial", b"interfaces", b"attachment", b"_state", b"_label", b"_muted", b"parent_port_id", b"parent_devclass", b"_" + good[:20]])
         reads = {
             "admin.vm.List": b"sys-usb class=AppVM state=Running\nwork class=AppVM state=Running\n" + raw + b" x\n",
             "admin.deviceclass.List": raw,
@@ -122,7 +122,7 @@ READS = [["list"], ["list", "-s"], ["list", "--all", "-s"], ["info", "sys-usb:1-
          ["watch", "--answer"], ["policy", "explain", "work", "sys-usb:1-1"]]
 REFUSABLE = [  # and policy check has two forms
     ["attach", "work", "sys-usb:1-1"], ["attach", "-v", "-o", "a=b", "work", "sys-usb:1-1"], ["detach", "work", "sys-usb:1-1"],
-    ["detach", "work"], ["move", "work", "sys-usb:1-1"], ["assign", "work", "sys-usb:1-1"],
+    ["detach", "work"], ["move", "work", "sys-usb:1-1"], ["mute", "work", "sys-usb:1-1"], ["unmute", "work", "sys-usb:1-1"], ["assign", "work", "sys-usb:1-1"],
     ["assign", "--port", "work", "sys-usb:1-1"], ["unassign", "work", "sys-usb:1-1"], ["unassign", "work"],
     ["label", "sys-usb:1-1", "x"],
     ["deny", "work", "u03"], ["allow", "work", "u03"], ["allow", "work", "all"], ["policy", "check"], ["audit", "--verify"],
@@ -201,7 +201,7 @@ def test_escapes(server):
 
 CHANGE = {"action", "class", "qube", "backend", "port", "device_id", "interfaces", "done", "warning", "error"}
 DEVICE = {"class", "backend", "port", "device_id", "description", "manufacturer", "product", "serial", "interfaces", "label",
-          "used_by", "state"}
+          "parent_class", "parent_port", "used_by", "state", "muted"}
 
 
 def asked(server, *words, status=0, program="qvm-usb"):
@@ -256,7 +256,7 @@ def test_json_changes(server):  # a line for each change that was tried
 
 def test_json_reads(server):  # a document each
     for program, word in [("qvm-usb", "--list-device-classes"), ("qvm-device", "list-device-classes")]:
-        assert asked(server, word, program=program) == ["block", "mic", "usb", "webcam"]
+        assert asked(server, word, program=program) == ["block", "mic", "speaker", "usb", "webcam"]
     assert asked(server, "list", program="qvm-mic") == [] == asked(server, "deny", "work")
     run("assign", "-q", "--ask", "-o", "max-time=30m", "work", "sys-usb:1-2", path=server.path)
     listed = asked(server, "list", "-s", "sys-usb", "work")

@@ -12,10 +12,12 @@ import pty
 import re
 import select
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -114,7 +116,7 @@ def test_status(server):  # what each stream moves, once or live
     streams = json.loads(run("status", "--json", "work", path=server.path)[0])
     assert streams[0].pop("left_seconds") in range(1790, 1800) and streams[0].pop("since_seconds") < 10
     assert streams == [{"class": "usb", "backend": "sys-usb", "port": "1-2", "qube": "work",
-                        "by_backend": {"bytes_to_qube": 3145728, "bytes_from_qube": 5120, "in_use": True},
+                        "muted": False, "by_backend": {"bytes_to_qube": 3145728, "bytes_from_qube": 5120, "in_use": True},
                         "by_qube": {"bytes_to_qube": 3145000, "bytes_from_qube": 5120, "in_use": True}}], streams
     def live(rows, columns):
         main_end, terminal = pty.openpty()
@@ -291,12 +293,39 @@ def test_policy(server):
         run(*row, path=server.path, program="qvm-device", status=2)
 
 
+def test_tree(server):  # another server's devices, some of which are parts of others
+    line = "available {0}:x device_id='x' port_id='{0}' devclass='{1}' backend_domain='sys-usb'{2}\n"
+    part = " parent_port_id='{}' parent_devclass='{}'"
+    snapshot = "qube sys-usb class=AppVM state=Running\n" + "".join(line.format(*of) for of in [
+        ("sda", "block", part.format("2-1", "usb")), ("sda1", "block", part.format("sda", "block")),
+        ("2-1", "usb", ""), ("1-1", "usb", ""), ("sdb", "block", part.format("9-9", "usb"))])
+    path = server.directory + "/tree.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(4)
+
+        def answer():
+            for _ in range(2):
+                with listener.accept()[0] as connection:
+                    while connection.recv(4096):
+                        pass
+                    connection.sendall(b"0\0" + snapshot.encode())
+
+        threading.Thread(target=answer, daemon=True).start()
+        out, _ = run("list", path=path, program="qvm-device")
+        assert [row.split("  USB")[0].rstrip() for row in out.splitlines()] == [
+            "sys-usb:1-1", "sys-usb:2-1", "  sys-usb:sda", "    sys-usb:sda1", "sys-usb:sdb"], out
+        rows = json.loads(run("list", "--json", path=path, program="qvm-device")[0])
+    assert [(row["port"], row["parent_class"], row["parent_port"]) for row in rows] == [
+        ("1-1", None, None), ("2-1", None, None), ("sda", "usb", "2-1"), ("sda1", "block", "sda"), ("sdb", "usb", "9-9")]
+
+
 def test_audit(server):
     out, _ = run("audit", path=server.path, program="qvm-device")
     assert out.splitlines() == [
         "2026-11-23T18:04:09.123456Z  #1 policy-loaded",
         "2026-11-23T18:04:10.123456Z  #2 attach-request  sys-usb:1-2 (0781:5581:A_[2J:u080650) -> work  by uid 1000"
-        "  rule 50-test.policy:1",
+        " for sys-gui  rule 50-test.policy:1",
         "2026-11-23T18:04:11.123456Z  #3 detached: unplugged"], out
     lines = [json.loads(line) for line in run("audit", "--json", path=server.path)[0].splitlines()]
     assert [line["seq"] for line in lines] == [1, 2, 3] and lines[1]["source"]["name"] == "sys-usb"
@@ -508,6 +537,7 @@ def test_statuses(server):  # of each command each that it can have; 3 of all
         "list": ([], None, ["nobody"]), "attach": (["work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["work"]),
         "info": (["sys-usb:1-2"], ["sys-usb:9-9"], ["sys-usb"]), "label": (["sys-usb:1-2", "x"], ["sys-usb:1-2", " "], []),
         "move": (["personal", "sys-usb:1-2"], ["dom0", "sys-usb:1-2"], []),
+        "mute": (None, ["personal", "sys-usb:1-2"], ["personal"]), "unmute": (None, ["personal", "sys-usb:1-2"], ["personal"]),
         "detach": (["personal", "sys-usb:1-2"], ["personal", "sys-usb:1-2"], ["nobody"]),
         "assign": (["--ask", "work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["no name", "sys-usb:1-2"]),
         "unassign": (["work", "sys-usb:1-2"], ["work", "sys-usb:1-2"], ["--port", "--device", "work", "sys-usb:1-2"]),
@@ -521,7 +551,7 @@ def test_statuses(server):  # of each command each that it can have; 3 of all
             if words is not None:
                 out, said = run(command, *words, path=server.path, status=status)
                 assert bool(said) == bool(status) or command == "policy", (command, said)
-        said = run(command, *(words_of[0] or []), path="/nonexistent", status=3)[1]
+        said = run(command, *(words_of[0] or (words_of[1] if words_of[1] and words_of[0] is None else [])), path="/nonexistent", status=3)[1]
         assert "does not run: nothing listens at /nonexistent.\nLook at: systemctl status" in said, said
 
 
@@ -580,7 +610,7 @@ def test_names(server):  # as they are installed: the name has the class
     subprocess.run(["make", "-s", "-C", ROOT, "-o", "all", "install-dom0", f"CONFIG={BIN.parent.name}",
                     f"BUILD={BIN.parent.parent}", f"DESTDIR={root}"], check=True, env={"PATH": os.environ["PATH"]})
     stick = "sys-usb:1-2    USB_Storage: SanDisk Ultra Fit\n"
-    for name, listed in [("qvm-usb", stick), ("qvm-mic", ""), ("qvm-webcam", "")]:
+    for name, listed in [("qvm-usb", stick), ("qvm-mic", ""), ("qvm-speaker", ""), ("qvm-webcam", "")]:
         done = subprocess.run([f"{root}/usr/bin/{name}", "--socket", server.path, "list", "sys-usb"], capture_output=True,
                               text=True, timeout=PATIENCE)
         assert done.returncode == 0 and done.stdout.startswith(listed) and bool(done.stdout) == bool(listed), (name, done)

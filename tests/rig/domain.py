@@ -166,6 +166,8 @@ class Domain:
 
 
 class Dom0(Domain):
+    domid = 0
+
     def _agent(self, timeout):
         return 0
 

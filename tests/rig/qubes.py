@@ -15,6 +15,7 @@ SERVICES = {
     "dom0": ("device-broker", "/usr/sbin/device-broker"),
     "guest": ("device-agent", "/usr/sbin/device-agent"),
 }
+AGENT_IN_DOM0 = ("device-agent", "/usr/sbin/device-agent --roles export")  # as device-agent-dom0.service
 # Restarts what ended, like Restart=always with RestartSec=500ms; /run/NAME.stop ends it.
 SUPERVISE = """#!/bin/sh
 name=$1; shift
@@ -26,10 +27,10 @@ while [ ! -e /run/$name.stop ]; do
 	usleep 500000
 done
 """
-# The policy in the rig's dom0 is the shipped one, and before it this rule. As shipped, an input device and any device with
+# The policy in the rig's dom0 is the shipped one, and before it these rules. As shipped, an input device and any device with
 # one input interface is asked about, and here nobody is there to be asked; `allow u03****` would not do, for it wants all
 # interfaces of a device to fit. So the rig does not show the shipped answer for input devices; host tests do.
-RIG_POLICY = "usb * @anyvm @anyvm allow\n"
+RIG_POLICY = "usb * @anyvm @anyvm allow\nmic * @anyvm @anyvm allow\n"
 POLICY_DIR = "/etc/device-broker/policy.d"
 USERS = "qdb-broker:x:901:901::/:/bin/false\\nqdb-proxy:x:902:902::/:/bin/false"
 GROUPS = "qubes:x:98:\\nqdb-broker:x:901:\\nqdb-proxy:x:902:"
@@ -65,11 +66,22 @@ class Qubes:
             d.run(f"[ -e {POLICY_DIR}/90-default.policy ]")  # installed with the broker
             d.put(f"{POLICY_DIR}/10-rig.policy", RIG_POLICY, mode=0o644)
         d.run(f"grep -q qdb-proxy /etc/passwd || {{ printf '{USERS}\\n' >>/etc/passwd; printf '{GROUPS}\\n' >>/etc/group; }}; "
-              f"rm -f /run/{name}.stop; mkdir -p /var/log; [ {domain} != dom0 ] || mkdir -p -m 700 /var/lib/device-broker; setsid /run/supervise {name} {program} </dev/null >/dev/null 2>&1 &")
+              f"mkdir -p /var/log; [ {domain} != dom0 ] || mkdir -p -m 700 /var/lib/device-broker; true")
+        self.supervise(d, name, program)
+
+    def supervise(self, d, name, program):
+        d.run(f"rm -f /run/{name}.stop; setsid /run/supervise {name} {program} </dev/null >/dev/null 2>&1 &")
+
+    def start_agent_in_dom0(self):
+        self.supervise(self.dom0, *AGENT_IN_DOM0)
+
+    def stop_agent_in_dom0(self):
+        self.stop(self.dom0, AGENT_IN_DOM0[0])
 
     def stop_service(self, domain):
-        name, _ = self.service(domain)
-        d = self.rig[domain]
+        self.stop(self.rig[domain], self.service(domain)[0])
+
+    def stop(self, d, name):
         d.run(f"touch /run/{name}.stop; kill $(cat /run/{name}.pid)")
         d.wait_for(f"! pidof {name}")
 
@@ -156,8 +168,8 @@ class Qubes:
             fields = line.split()
             if len(fields) >= 3 and fields[0] in ("hs", "ss") and fields[2] != "004":
                 found.append(f"vhci port {fields[1]} in state {fields[2]}")
-        for pid in d.run("pidof usb-proxy", check=False).out.split():
-            found.append(f"process usb-proxy {pid}")
+        for line in d.run("ps -o pid,args | grep -E '(usb|audio)-proxy (export|import) ' | grep -v grep", check=False).out.splitlines():
+            found.append("process " + line.strip())
         fds = d.run("ls -l /proc/[0-9]*/fd/ 2>/dev/null | grep -E '/dev/bus/usb/'", check=False).out
         found += ["open " + line.split("->")[-1].strip() for line in fds.splitlines()]
         nodes = d.run(f"xenstore-ls /local/domain/{d.domid}/data/qdb 2>/dev/null", check=False).out

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""DI16: the suite of lib/channel says the same over libxenvchan as over sockets, between guests and with dom0 at either end."""
+"""DI16: the suite of lib/channel says the same over libxenvchan as over sockets, between guests and with dom0 at either end
+and at both."""
 import os
 import subprocess
 import tempfile
@@ -51,3 +52,8 @@ def test_dom0_serves(rig):
 
 def test_dom0_connects(rig):
     check(rig["work"], rig.dom0, 3)
+
+
+def test_dom0_to_itself(rig):
+    """As the broker and an agent of dom0's."""
+    check(rig.dom0, rig.dom0, 4)
