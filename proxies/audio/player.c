@@ -54,7 +54,8 @@ void player_play(struct player *player, const struct receiver_sound *sound, uint
 		write_frames(player, sound->frames, sound->n_frames);
 		return;
 	}
-	player_silence(player, pace_waiting(player->pace, player->place->waiting(player->userdata), now_usec));
+	player_silence(player,
+		       pace_waiting(player->pace, player->place->waiting(player->userdata), sound->n_frames, now_usec));
 	write_frames(player, (const uint8_t *)samples,
 		     pace_resample(player->pace, sound->frames, sound->n_frames, samples));
 }
