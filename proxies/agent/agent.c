@@ -17,7 +17,7 @@
 #include "proxies/agent/agent.h"
 #include "proxies/agent/control.h"
 #include "proxies/agent/node.h"
-#include "proxies/agent/session.h"
+#include "proxies/agent/sessions.h"
 #include "proxies/agent/track.h"
 #include "proxies/agent/udev.h"
 #include "proxies/agent/usbfs.h"

@@ -5,8 +5,9 @@
  * another one's device; the first reason why a session ends is the one that is reported; a slot of the table is used
  * again only after its end was reported. Nothing here gives an exported device back to this qube's own drivers.
  */
+#include "proxies/agent/session.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,67 +16,13 @@
 
 #include "lib/base/base.h"
 #include "lib/base/log.h"
-#include "lib/digest/digest.h"
 #include "lib/proxy/sources.h"
-#include "proxies/agent/machine.h"
-#include "proxies/agent/session.h"
-#include "proxies/agent/vhci.h"
 
 #define POLL_ATTACH_USEC (50 * USEC_PER_MSEC)
 #define POLL_FREE_MIN_USEC (2 * USEC_PER_MSEC) /* measured: a detached port is free after 1 to 3 ms */
 #define POLL_FREE_MAX_USEC (50 * USEC_PER_MSEC)
 #define REMOVE_USEC (1 * USEC_PER_SEC) /* what a proxy has left at a sound server */
-#define STREAM_TURN_USEC (USEC_PER_SEC / LIMIT_STREAM_EVENTS_PER_SEC)
 #define STREAM_REPORTS_AT_ONCE 3u
-#define SOCKET_BUFFER (4 * 1024 * 1024) /* bytes: with the default a 1 MiB transfer takes many wake-ups */
-
-struct session {
-	struct sessions *owner;
-	bool used;
-	enum session_state state;
-	enum wire_side side;
-	uint64_t id;
-	uint16_t peer;
-	uint8_t digest[WIRE_DIGEST];
-	bool is_usb;
-	struct sound_server server; /* import of sound */
-	uint16_t bus, dev;          /* export: the device */
-
-	uint32_t request; /* to be answered; 0: none, or answered */
-	uint32_t stops[LIMIT_PEER_REQUESTS];
-	size_t n_stops;
-	bool has_outcome;
-	enum outcome outcome;
-	uint64_t bytes_to_target, bytes_from_target;
-	bool in_use;
-	bool untold; /* the broker has not heard of the last three */
-
-	sd_event_source *child, *report, *timer;
-	int report_fd;
-	unsigned int n_reports, n_streams; /* n_streams: reports of that type */
-	uint64_t begun_usec;
-	uint64_t deadline_usec; /* of the attach; of the removal of what its proxy left */
-	uint64_t poll_usec;
-	bool killed;
-	bool muted;      /* an exporter of sound passes nothing on */
-	bool said_ended; /* it has removed what it had made */
-
-	int vhci_fd; /* import: the kernel's end of the socket pair, until it is given away */
-	uint8_t speed;
-	uint32_t devid;
-	bool has_port, detached;
-	uint16_t port;
-	char busid[LIMIT_PORT_TEXT];
-};
-
-struct sessions {
-	struct sessions_settings settings;
-	struct session table[LIMIT_SESSIONS];
-	bool reserved_ports[VHCI_MAX_PORTS];
-	struct vhci_status status;     /* scratch */
-	sd_event_source *stream_timer; /* runs while a session is untold */
-	size_t stream_turn;            /* who is told of first */
-};
 
 static void step(struct session *session, enum session_event event);
 
@@ -131,70 +78,6 @@ static void log_session(const struct session *session, const char *what)
 		   session->side == WIRE_SIDE_EXPORT ? "export" : "import", session->peer, what);
 }
 
-/* Streams: what is moved, told to the broker one after the other, so that no busy session keeps others or devices waiting */
-
-static bool is_due(const struct session *session)
-{
-	return session->used && session->untold && session->state == SESSION_RUNNING;
-}
-
-static void start_stream_timer(struct sessions *sessions, uint64_t usec)
-{
-	int enabled = SD_EVENT_OFF;
-
-	if (sd_event_source_get_enabled(sessions->stream_timer, &enabled) < 0 || enabled != SD_EVENT_OFF)
-		return;
-	(void)sd_event_source_set_time_relative(sessions->stream_timer, usec);
-	(void)sd_event_source_set_enabled(sessions->stream_timer, SD_EVENT_ONESHOT);
-}
-
-static bool tell_stream(struct session *session)
-{
-	const struct wire_message message = {
-		.type = WIRE_STREAM,
-		.STREAM =
-			{
-				.session = session->id,
-				.side = (uint8_t)session->side,
-				.in_use = session->in_use,
-				.bytes_to_target = session->bytes_to_target,
-				.bytes_from_target = session->bytes_from_target,
-			},
-	};
-
-	return session->owner->settings.tell(session->owner->settings.userdata, &message);
-}
-
-static int on_stream_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
-{
-	struct sessions *sessions = userdata;
-	size_t first = sessions->stream_turn, n_due = 0;
-	bool told = true;
-
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
-		size_t place = (first + i) % LIMIT_SESSIONS;
-		struct session *session = &sessions->table[place];
-
-		if (!is_due(session) || ++n_due > 1)
-			continue;
-		told = tell_stream(session);
-		session->untold = !told;
-		sessions->stream_turn = told ? place + 1 : place;
-	}
-	if (!told)
-		start_stream_timer(sessions, STREAM_INTERVAL_USEC);
-	else if (n_due > 1)
-		start_stream_timer(sessions, STREAM_TURN_USEC);
-	return 0;
-}
-
-void sessions_tell_streams(struct sessions *sessions)
-{
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
-		sessions->table[i].untold = sessions->table[i].used;
-	start_stream_timer(sessions, 0);
-}
-
 /* Watches a process of the session's, or ends it. 0 or a negative errno. */
 static int add_child(struct session *session, pid_t pid, sd_event_child_handler_t handler)
 {
@@ -221,7 +104,7 @@ static void do_answer(struct session *session)
 	stop_timer(session);
 	log_session(session, "runs");
 	if (session->untold)
-		start_stream_timer(session->owner, STREAM_TURN_USEC);
+		sessions_tell_soon(session->owner);
 	if (session->side == WIRE_SIDE_EXPORT) {
 		message.type = WIRE_EXPORTED;
 		message.EXPORTED.session = session->id;
@@ -458,7 +341,7 @@ static bool take_stream(struct session *session, const struct proxy_report *repo
 	session->bytes_from_target = report->bytes_from_target;
 	session->in_use = report->in_use;
 	session->untold = true;
-	start_stream_timer(session->owner, STREAM_TURN_USEC);
+	sessions_tell_soon(session->owner);
 	return true;
 }
 
@@ -583,39 +466,7 @@ static int on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
 	return 0;
 }
 
-/* Beginning */
-
-static struct session *find(const struct sessions *sessions, uint64_t id)
-{
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
-		if (sessions->table[i].used && sessions->table[i].id == id)
-			return (struct session *)(uintptr_t)&sessions->table[i];
-	return NULL;
-}
-
-static struct session *find_unused(struct sessions *sessions)
-{
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
-		if (!sessions->table[i].used)
-			return &sessions->table[i];
-	return NULL;
-}
-
-enum outcome sessions_may_begin(const struct sessions *sessions, uint64_t session, const struct identity *identity)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
-		const struct session *other = &sessions->table[i];
-
-		n += other->used;
-		if (other->used &&
-		    (other->id == session || (identity != NULL && other->side == WIRE_SIDE_EXPORT &&
-					      other->bus == identity->bus && other->dev == identity->dev)))
-			return OUTCOME_BUSY;
-	}
-	return n == LIMIT_SESSIONS ? OUTCOME_BUSY : OUTCOME_OK;
-}
+/* What the table of sessions wants */
 
 /* Starts the proxy and watches it. Everything is undone on failure. 0 or a negative errno. */
 static int start(struct session *session, struct launch_proxy *proxy)
@@ -641,34 +492,18 @@ static int start(struct session *session, struct launch_proxy *proxy)
 	return add_child(session, pid, on_child);
 }
 
-/* Tells its proxy; one that does not take its agent's word is killed. */
-static void tell_muted(struct session *session)
+void session_begin(struct session *session, struct launch_proxy *proxy)
 {
-	const char word = session->muted ? PROXY_MUTE : PROXY_UNMUTE;
-
-	if (send(session->report_fd, &word, sizeof(word), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(word))
-		return;
-	blame(session, OUTCOME_CRASHED);
-	step(session, SESSION_SAID_NONSENSE);
-}
-
-/* The common part of both: a session in the table, or FAILED said. */
-static void begin(struct sessions *sessions, const struct session *wanted, struct launch_proxy *proxy)
-{
-	struct session *session = find_unused(sessions);
 	int r;
 
-	*session = *wanted;
-	session->owner = sessions;
-	session->used = true;
 	session->report_fd = -1;
 	session->begun_usec = now_usec(session);
 	session->deadline_usec = session->begun_usec + TIMEOUT_ATTACH_STEP_USEC;
-	proxy->peer = wanted->peer;
-	proxy->session = wanted->id;
+	proxy->peer = session->peer;
+	proxy->session = session->id;
 	r = start(session, proxy);
 	if (r >= 0 && session->muted)
-		tell_muted(session); /* before its importer can say anything */
+		session_mute(session, true); /* before its importer can say anything */
 	if (r >= 0)
 		return;
 	log_error("cannot start a proxy: %s", strerror(-r));
@@ -677,280 +512,33 @@ static void begin(struct sessions *sessions, const struct session *wanted, struc
 	do_free(session);
 }
 
-/* The snapshot as a file for the exporter, or FAILED said and -1. */
-static int make_snapshot(struct sessions *sessions, uint32_t id, uint64_t session, const uint8_t *bytes, size_t len)
+void session_mute(struct session *session, bool muted)
 {
-	const struct wire_message message = {
-		.type = WIRE_FAILED,
-		.id = id,
-		.FAILED = {.session = session, .outcome = OUTCOME_SPAWN_FAILED},
-	};
-	int fd = -1, r = launch_sealed_file(bytes, len, &fd);
+	const char word = muted ? PROXY_MUTE : PROXY_UNMUTE;
 
-	if (r < 0) {
-		log_error("cannot make a file in memory: %s", strerror(-r));
-		sessions->settings.send(sessions->settings.userdata, &message);
-	}
-	return fd;
-}
-
-static struct session wanted_export(uint32_t id, const struct wire_EXPORT *request, const struct identity *identity)
-{
-	struct session wanted = {
-		.state = SESSION_LISTENING,
-		.side = WIRE_SIDE_EXPORT,
-		.id = request->session,
-		.peer = request->target,
-		.request = id,
-		.is_usb = identity->class_id == WIRE_CLASS_USB,
-		.bus = identity->bus,
-		.dev = identity->dev,
-		.muted = request->muted && identity->class_id != WIRE_CLASS_USB,
-		.vhci_fd = -1,
-	};
-
-	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
-	return wanted;
-}
-
-void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
-		     const struct identity *identity, const struct snapshot_bytes *snapshot, uint8_t configuration,
-		     int fd)
-{
-	struct session wanted = wanted_export(id, request, identity);
-	_cleanup_close_ int snapshot_fd = make_snapshot(sessions, id, request->session, snapshot->bytes, snapshot->len);
-	char devid[16], active[8];
-
-	if (snapshot_fd < 0)
+	if (session->report_fd < 0)
 		return;
-	(void)snprintf(devid, sizeof(devid), "%u", (unsigned int)identity->bus << 16 | identity->dev);
-	(void)snprintf(active, sizeof(active), "%u", configuration);
-	begin(sessions, &wanted,
-	      &(struct launch_proxy){
-		      .program = "usb-proxy",
-		      .side = "export",
-		      .extra = {"--devid", devid, "--configuration", active},
-		      .data_fd = fd,
-		      .snapshot_fd = snapshot_fd,
-	      });
-}
-
-void sessions_export_sound(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
-			   const struct sound_source *source)
-{
-	struct session wanted = wanted_export(id, request, &source->identity);
-	_cleanup_close_ int snapshot_fd = make_snapshot(sessions, id, request->session, source->hello, PROXY_HELLO);
-	_cleanup_close_ int nothing = open("/dev/null", O_RDWR | O_CLOEXEC); /* sound has no data fd */
-	char owner[16];
-
-	if (snapshot_fd < 0)
+	session->muted = muted;
+	if (send(session->report_fd, &word, sizeof(word), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(word))
 		return;
-	(void)snprintf(owner, sizeof(owner), "%u", source->server->owner);
-	begin(sessions, &wanted,
-	      &(struct launch_proxy){
-		      .program = "audio-proxy",
-		      .side = "export",
-		      .extra = {"--server", source->server->address, "--owner", owner, "--source", source->name},
-		      .data_fd = nothing,
-		      .snapshot_fd = snapshot_fd,
-	      });
+	blame(session, OUTCOME_CRASHED);
+	step(session, SESSION_SAID_NONSENSE);
 }
 
-static struct session wanted_import(uint32_t id, const struct wire_IMPORT *request)
+void session_stop(struct session *session)
 {
-	struct session wanted = {
-		.state = SESSION_CONNECTING,
-		.side = WIRE_SIDE_IMPORT,
-		.id = request->session,
-		.peer = request->source,
-		.request = id,
-		.is_usb = request->class == WIRE_CLASS_USB,
-		.vhci_fd = -1,
-	};
-
-	memcpy(wanted.digest, request->digest, sizeof(wanted.digest));
-	return wanted;
-}
-
-void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request)
-{
-	struct session wanted = wanted_import(id, request);
-	const int size = SOCKET_BUFFER;
-	char digest[2 * DIGEST_SIZE + 1];
-	int pair[2] = {-1, -1};
-
-	digest_to_hex(request->digest, digest);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		log_error("cannot make a socket pair: %s", strerror(errno)); /* launch_proxy() refuses -1 */
-	_cleanup_close_ int proxy_end = pair[0];
-
-	wanted.vhci_fd = pair[1];
-	for (size_t i = 0; i < ARRAY_SIZE(pair); i++)
-		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-	begin(sessions, &wanted,
-	      &(struct launch_proxy){
-		      .program = "usb-proxy",
-		      .side = "import",
-		      .extra = {"--digest", digest},
-		      .data_fd = proxy_end,
-		      .snapshot_fd = -1,
-	      });
-}
-
-void sessions_import_sound(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request,
-			   const struct sound_server *server)
-{
-	struct session wanted = wanted_import(id, request);
-	_cleanup_close_ int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-	char digest[2 * DIGEST_SIZE + 1], owner[16];
-	struct launch_proxy proxy = {
-		.program = "audio-proxy",
-		.side = "import",
-		.extra = {"--kind", request->class == WIRE_CLASS_SPEAKER ? "speaker" : "mic", "--digest", digest,
-			  "--server", server->address, "--owner", owner, "--pipe-dir", server->dir},
-		.data_fd = nothing,
-		.snapshot_fd = -1,
-	};
-
-	wanted.server = *server;
-	digest_to_hex(request->digest, digest);
-	(void)snprintf(owner, sizeof(owner), "%u", server->owner);
-	begin(sessions, &wanted, &proxy);
-}
-
-/* Ending */
-
-bool sessions_stop(struct sessions *sessions, uint32_t id, uint64_t session_id)
-{
-	struct session *session = find(sessions, session_id);
-	const struct wire_message message = {
-		.type = WIRE_STOPPED,
-		.id = id,
-		.STOPPED = {.session = session_id},
-	};
-
-	if (session == NULL) {
-		sessions->settings.send(sessions->settings.userdata, &message);
-		return true;
-	}
-	if (session->n_stops == ARRAY_SIZE(session->stops))
-		return false;
-	session->stops[session->n_stops++] = id;
 	blame(session, OUTCOME_STOPPED);
 	step(session, SESSION_STOP);
-	return true;
 }
 
-void sessions_mute(struct sessions *sessions, uint32_t id, const struct wire_MUTE *request)
+void session_kill(struct session *session)
 {
-	struct session *session = find(sessions, request->session);
-	struct wire_message message = {
-		.type = WIRE_MUTED,
-		.id = id,
-		.MUTED = {.session = request->session, .muted = request->muted},
-	};
-
-	if (session != NULL && (session->is_usb || session->side != WIRE_SIDE_EXPORT))
-		message.MUTED.muted = false;
-	else if (session != NULL && session->report_fd >= 0) {
-		session->muted = request->muted;
-		tell_muted(session);
-	}
-	sessions->settings.send(sessions->settings.userdata, &message);
-}
-
-void sessions_stop_all(struct sessions *sessions)
-{
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++)
-		if (sessions->table[i].used) {
-			blame(&sessions->table[i], OUTCOME_STOPPED);
-			step(&sessions->table[i], SESSION_STOP);
-		}
-}
-
-void sessions_forget_requests(struct sessions *sessions)
-{
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
-		sessions->table[i].request = 0;
-		sessions->table[i].n_stops = 0;
-	}
-}
-
-bool sessions_knows_request(const struct sessions *sessions, uint32_t id)
-{
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
-		const struct session *session = &sessions->table[i];
-
-		if (session->used && session->request == id)
-			return true;
-		for (size_t j = 0; session->used && j < session->n_stops; j++)
-			if (session->stops[j] == id)
-				return true;
-	}
-	return false;
-}
-
-bool sessions_next(const struct sessions *sessions, size_t *cursor, struct session_view *ret_view)
-{
-	while (*cursor < LIMIT_SESSIONS) {
-		const struct session *session = &sessions->table[(*cursor)++];
-
-		if (!session->used)
-			continue;
-		*ret_view = (struct session_view){
-			.session = session->id,
-			.side = session->side,
-			.peer = session->peer,
-			.digest = session->digest,
-			.muted = session->muted,
-		};
-		return true;
-	}
-	return false;
-}
-
-static void cleanup_sessions(struct sessions **sessions)
-{
-	*sessions = sessions_free(*sessions);
-}
-
-int sessions_new(const struct sessions_settings *settings, struct sessions **ret_sessions)
-{
-	_cleanup_(cleanup_sessions) struct sessions *sessions = calloc(1, sizeof(*sessions));
-	int r;
-
-	if (sessions == NULL)
-		return -ENOMEM;
-	sessions->settings = *settings;
-	r = sd_event_add_time_relative(settings->event, &sessions->stream_timer, CLOCK_MONOTONIC, 0, 1, on_stream_timer,
-				       sessions);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(sessions->stream_timer, SD_EVENT_OFF);
-	if (r < 0)
-		return r;
-	*ret_sessions = TAKE_PTR(sessions);
-	return 0;
-}
-
-struct sessions *sessions_free(struct sessions *sessions)
-{
-	if (sessions == NULL)
-		return NULL;
-	for (size_t i = 0; i < LIMIT_SESSIONS; i++) {
-		struct session *session = &sessions->table[i];
-
-		if (!session->used)
-			continue;
-		if (session->child != NULL)
-			(void)sd_event_source_send_child_signal(session->child, SIGKILL, NULL, 0);
-		session->child = sd_event_source_disable_unref(session->child);
-		session->timer = sd_event_source_disable_unref(session->timer);
-		close_report(session);
-		close_fd(&session->vhci_fd);
-		if (session->has_port)
-			(void)vhci_detach(session->port);
-	}
-	sd_event_source_disable_unref(sessions->stream_timer);
-	free(sessions);
-	return NULL;
+	if (session->child != NULL)
+		(void)sd_event_source_send_child_signal(session->child, SIGKILL, NULL, 0);
+	session->child = sd_event_source_disable_unref(session->child);
+	session->timer = sd_event_source_disable_unref(session->timer);
+	close_report(session);
+	close_fd(&session->vhci_fd);
+	if (session->has_port)
+		(void)vhci_detach(session->port);
 }

@@ -1,84 +1,73 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The sessions of this qube: for each a proxy process, and for an import a port of vhci_hcd. The life of one is the table
- * in machine.h. Each request gets one answer, after everything is done or undone; what ends by itself is told as an
- * event.
- */
+/* One session of sessions.h, its proxy and what it has in this qube: for sessions.c alone. */
 #pragma once
 
-#include <stdbool.h>
-#include <systemd/sd-event.h>
+#include "proxies/agent/machine.h"
+#include "proxies/agent/sessions.h"
+#include "proxies/agent/vhci.h"
 
-#include "lib/channel/channel.h"
-#include "lib/wire/messages.h"
-#include "proxies/agent/identity.h"
-#include "proxies/agent/launch.h"
-#include "proxies/agent/sound.h"
-
-struct sessions;
-
-struct sessions_settings {
-	sd_event *event;
-	struct channel_backend *backend;
-	const struct launch_settings *launch; /* borrowed */
-	/* An answer (id not 0) or ENDED for the broker. Must not call back. */
-	void (*send)(void *userdata, const struct wire_message *message);
-	/* STREAM, which can wait. False: not now, ask again a little later. Must not call back. */
-	bool (*tell)(void *userdata, const struct wire_message *message);
-	void *userdata;
-};
-
-/* What the broker is told about a running session. */
-struct session_view {
-	uint64_t session;
+struct session {
+	struct sessions *owner;
+	bool used;
+	enum session_state state;
 	enum wire_side side;
+	uint64_t id;
 	uint16_t peer;
-	const uint8_t *digest;
-	bool muted;
+	uint8_t digest[WIRE_DIGEST];
+	bool is_usb;
+	struct sound_server server; /* import of sound */
+	uint16_t bus, dev;          /* export: the device */
+
+	uint32_t request; /* to be answered; 0: none, or answered */
+	uint32_t stops[LIMIT_PEER_REQUESTS];
+	size_t n_stops;
+	bool has_outcome;
+	enum outcome outcome;
+	uint64_t bytes_to_target, bytes_from_target;
+	bool in_use;
+	bool untold; /* the broker has not heard of the last three */
+
+	sd_event_source *child, *report, *timer;
+	int report_fd;
+	unsigned int n_reports, n_streams; /* n_streams: reports of that type */
+	uint64_t begun_usec;
+	uint64_t deadline_usec; /* of the attach; of the removal of what its proxy left */
+	uint64_t poll_usec;
+	bool killed;
+	bool muted;      /* an exporter of sound passes nothing on */
+	bool said_ended; /* it has removed what it had made */
+
+	int vhci_fd; /* import: the kernel's end of the socket pair, until it is given away */
+	uint8_t speed;
+	uint32_t devid;
+	bool has_port, detached;
+	uint16_t port;
+	char busid[LIMIT_PORT_TEXT];
 };
 
-/* `settings` is copied. 0 or a negative errno. */
-int sessions_new(const struct sessions_settings *settings, struct sessions **ret_sessions);
-
-/* Kills what still runs. NULL is allowed. */
-struct sessions *sessions_free(struct sessions *sessions);
-
-/* OUTCOME_OK, or why a session of that number cannot begin. `identity`: of the device to export, NULL for an import. */
-enum outcome sessions_may_begin(const struct sessions *sessions, uint64_t session, const struct identity *identity);
+struct sessions {
+	struct sessions_settings settings;
+	struct session table[LIMIT_SESSIONS];
+	bool reserved_ports[VHCI_MAX_PORTS];
+	struct vhci_status status;     /* scratch */
+	sd_event_source *stream_timer; /* runs while a session is untold */
+	size_t stream_turn;            /* who is told of first */
+};
 
 /*
- * Starts an exporter for the open node `fd` (the caller keeps its copy) of a device that the kernel has in `configuration`,
- * and answers request `id` in time. Only after sessions_may_begin().
+ * Starts the proxy of a session that is in the table, with its numbers, what it is of and its first state set. Its outcome is said in
+ * time, or at once that it failed.
  */
-void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
-		     const struct identity *identity, const struct snapshot_bytes *snapshot, uint8_t configuration,
-		     int fd);
+void session_begin(struct session *session, struct launch_proxy *proxy);
 
-/* The same for a microphone or a speaker. */
-void sessions_export_sound(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
-			   const struct sound_source *source);
+/* Tells its proxy; one that does not take its agent's word is killed. */
+void session_mute(struct session *session, bool muted);
 
-/* The same for an importer, of USB or of sound. */
-void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request);
-void sessions_import_sound(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request,
-			   const struct sound_server *server);
+/* The broker wants it to end, or the agent ends. */
+void session_stop(struct session *session);
 
-/* Ends a session and answers request `id`; at once if there is no such session. False: too many stops of one session. */
-bool sessions_stop(struct sessions *sessions, uint32_t id, uint64_t session);
+/* At once, and nobody is told. */
+void session_kill(struct session *session);
 
-/* Tells an exporter of sound to pass nothing on, or to do so again, and answers request `id`: with what holds now. */
-void sessions_mute(struct sessions *sessions, uint32_t id, const struct wire_MUTE *request);
-
-void sessions_stop_all(struct sessions *sessions);
-
-/* The connection with all its requests is gone: nothing is answered any more. */
-void sessions_forget_requests(struct sessions *sessions);
-
-/* Another broker knows nothing of what was moved so far: it is told of each session anew. */
-void sessions_tell_streams(struct sessions *sessions);
-
-/* True if a request of this id has not been answered yet. */
-bool sessions_knows_request(const struct sessions *sessions, uint32_t id);
-
-/* Start with *cursor = 0; false at the end. */
-bool sessions_next(const struct sessions *sessions, size_t *cursor, struct session_view *ret_view);
+/* The other way: a session is untold. */
+void sessions_tell_soon(struct sessions *sessions);
