@@ -26,8 +26,8 @@
 #define BLOCK 240u      /* frames: 5 ms */
 #define CLICK_EVERY 50u /* blocks */
 #define CHANNELS 2u
-#define FRAME 4u        /* bytes */
-#define CLICK 20u       /* frames */
+#define FRAME 4u  /* bytes */
+#define CLICK 20u /* frames */
 #define CLICK_LOUD 20000
 #define LOUD 8000
 #define CLICKS 4096u

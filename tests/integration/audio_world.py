@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import math
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -275,19 +276,26 @@ class End:
         self.report.close()
 
 
-def main(names):
-    """Runs each test_NAME(directory) of a module, or those that the command line names; prints TAP; the exit status."""
+def run_test(test):
+    """What went wrong in a test(directory), as text: nothing."""
+    with tempfile.TemporaryDirectory(prefix="audio-") as directory:
+        try:
+            test(directory)
+            return ""
+        except Exception:  # a test that fails says so, and the others run
+            return traceback.format_exc()
+
+
+def main(names, at_once=1):
+    """Runs each test_NAME(directory) of a module, or those that the command line names, so many at once; prints TAP; the exit status."""
     tests = [(name, test) for name, test in sorted(names.items())
              if name.startswith("test_") and name in (sys.argv[1:] or [name])]
     failed = 0
-    print(f"1..{len(tests)}")
-    for number, (name, test) in enumerate(tests, 1):
-        with tempfile.TemporaryDirectory(prefix="audio-") as directory:
-            try:
-                test(directory)
-                print(f"ok {number} - {name}", flush=True)
-            except Exception:  # a test that fails says so, and the others run
-                failed += 1
-                print(f"not ok {number} - {name}")
-                print("".join(f"# {line}\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
+    print(f"1..{len(tests)}", flush=True)
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(multiprocessing.get_context("fork").Pool(at_once)).imap if at_once > 1 else map
+        for number, ((name, _), wrong) in enumerate(zip(tests, run(run_test, [test for _, test in tests])), 1):
+            failed += bool(wrong)
+            print(f"{'not ok' if wrong else 'ok'} {number} - {name}")
+            print("".join(f"# {line}\n" for line in wrong.splitlines()), end="", flush=True)
     return 1 if failed else 0

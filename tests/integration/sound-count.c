@@ -4,6 +4,7 @@
  * the number of frames before it and one, so that what is lost, repeated or late is seen. Silence is 0.
  *
  *     sound-count speak FIFO SECONDS      at 48,000 frames a second by the clock; what nobody reads is dropped
+ *     sound-count sing FIFO SECONDS RAW PPM   the same with a file's sound, round and round; its clock is so much fast
  *     sound-count listen SECONDS <RAW     ends when so many seconds of counts have come; prints what was heard
  */
 #include <fcntl.h>
@@ -25,7 +26,23 @@
 #define WAITING (4 * BLOCK) /* more than that in the FIFO: nobody listens */
 #define SETTLE (RATE / 5)   /* the first counts may be what waited in a closed source */
 
-static int speak(const char *path, uint64_t seconds)
+struct song {
+	uint32_t *frames; /* NULL: counts */
+	size_t n;
+	double ppm;
+};
+
+static bool read_song(const char *path, struct song *song)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+
+	song->n = (size_t)size / sizeof(*song->frames);
+	song->frames = song->n > 0 ? malloc((size_t)size) : NULL;
+	return song->frames && pread(fd, song->frames, (size_t)size, 0) == size;
+}
+
+static int speak(const char *path, uint64_t seconds, const struct song *song)
 {
 	_cleanup_close_ int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	uint64_t begun = clock_monotonic_usec();
@@ -36,15 +53,16 @@ static int speak(const char *path, uint64_t seconds)
 		return EXIT_FAILURE;
 	}
 	while (count < seconds * RATE) {
-		uint64_t due = begun + (uint64_t)count * USEC_PER_SEC / RATE, now = clock_monotonic_usec();
+		uint64_t due = begun + (uint64_t)(count * 1e6 / RATE / (1 + song->ppm / 1e6));
+		uint64_t now = clock_monotonic_usec();
 		int waiting = 0;
 
 		if (now < due) {
 			(void)usleep((useconds_t)(due - now));
 			continue;
 		}
-		for (uint32_t i = 0; i < BLOCK; i++)
-			frames[i] = ++count;
+		for (uint32_t i = 0; i < BLOCK; i++, count++)
+			frames[i] = song->frames ? song->frames[count % song->n] : count + 1;
 		(void)ioctl(fd, FIONREAD, &waiting);
 		if ((unsigned int)waiting < WAITING * sizeof(frames[0]) &&
 		    write(fd, frames, sizeof(frames)) != sizeof(frames))
@@ -96,10 +114,20 @@ static int listen_for(uint64_t seconds)
 
 int main(int argc, char **argv)
 {
+	struct song song = {0};
+
 	if (argc == 4 && strcmp(argv[1], "speak") == 0)
-		return speak(argv[2], strtoull(argv[3], NULL, 10));
+		return speak(argv[2], strtoull(argv[3], NULL, 10), &song);
+	if (argc == 6 && strcmp(argv[1], "sing") == 0) {
+		song.ppm = strtod(argv[5], NULL);
+		if (read_song(argv[4], &song))
+			return speak(argv[2], strtoull(argv[3], NULL, 10), &song);
+		perror(argv[4]);
+		return EXIT_FAILURE;
+	}
 	if (argc == 3 && strcmp(argv[1], "listen") == 0)
 		return listen_for(strtoull(argv[2], NULL, 10));
-	(void)fputs("usage: sound-count speak FIFO SECONDS | listen SECONDS <RAW\n", stderr);
+	(void)fputs("usage: sound-count speak FIFO SECONDS | sing FIFO SECONDS RAW PPM | listen SECONDS <RAW\n",
+		    stderr);
 	return 2;
 }

@@ -198,4 +198,4 @@ def test_speaker_importers(directory):
     server.stop()
 
 
-sys.exit(main(globals()))
+sys.exit(main(globals(), at_once=5))

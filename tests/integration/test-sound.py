@@ -3,27 +3,24 @@
 """What a program hears of a sweep and of speech at the virtual microphone, for each pair of sound servers, by headsets whose clocks
 are 300 ppm fast and slow; and when the headset is opened and let go of. Prints TAP; a line with a # says what was measured.
 
-Needs BIN (where the programs are), and to be root. All pairs at once, some seconds each; with QDB_FULL=1 ten minutes. Two programs
+Needs BIN (where the programs are), and to be root. Four sessions at once, some seconds each; with QDB_FULL=1 ten minutes. Two programs
 record in the target, parec and arecord (by ALSA's plugin for PulseAudio), and one at the source itself, so that it is seen whose
-fault something is; what came with a standstill of the machine is counted apart. The speech is that of alsa-utils.
+fault something is; what came with a standstill of the machine is counted apart.
 """
-import array
 import contextlib
 import itertools
-import math
 import multiprocessing
 import os
 import pathlib
-import random
 import statistics
 import subprocess
 import sys
 import threading
 import time
-import wave
 
 sys.dont_write_bytecode = True
 from audio_world import BIN, LISTENING, RATE, READY, End, Headset, Server, approved, hello, main, wait_for
+from sound_signal import signal
 
 FULL = os.environ.get("QDB_FULL") == "1"
 SECONDS = 600 if FULL else 20
@@ -31,41 +28,7 @@ SETTLE = 2
 GAPS = 3  # in a short run, to PipeWire: what is kept ahead there is little, and a busy machine is late
 STALL, SOON, AFTER = 0.004, 0.2, 0.6  # seconds; programs need a moment to begin
 KINDS = ("pulseaudio", "pipewire")
-SPEECH = [f"/usr/share/sounds/alsa/{name}.wav" for name in ("Front_Left", "Rear_Right", "Front_Center", "Side_Left")]
-LOW, HIGH = 60, 14000  # of the sweep, in Hz
-SWEEP, NOISE = 9000, 500  # amplitudes
-
-
-def speech():
-    """Some seconds of it."""
-    samples = array.array("h")
-    for path in SPEECH:
-        with wave.open(path) as file:
-            assert file.getparams()[:3] == (1, 2, RATE), path
-            samples.frombytes(file.readframes(file.getnframes()))
-    return samples
-
-
-def sweep(n):
-    """From low to high and back, so that the end fits the beginning."""
-    phase, samples = 0.0, array.array("h")
-    for i in range(n):
-        octaves = math.log2(HIGH / LOW) * (1 - abs(2 * i / n - 1))
-        phase += 2 * math.pi * LOW * 2 ** octaves / RATE
-        samples.append(int(SWEEP * math.sin(phase)))
-    return samples
-
-
-def signal():
-    """Speech, then a sweep; at the right the other way round. Each with a microphone's noise, by which also the pauses differ."""
-    words = speech()
-    tones = sweep(len(words))
-    chance, out, hiss = random.Random(1), array.array("h"), [0.0, 0.0]
-    for both in zip(words + tones, tones + words):
-        for channel, sample in enumerate(both):
-            hiss[channel] = hiss[channel] / 2 + chance.uniform(-NOISE, NOISE) / 2
-            out.append(int(sample * 0.7 + hiss[channel]))
-    return out.tobytes()
+AT_ONCE = 4  # with their servers and recorders two processors are half busy then
 
 
 class Singer(Headset):
@@ -206,8 +169,8 @@ def faults(kinds, ppm, heard):
 
 
 def listen(directory, jobs, sound):
-    """All at once; the jobs that were not good."""
-    with multiprocessing.get_context("fork").Pool(len(jobs)) as pool:
+    """The jobs that were not good."""
+    with multiprocessing.get_context("fork").Pool(AT_ONCE) as pool:
         all_heard = pool.starmap(hear, [(directory, *job, sound) for job in jobs], 1)
     bad = []
     for (kinds, ppm), heard in zip(jobs, all_heard):
