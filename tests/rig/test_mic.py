@@ -1,65 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Microphones under Xen: PulseAudio in sys-usb, in dom0 and in work, over vchan, heard by parec.
 
-There is no sound card: the headset is PulseAudio's own module-pipe-source, which counts (sound-count). The servers are this
-machine's, with their libraries, for they are no part of what we install.
+There is no sound card: the headset is PulseAudio's own module-pipe-source, which counts, or sings (sound-count).
 """
-import io
 import os
 import re
-import subprocess
-import tarfile
 import time
 
 import gadget
+import sound
 from qubes import Qubes
+from sound import RUN, as_user, attach, mic, start_server, state, virtual, wait_listed
 
-LIBDIR = "usr/lib/x86_64-linux-gnu"
-MODULES = ("module-native-protocol-unix", "module-pipe-source")
-PROGRAMS = ("/usr/bin/pulseaudio", "/usr/bin/pactl", "/usr/bin/parec")
-UID = 1000
-RUN = f"/run/user/{UID}"
-PULSE = f"XDG_RUNTIME_DIR={RUN} HOME={RUN} PULSE_SERVER=unix:{RUN}/pulse/native"
 SECONDS = int(os.environ.get("MIC_SECONDS", "20"))
-
-
-def archive(d):
-    """A server, two of its clients and their libraries, but for those that are there."""
-    directory = os.path.dirname(subprocess.run(["find", "/usr/lib", "-name", "module-pipe-source.so"], check=True,
-                                               capture_output=True, text=True).stdout.splitlines()[0])
-    programs = [*PROGRAMS, *(f"{directory}/{name}.so" for name in MODULES)]
-    there = set(d.run(f"ls /{LIBDIR} {directory} 2>/dev/null; true").out.split())
-    libraries = set(re.findall(r"=> (/\S+)", subprocess.run(["ldd", *programs], check=True, capture_output=True, text=True).stdout))
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz", dereference=True) as tar:
-        for path in programs:
-            tar.add(path, path[1:])
-        for path in sorted(libraries):
-            if os.path.basename(path) not in there:
-                tar.add(path, path[1:] if path.startswith(directory) else f"{LIBDIR}/{os.path.basename(path)}")
-    return out.getvalue(), directory
-
-
-def start_server(d):
-    """Unless it is there."""
-    if d.run("pidof pulseaudio", check=False).rc == 0:
-        return
-    tar, directory = archive(d)
-    d.put("/sound.tgz", tar, timeout=120)
-    d.run("tar -xzf /sound.tgz -C / && rm /sound.tgz", timeout=120)
-    d.run(f"grep -q user: /etc/passwd || echo user:x:{UID}:{UID}::{RUN}:/bin/sh >>/etc/passwd; mkdir -p {RUN}/pulse; "
-          f"chown -R {UID}:{UID} {RUN}; chmod 700 {RUN} {RUN}/pulse")
-    d.put("/run/sound", f"""#!/bin/sh
-cd {RUN}
-exec env XDG_RUNTIME_DIR={RUN} HOME={RUN} pulseaudio -n --daemonize=no --exit-idle-time=-1 --use-pid-file=no \\
-	--dl-search-path={directory} -L 'module-native-protocol-unix socket={RUN}/pulse/native' >{RUN}/log 2>&1
-""", mode=0o755)
-    d.run("setsid su user -c /run/sound </dev/null >/dev/null 2>&1 &")
-    d.wait_for(f"{as_user('pactl info')} >/dev/null 2>&1", timeout=60)
-
-
-def as_user(command):
-    return f"su user -c '{PULSE} {command}'"
+SETTLE = 2
 
 
 def plug(d):
@@ -69,36 +23,14 @@ def plug(d):
     d.run(f"setsid sound-count speak {RUN}/headset {SECONDS + 300} </dev/null >/dev/null 2>&1 &")
 
 
-def state(d):
-    out = d.run(as_user("pactl list short sources")).out
-    return re.search(r"\theadset\t.*\t(\w+)$", out, re.M)[1]
-
-
-def mic(qubes, *words, **more):
-    return qubes.dom0.run("qvm-mic " + " ".join(words), **more)
-
-
-def wait_listed(qubes, pattern):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        found = re.search(pattern, mic(qubes, "list").out, re.M)
-        if found:
-            return found[1]
-        time.sleep(0.2)
-    raise AssertionError(f"not listed: {mic(qubes, 'list').out} {qubes.logs()}")
-
-
-def attach(qubes, command):
-    """As soon as work's agent has found the sound server, which has just come."""
-    deadline = time.monotonic() + 20
-    while (done := qubes.dom0.run(command, check=False, timeout=60)).rc != 0:
-        assert "no sound server" in done.err and time.monotonic() < deadline, f"{done} {qubes.logs()}"
-        time.sleep(0.5)
+def unplug(d):
+    d.run(as_user("pactl unload-module module-pipe-source"))
+    d.kill_program("sound-count")
 
 
 def listen(source_domain, work):
     """A program in work hears every sample of the headset in the other domain, which is open for that time only."""
-    source = re.search(r"\t(qdb\.\w+)\t", work.run(as_user("pactl list short sources")).out)[1]
+    source = virtual(work)
     assert state(source_domain) != "RUNNING"  # nobody records
     heard = work.run(as_user(f"parec --raw -d {source} --format=s16le --rate=48000 --channels=2 --latency-msec=50") +
                      f" | sound-count listen {SECONDS}", timeout=SECONDS * 2 + 60).out
@@ -124,10 +56,53 @@ def test_microphone(rig):
     refused = mic(qubes, "attach", "personal", f"sys-usb:{port}", check=False)
     assert refused.rc == 1 and "in use by work" in refused.err, refused
     mic(qubes, "detach", "work", f"sys-usb:{port}", timeout=60)
-    assert "qdb." not in work.run(as_user("pactl list short sources")).out
+    assert not virtual(work)
     assert not work.run("pidof audio-proxy | wc -w").out.strip() > "1", "only the watcher is left"
     refused = mic(qubes, "attach", "personal", f"sys-usb:{port}", check=False, timeout=60)
     assert refused.rc == 1 and "no sound server" in refused.err, refused
+    qubes.wait_clean("sys-usb", "work")
+
+
+def sing(d, ppm):
+    """The headset's place is taken by a singer whose clock is so much fast."""
+    d.kill_program("sound-count")
+    d.put("/run/signal", sound.signal(), timeout=120)
+    d.run(f"setsid sound-count sing {RUN}/headset {SECONDS + 300} /run/signal {ppm} </dev/null >/dev/null 2>&1 &")
+
+
+def record(d, program, source, seconds):
+    words = {"parec": f"parec --raw -d {source} --format=s16le --rate=48000 --channels=2 --latency-msec=50",
+             "arecord": f"env PULSE_SOURCE={source} arecord -q -D pulse -t raw -f S16_LE -r 48000 -c 2"}[program]
+    return d.spawn(f"timeout {seconds} " + as_user(f"exec {words}") + f" >/run/{program}.raw")
+
+
+def test_signal(rig):
+    """Speech and a sweep, by a clock that is fast and one that is slow, as ordinary programs record them; and at the source itself."""
+    qubes = Qubes.of(rig)
+    device_qube, work = rig["sys-usb"], rig["work"]
+    port = wait_listed(qubes, r"^sys-usb:(mic-[0-9a-f]{8}) .*Microphone: Headset")
+    for ppm in (300, -300):
+        sing(device_qube, ppm)
+        attach(qubes, f"qvm-mic attach work sys-usb:{port}")
+        seconds = SECONDS // 2 + SETTLE
+        source = virtual(work)
+        programs = {"source": record(device_qube, "parec", "headset", seconds),
+                    **{name: record(work, name, source, seconds) for name in ("parec", "arecord")}}
+        heard = {}
+        for name, program in programs.items():
+            program.wait(seconds + 60)
+            d = device_qube if name == "source" else work
+            file = f"/run/{'parec' if name == 'source' else name}.raw"
+            heard[name] = sound.judge(d.get(file, timeout=600), SETTLE)
+            d.run(f"rm {file}")
+            print(f"# {ppm:+} ppm, {name}: " + " ".join(f"{key} {value:g}" for key, value in heard[name].items()))
+        for name in ("parec", "arecord"):
+            ours = heard[name]
+            assert ours["seconds"] >= SECONDS // 2 - 2 and ours["worst"] > 0.999, f"{name}: {ours}"
+            assert max(abs(ours["level-low"]), abs(ours["level-high"])) < 0.1, f"{name}: {ours}"
+            assert ours["jumps"] <= heard["source"]["jumps"], f"{name}: {heard}"
+        mic(qubes, "detach", "work", f"sys-usb:{port}", timeout=60)
+    unplug(device_qube)
     qubes.wait_clean("sys-usb", "work")
 
 
@@ -157,6 +132,7 @@ def test_dom0(rig):
     mic(qubes, "detach", "work", "dom0:mic", timeout=60)
     left = work.run(as_user("pactl list short sources")).out
     assert "qdb." not in left, left + qubes.logs()
+    unplug(dom0)
     qubes.wait_clean("dom0", "work")
     assert qubes.grants("dom0", "work") == before
     own = qubes.grants("dom0", "dom0")
