@@ -99,24 +99,29 @@ static double limited(double ppm)
 	return ppm > PACE_PPM ? PACE_PPM : ppm < -PACE_PPM ? -PACE_PPM : ppm;
 }
 
+static void remember(struct pace *pace, double dip)
+{
+	double most = (double)frames_of(pace, PACE_MOST_USEC);
+
+	dip = dip < most ? dip : most;
+	pace->dip = dip > pace->dip ? dip : pace->dip;
+}
+
 /* The least of a window, and what it says about those to come. */
 static void learn(struct pace *pace, double least)
 {
 	pace->dip -= pace->dip / FORGET_WINDOWS;
 	if (pace->usual < 0)
 		pace->usual = least;
-	if (pace->usual - least > pace->dip)
-		pace->dip = pace->usual - least;
+	remember(pace, pace->usual - least);
 	pace->usual += (least - pace->usual) / USUAL_WINDOWS;
 }
 
 /* All that was kept was not enough. */
 static void learn_more(struct pace *pace)
 {
-	double all = pace->usual + (double)frames_of(pace, SPARE_USEC), most = (double)frames_of(pace, PACE_MOST_USEC);
-
-	if (pace->usual >= 0 && all > pace->dip)
-		pace->dip = all < most ? all : most;
+	if (pace->usual >= 0)
+		remember(pace, pace->usual + (double)frames_of(pace, SPARE_USEC));
 	pace->usual = -1;
 }
 
