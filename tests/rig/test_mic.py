@@ -60,6 +60,7 @@ def test_microphone(rig):
     assert not work.run("pidof audio-proxy | wc -w").out.strip() > "1", "only the watcher is left"
     refused = mic(qubes, "attach", "personal", f"sys-usb:{port}", check=False, timeout=60)
     assert refused.rc == 1 and "no sound server" in refused.err, refused
+    unplug(device_qube)
     qubes.wait_clean("sys-usb", "work")
 
 
@@ -80,6 +81,9 @@ def test_signal(rig):
     """Speech and a sweep, by a clock that is fast and one that is slow, as ordinary programs record them; and at the source itself."""
     qubes = Qubes.of(rig)
     device_qube, work = rig["sys-usb"], rig["work"]
+    for d in (device_qube, work):
+        start_server(d)
+    plug(device_qube)
     port = wait_listed(qubes, r"^sys-usb:(mic-[0-9a-f]{8}) .*Microphone: Headset")
     for ppm in (300, -300):
         sing(device_qube, ppm)
