@@ -71,11 +71,11 @@ static void on_recording(void *userdata, bool recording)
 
 	s->starter.wanted = recording;
 	receiver_open(&s->receiver, recording, clock_monotonic_usec());
-	if (!recording)
-		return;
-	while (read(s->pipe_fd, old, sizeof(old)) > 0) /* what the last program left */
+	/* At the end, too: the server may read it for the next program before we hear of that one. */
+	while (read(s->pipe_fd, old, sizeof(old)) > 0)
 		;
-	player_begin(&s->player);
+	if (recording)
+		player_begin(&s->player);
 }
 
 static void on_playing(void *userdata, bool playing)
