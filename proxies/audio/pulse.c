@@ -17,7 +17,7 @@
 #include "lib/proxy/sources.h"
 
 #define ANSWER_USEC (3 * USEC_PER_SEC)   /* the server must answer a question */
-#define CLOSE_USEC (200 * USEC_PER_MSEC) /* no longer is waited for that */
+#define CLOSE_USEC USEC_PER_SEC          /* and at the end let go of the device */
 #define LOOK_AGAIN_NSEC (10 * 1000 * 1000)
 #define FRAGMENT_USEC (5 * USEC_PER_MSEC)
 #define BUFFER_USEC (200 * USEC_PER_MSEC)          /* that a sink's server is ready to keep; much less waits there */
@@ -337,18 +337,25 @@ static bool is_being_made(const struct pulse *pulse)
 	return pa_stream_get_state(pulse->stream) == PA_STREAM_CREATING;
 }
 
-/* The device, so that the server lets go of it before we are gone. */
-static void close_for_good(struct pulse *pulse)
+static void close_device(struct pulse *pulse)
 {
-	uint64_t give_up = clock_monotonic_usec() + CLOSE_USEC;
-	pa_stream *stream;
+	pa_stream *stream = TAKE_PTR(pulse->stream);
 
-	while (pulse->over == OUTCOME_OK && is_being_made(pulse) && step(pulse, give_up))
-		;
-	stream = TAKE_PTR(pulse->stream);
 	(void)pa_stream_disconnect(stream);
 	pa_stream_unref(stream);
-	pulse_forget(ask_device(pulse)); /* and what follows from the answer, until it is said and heard */
+	pulse_forget(ask_device(pulse));
+}
+
+/* So that the server has let go of a real device before we are gone, even of one that was closed just now. */
+static void let_go(struct pulse *pulse)
+{
+	uint64_t give_up = clock_monotonic_usec() + CLOSE_USEC;
+
+	while (pulse->over == OUTCOME_OK && pulse->stream && is_being_made(pulse) && step(pulse, give_up))
+		;
+	if (pulse->stream)
+		close_device(pulse);
+	/* the answer about the device, and what follows from it, until it is said and heard */
 	while (pulse->over == OUTCOME_OK && pa_context_is_pending(pulse->context) && step(pulse, give_up))
 		;
 }
@@ -359,8 +366,8 @@ struct pulse *pulse_free(struct pulse *pulse)
 		return NULL;
 	if (pulse->loop)
 		pa_mainloop_set_poll_func(pulse->loop, NULL, NULL);
-	if (pulse->stream)
-		close_for_good(pulse);
+	if (pulse->stream || (pulse->index != PA_INVALID_INDEX && !is_ours(pulse)))
+		let_go(pulse);
 	if (pulse->n_underflows > 0)
 		log_debug("the speaker had nothing to play %llu times", (unsigned long long)pulse->n_underflows);
 	if (pulse->context) {
@@ -441,15 +448,6 @@ static void on_stream(pa_stream *stream, void *userdata)
 static void on_underflow(pa_stream *stream _unused_, void *userdata)
 {
 	((struct pulse *)userdata)->n_underflows++;
-}
-
-static void close_device(struct pulse *pulse)
-{
-	pa_stream *stream = TAKE_PTR(pulse->stream);
-
-	(void)pa_stream_disconnect(stream);
-	pa_stream_unref(stream);
-	pulse_forget(ask_device(pulse));
 }
 
 static int connect_record(struct pulse *pulse, const pa_sample_spec *format)

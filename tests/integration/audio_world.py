@@ -111,9 +111,12 @@ class Server:
                                                   self.pactl("list", "short", "sinks")).splitlines()]
         return [name for name in names if name.startswith("qdb.")]
 
-    def stop(self, how=signal.SIGTERM):
+    def send_signal(self, number):
         for process in reversed(self.processes):
-            process.send_signal(how)
+            process.send_signal(number)
+
+    def stop(self, how=signal.SIGTERM):
+        self.send_signal(how)
         for process in self.processes:
             process.wait(10)
         self.log.close()
@@ -158,7 +161,7 @@ class Recorder:
 
     def __init__(self, server, source):
         self.process = subprocess.Popen(["parec", "--raw", "-d", source, "--format=s16le", f"--rate={RATE}", "--channels=2",
-                                         "--latency-msec=20"], env=server.env, stdout=subprocess.PIPE)
+                                         "--latency-msec=20"], env=server.env, stdout=subprocess.PIPE, stderr=server.log)
         self.raw = bytearray()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -185,7 +188,7 @@ class Player(threading.Thread):
         super().__init__(daemon=True)
         self.seconds = seconds  # 0: until it is stopped
         self.process = subprocess.Popen(["pacat", "--raw", "-d", sink, "--format=s16le", f"--rate={RATE}", "--channels=2",
-                                         "--latency-msec=20"], env=server.env, stdin=subprocess.PIPE)
+                                         "--latency-msec=20"], env=server.env, stdin=subprocess.PIPE, stderr=server.log)
         values = (int(12000 * math.sin(2 * math.pi * tone * i / RATE)) for i in range(RATE))  # whole hertz: a second fits
         self.second = array.array("h", [value for value in values for _ in range(2)]).tobytes()
         self.start()

@@ -8,6 +8,7 @@ a reason, leaves nothing behind, and needs no more memory.
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,30 @@ def test_importers(directory):
     server.stop()
 
 
+def test_stopped_while_it_closes(directory):
+    """The session ends before the server has answered about what was closed just before: no lamp stays on all the same."""
+    server = Server("pulseaudio", pathlib.Path(directory) / "server")
+    headset = Headset(server.headset())
+    case = Case(directory, "stopped")
+    end = case.exporter(server)
+    end.wait(LISTENING)
+    liar = case.liar("importer", "mic", "deaf")
+    wait_for(lambda: server.source("headset") == "RUNNING")
+    server.send_signal(signal.SIGSTOP)
+    try:
+        end.say(b"M")
+        time.sleep(0.2)
+        end.say(b"S")
+        time.sleep(0.2)
+    finally:
+        server.send_signal(signal.SIGCONT)
+    case.check_end(end, "STOPPED")
+    wait_for(lambda: server.source("headset") == "SUSPENDED", 3)
+    liar.wait(10)
+    headset.stop()
+    server.stop()
+
+
 def test_speaker_exporters(directory):
     server = Server("pulseaudio", pathlib.Path(directory) / "server")
     raw = hello(kind=2)
@@ -198,4 +223,4 @@ def test_speaker_importers(directory):
     server.stop()
 
 
-sys.exit(main(globals(), at_once=5))
+sys.exit(main(globals(), at_once=6))
