@@ -155,6 +155,17 @@ class Qubes:
     def detach(self, target, d, timeout=60):
         return self.usb("detach", target, self.device(d), timeout=timeout)
 
+    def put_back(self):
+        """After a test that failed, so that others do not fail for that alone: nothing is attached or plugged in any more."""
+        for d in self.list():
+            if d["used_by"]:
+                self.usb("detach", d["used_by"], self.device(d), check=False)
+        for name in list(self.rig.devices):
+            self.rig.unplug(name)
+        for name in self.rig.guest_names:
+            for gadget in list(self.rig[name].gadgets):
+                gadget.remove(check=False)
+
     # ---- what a session leaves behind
 
     def traces(self, domain):

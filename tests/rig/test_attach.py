@@ -35,13 +35,14 @@ def streams(qubes):
     return json.loads(qubes.usb("status", "--json").out)
 
 
-def wait_told(qubes, device, n_bytes):
+def wait_told(qubes, device, to_qube, from_qube):
     """The stream's status when both sides have said that so much was moved, and that nothing waits for the device."""
     deadline = time.monotonic() + 30
     while True:
         stream, = [s for s in streams(qubes) if s["port"] == device["port"]]
         sides = [stream["by_backend"], stream["by_qube"]]
-        if all(side and side["bytes_to_qube"] >= n_bytes and not side["in_use"] for side in sides):
+        if all(side and side["bytes_to_qube"] >= to_qube and side["bytes_from_qube"] >= from_qube and not side["in_use"]
+               for side in sides):
             return stream
         assert time.monotonic() < deadline, stream
         time.sleep(0.5)
@@ -54,8 +55,8 @@ def test_list_attach_use_detach(rig):
     qubes.attach("work", d)
     assert qubes.find(port=d["port"])["used_by"] == "work"
     use(rig, "work", "STICK1")
-    stream = wait_told(qubes, d, len(DATA))
-    assert stream["qube"] == "work" and stream["by_backend"]["bytes_from_qube"] > len(READ_BACK), stream
+    stream = wait_told(qubes, d, len(DATA), len(READ_BACK))
+    assert stream["qube"] == "work", stream
     qubes.detach("work", d)
     assert qubes.find(port=d["port"])["used_by"] is None
     assert not [s for s in streams(qubes) if s["port"] == d["port"]]
