@@ -28,8 +28,8 @@ struct channel_ops {
 	/* > 0 bytes, 0 nothing now (the peer's next write wakes us), -EPIPE link down and nothing left. */
 	ssize_t (*receive)(struct channel *channel, void *untrusted_bytes, size_t len);
 
-	/* Free bytes in our ring; when it is not all of it, the peer's next read wakes us. */
-	size_t (*space)(const struct channel *channel);
+	/* Free bytes in our ring; when they are fewer than `wanted` and not all of it, the peer's next read wakes us. */
+	size_t (*space)(const struct channel *channel, size_t wanted);
 
 	/* Unread bytes in the peer's ring? */
 	bool (*pending)(const struct channel *channel);

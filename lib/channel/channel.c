@@ -282,7 +282,7 @@ static ssize_t send_chunk(struct channel *channel, size_t len)
 			return r;
 		if (r > 0)
 			return (ssize_t)len;
-		space = channel->ops->space(channel);
+		space = channel->ops->space(channel, CHANNEL_HEADER + len);
 		if (space <= CHANNEL_HEADER)
 			return 0;
 		if (len > space - CHANNEL_HEADER)
@@ -323,16 +323,27 @@ ssize_t channel_write(struct channel *channel, const void *buffer, size_t len)
 	return channel_writev(channel, &iov, 1);
 }
 
-size_t channel_space(const struct channel *channel)
+/* Of payload, as that of channel_ops. */
+static size_t space_of(const struct channel *channel, size_t wanted)
 {
 	size_t raw, whole, rest;
 
 	if (channel->state != CHANNEL_OPEN || channel->finished || channel->ops->link(channel) != CHANNEL_LINK_UP)
 		return 0;
-	raw = channel->ops->space(channel);
+	raw = channel->ops->space(channel, wanted);
 	whole = raw / (CHANNEL_HEADER + channel->chunk_max);
 	rest = raw % (CHANNEL_HEADER + channel->chunk_max);
 	return whole * channel->chunk_max + (rest > CHANNEL_HEADER ? rest - CHANNEL_HEADER : 0);
+}
+
+size_t channel_space(const struct channel *channel)
+{
+	return space_of(channel, SIZE_MAX);
+}
+
+bool channel_fits(const struct channel *channel, size_t len)
+{
+	return space_of(channel, 0) >= len;
 }
 
 int channel_finish(struct channel *channel)

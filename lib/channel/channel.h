@@ -117,8 +117,11 @@ ssize_t channel_read(struct channel *channel, void *buffer, size_t len);
 ssize_t channel_writev(struct channel *channel, const struct iovec *iov, int n_iov);
 ssize_t channel_write(struct channel *channel, const void *buffer, size_t len);
 
-/* Bytes that a write would take now; 0 when not OPEN. */
+/* Bytes that a write would take now; 0 when not OPEN. When the ring is not empty, the fd polls ready after the peer's next read. */
 size_t channel_space(const struct channel *channel);
+
+/* A write of so many bytes would take them all now. Nobody is woken for that, and nobody wakes us. */
+bool channel_fits(const struct channel *channel, size_t len);
 
 /*
  * Says end-of-stream. Returns 0 when the message is in the ring (also if it was before), CHANNEL_NOT_YET when the ring is

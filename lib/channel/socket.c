@@ -169,11 +169,12 @@ static ssize_t socket_receive(struct channel *channel, void *untrusted_bytes, si
 	return (ssize_t)len;
 }
 
-static size_t socket_space(const struct channel *channel)
+static size_t socket_space(const struct channel *channel, size_t wanted)
 {
 	const struct socket_channel *self = socket_of(channel);
+	size_t space = ring_free(&self->write);
 
-	if (ring_free(&self->write) < self->write.size)
+	if (space < wanted && space < self->write.size)
 		atomic_store(&self->write.shared->wake_writer, 1);
 	return ring_free(&self->write);
 }

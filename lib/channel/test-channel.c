@@ -69,7 +69,7 @@ static ssize_t script_receive(struct channel *channel, void *bytes, size_t len)
 	return (ssize_t)len;
 }
 
-static size_t script_space(const struct channel *channel _unused_)
+static size_t script_space(const struct channel *channel _unused_, size_t wanted _unused_)
 {
 	return 0;
 }
@@ -374,6 +374,13 @@ static void test_wakeups(void **state)
 	assert_false(is_ready(f->server)); /* it has not yet read until 0 */
 	assert_int_equal(channel_read(f->server, block, 65536), 65536);
 	assert_false(is_ready(f->client)); /* it never found the ring full */
+	assert_true(channel_fits(f->client, 65536));
+	assert_false(channel_fits(f->client, 262144));
+	assert_true(channel_read(f->server, block, 100) == 100);
+	assert_false(is_ready(f->client)); /* nor did it ask to hear of room */
+	assert_true(channel_space(f->client) > 65536);
+	assert_true(channel_read(f->server, block, 100) == 100);
+	assert_true(is_ready(f->client));
 }
 
 static void test_vectors(void **state)

@@ -62,14 +62,17 @@ static ssize_t xen_receive(struct channel *channel, void *untrusted_bytes, size_
 	return r < 0 ? -EPIPE : r;
 }
 
-static size_t xen_space(const struct channel *channel)
+static size_t xen_space(const struct channel *channel, size_t wanted)
 {
 	struct libxenvchan *vchan = xen_of(channel)->vchan;
+	size_t size = (size_t)1 << vchan->write.order;
 	uint32_t prod = __atomic_load_n(&vchan->write.shr->prod, __ATOMIC_RELAXED);
+	uint32_t used =
+		prod - __atomic_load_n(&vchan->write.shr->cons, __ATOMIC_ACQUIRE); /* the peer may say what it likes */
 	int space;
 
-	if (prod == __atomic_load_n(&vchan->write.shr->cons, __ATOMIC_ACQUIRE))
-		return (size_t)1 << vchan->write.order; /* all of it: no wake-up could bring more */
+	if (used == 0 || (used <= size && size - used >= wanted))
+		return size - used; /* enough, or all of it: no wake-up is needed, or could bring more */
 	space = libxenvchan_buffer_space(vchan);
 	return space > 0 ? (size_t)space : 0;
 }

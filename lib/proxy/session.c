@@ -13,6 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/proxy/session.h"
 
+#define LISTEN_USEC (1 * USEC_PER_MSEC)   /* a loop that asks after each step shall not pay for that each time */
 #define FINISH_USEC (200 * USEC_PER_MSEC) /* a peer that does not read gets no longer to hear the end */
 
 static int open_backend(const struct session_options *options, struct channel_address *address,
@@ -69,13 +70,11 @@ int session_report_listening(void)
 }
 
 /* The agent's end may have something: its word, or its death. Anything else is ignored. */
-bool session_is_stopped(struct session *session)
+static void listen_to_agent(struct session *session)
 {
 	char word[2];
 	ssize_t n;
 
-	if (session->stopped)
-		return true;
 	n = recv(PROXY_FD_REPORT, word, sizeof(word), MSG_DONTWAIT);
 	if (n < 0)
 		session->stopped = errno != EAGAIN && errno != EINTR;
@@ -83,6 +82,16 @@ bool session_is_stopped(struct session *session)
 		session->stopped = true;
 	else if (n == 1 && (word[0] == PROXY_MUTE || word[0] == PROXY_UNMUTE))
 		session->muted = word[0] == PROXY_MUTE;
+}
+
+bool session_is_stopped(struct session *session)
+{
+	uint64_t now = clock_monotonic_usec();
+
+	if (!session->stopped && now >= session->listened_usec + LISTEN_USEC) {
+		session->listened_usec = now;
+		listen_to_agent(session);
+	}
 	return session->stopped;
 }
 
@@ -152,8 +161,8 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 			fds[i].revents = 0;
 		return errno == EINTR ? 0 : -errno;
 	}
-	if (fds[n_fds].revents)
-		(void)session_is_stopped(session);
+	if (fds[n_fds].revents && !session->stopped)
+		listen_to_agent(session);
 	if (with_channel && fds[n_fds + 1].revents)
 		return channel_dispatch(session->channel);
 	return 0;

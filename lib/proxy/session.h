@@ -22,8 +22,9 @@ struct session_options {
 struct session {
 	const struct session_options *options;
 	struct channel *channel;
-	bool stopped; /* by the agent, or because it is gone */
-	bool muted;   /* by the agent */
+	bool stopped;           /* by the agent, or because it is gone */
+	uint64_t listened_usec; /* when session_is_stopped() did last */
+	bool muted;             /* by the agent */
 	uint64_t bytes_to_target, bytes_from_target;
 	bool in_use;    /* by something in the target, as session_tell() heard last */
 	uint8_t speed;  /* an importer's, for READY */
@@ -54,7 +55,7 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 		 uint64_t deadline_usec);
 
 /*
- * Sets and returns `stopped` without waiting. For loops that end only when the other qube lets them: after the agent's STOP
+ * Sets and returns `stopped` without waiting, as it was a millisecond ago at most. For loops that end only when the other qube lets them: after the agent's STOP
  * no more than what is being done is done.
  */
 bool session_is_stopped(struct session *session);

@@ -212,8 +212,8 @@ static bool tell_exporter(struct import_session *s, uint64_t now_usec)
 {
 	uint8_t word[AUDIO_WORD];
 
-	if (channel_space(s->session.channel) < sizeof(word))
-		return s->starter.wanted != s->starter.told;
+	if (s->starter.wanted != s->starter.told && channel_space(s->session.channel) < sizeof(word))
+		return true;
 	if (starter_tell(&s->starter, now_usec, word) &&
 	    channel_write(s->session.channel, word, sizeof(word)) == sizeof(word))
 		s->session.bytes_from_target += sizeof(word);

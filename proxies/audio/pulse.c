@@ -452,8 +452,9 @@ static void on_underflow(pa_stream *stream _unused_, void *userdata)
 
 static int connect_record(struct pulse *pulse, const pa_sample_spec *format)
 {
-	const pa_buffer_attr sizes = {.maxlength = UINT32_MAX,
-				      .fragsize = (uint32_t)pa_usec_to_bytes(FRAGMENT_USEC, format)};
+	/* PulseAudio has the device work in pieces of half of that, and passes each on at once */
+	const uint64_t usec = pulse->has_clock ? FRAGMENT_USEC : 2 * FRAGMENT_USEC;
+	const pa_buffer_attr sizes = {.maxlength = UINT32_MAX, .fragsize = (uint32_t)pa_usec_to_bytes(usec, format)};
 	char monitor[sizeof(pulse->name) + sizeof(".monitor")];
 
 	(void)snprintf(monitor, sizeof(monitor), "%s%s", pulse->name, pulse->kind == AUDIO_SPEAKER ? ".monitor" : "");

@@ -21,9 +21,10 @@ void audio_send(struct session *session, struct sender *sender, const struct aud
 
 	while (n_frames > 0) {
 		uint16_t n = (uint16_t)(n_frames < AUDIO_BLOCK_FRAMES ? n_frames : AUDIO_BLOCK_FRAMES);
+		size_t room = channel_fits(session->channel, AUDIO_HEAD + n * frame) ? AUDIO_HEAD + n * frame : 0;
 		uint8_t head[AUDIO_HEAD];
 
-		if (sender_block(sender, n, frame, channel_space(session->channel), clock_monotonic_usec(), head)) {
+		if (sender_block(sender, n, frame, room, clock_monotonic_usec(), head)) {
 			const struct iovec iov[] = {{head, sizeof(head)}, {(void *)(uintptr_t)frames, n * frame}};
 
 			if (channel_writev(session->channel, iov, 2) > 0)

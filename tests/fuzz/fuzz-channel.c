@@ -63,7 +63,7 @@ static ssize_t script_receive(struct channel *channel, void *bytes, size_t len)
 	return (ssize_t)n;
 }
 
-static size_t script_space(const struct channel *channel _unused_)
+static size_t script_space(const struct channel *channel _unused_, size_t wanted _unused_)
 {
 	return 0;
 }
