@@ -25,7 +25,7 @@ from sound_signal import signal
 FULL = os.environ.get("QDB_FULL") == "1"
 SECONDS = 600 if FULL else 20
 SETTLE = 2
-GAPS = 3  # in a short run, to PipeWire: what is kept ahead there is little, and a busy machine is late
+GAPS = 3  # to PipeWire: what is kept ahead there grows with the first delays that are longer, and each of those is heard
 STALL, SOON, AFTER = 0.004, 0.2, 0.6  # seconds; programs need a moment to begin
 KINDS = ("pulseaudio", "pipewire")
 AT_ONCE = 4  # with their servers and recorders two processors are half busy then
@@ -160,7 +160,7 @@ def faults(kinds, ppm, heard):
             yield f"{program}: not alike"
         if max(abs(ours["level-low"]), abs(ours["level-high"])) > 0.1:
             yield f"{program}: louder or quieter"
-        if ours["jumps"] > source["jumps"] + ours["excused"] + (0 if FULL or kinds[1] == "pulseaudio" else GAPS):
+        if ours["jumps"] > source["jumps"] + ours["excused"] + (0 if kinds[1] == "pulseaudio" else GAPS):
             yield f"{program}: lost or repeated, and not at the source"
         if kinds[1] == "pulseaudio" and ours["ppm"]:
             yield f"{program}: resampled, and nobody had a clock"
