@@ -15,12 +15,12 @@ PREFIX ?= /usr
 DESTDIR ?=
 PKG_CONFIG ?= pkg-config
 
-ROOMS := lib/base lib/wire lib/channel lib/usbip lib/digest lib/proxy lib/sandbox lib/admin \
-	broker/core broker/policy broker/io proxies/agent proxies/usb proxies/audio cli
-PROGRAMS := device-broker device-agent usb-proxy audio-proxy qvm-device
+ROOMS := lib/base lib/wire lib/channel lib/usbip lib/digest lib/media lib/proxy lib/sandbox lib/admin \
+	broker/core broker/policy broker/io proxies/agent proxies/usb proxies/audio proxies/camera cli
+PROGRAMS := device-broker device-agent usb-proxy audio-proxy camera-proxy qvm-device
 
 # What a program links beside its own room, in link order; then the outside libraries it and its rooms use.
-LIBS_ALL := lib/proxy lib/sandbox lib/admin lib/usbip lib/wire lib/channel lib/digest lib/base
+LIBS_ALL := lib/proxy lib/sandbox lib/admin lib/usbip lib/media lib/wire lib/channel lib/digest lib/base
 device-broker_MAIN := broker/main.c
 device-broker_ROOMS := broker/io broker/policy broker/core $(LIBS_ALL)
 device-broker_PKGS := libsystemd libudev xenvchan xenstore nettle libcap-ng
@@ -33,11 +33,14 @@ usb-proxy_PKGS := libusb-1.0 xenvchan xenstore nettle libseccomp libcap-ng
 audio-proxy_MAIN := proxies/audio/main.c
 audio-proxy_ROOMS := proxies/audio $(LIBS_ALL)
 audio-proxy_PKGS := libpulse speexdsp xenvchan xenstore nettle libseccomp libcap-ng
+camera-proxy_MAIN := proxies/camera/main.c
+camera-proxy_ROOMS := proxies/camera $(LIBS_ALL)
+camera-proxy_PKGS := libturbojpeg xenvchan xenstore nettle libseccomp libcap-ng
 qvm-device_MAIN := cli/main.c
 qvm-device_ROOMS := cli $(LIBS_ALL)
 qvm-device_PKGS := json-c
-TEST_ROOMS := broker/io broker/policy broker/core proxies/agent proxies/usb proxies/audio cli $(LIBS_ALL)
-ALL_PKGS := cmocka libsystemd libudev xenvchan xenstore json-c nettle libusb-1.0 libseccomp libcap-ng libpulse speexdsp umockdev-1.0
+TEST_ROOMS := broker/io broker/policy broker/core proxies/agent proxies/usb proxies/audio proxies/camera cli $(LIBS_ALL)
+ALL_PKGS := cmocka libsystemd libudev xenvchan xenstore json-c nettle libusb-1.0 libseccomp libcap-ng libpulse speexdsp libturbojpeg umockdev-1.0
 
 CC_gcc := gcc
 CC_gcc-san := gcc
@@ -124,8 +127,8 @@ $(FUZZERS): $(OUT)/bin/%: $(OUT)/tests/fuzz/%.o $(call archives,$(TEST_ROOMS))
 		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
 # Integration: tests/integration/x.c -> $(OUT)/bin/x, linked with every room; test-*.c are cmocka programs that
 # `make check` runs, the others are tools that those (or the rig) start. test-*.py and test-*.sh run as they are.
-# What is in PRELOADED is a library that tests put before a program: starve.c before the broker, fast-clock.c before PipeWire.
-PRELOADED := tests/integration/starve.c tests/integration/fast-clock.c
+# What is in PRELOADED is a library that tests put before a program: starve.c before the broker, fast-clock.c before PipeWire, paper-camera.c before camera-proxy.
+PRELOADED := tests/integration/starve.c tests/integration/fast-clock.c tests/integration/paper-camera.c
 INTEGRATION_SRCS := $(filter-out $(PRELOADED),$(wildcard tests/integration/*.c))
 INTEGRATION := $(INTEGRATION_SRCS:tests/integration/%.c=$(OUT)/bin/%)
 $(INTEGRATION): $(OUT)/bin/%: $(OUT)/tests/integration/%.o $(call archives,$(TEST_ROOMS))

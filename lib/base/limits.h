@@ -100,9 +100,11 @@
 #define HEARTBEAT_PONG_USEC (20 * USEC_PER_SEC) /* a question unanswered for so long: lost, whatever else it says */
 
 /* Channels */
-#define RING_CONTROL 4096u           /* bytes each way */
-#define RING_BULK_IN (256u * 1024u)  /* device towards target */
-#define RING_AUDIO 65536u            /* device towards target: a third of a second of stereo at 48 kHz */
+#define RING_CONTROL 4096u          /* bytes each way */
+#define RING_BULK_IN (256u * 1024u) /* device towards target */
+#define RING_AUDIO 65536u           /* device towards target: a third of a second of stereo at 48 kHz */
+#define RING_CAMERA \
+	(1024u * 1024u) /* device towards target: a third of a picture of full HD; libxenvchan has no larger one */
 #define RING_BULK_OUT (256u * 1024u) /* target towards device */
 
 /* Admin API */

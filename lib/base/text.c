@@ -88,6 +88,20 @@ bool text_is_printable(const char *text)
 	return true;
 }
 
+bool text_is_field(const void *untrusted_field, size_t size)
+{
+	const char *text = untrusted_field;
+	size_t n = 0;
+
+	while (n < size && is_printable(text[n]))
+		n++;
+	if (n == size)
+		return false;
+	while (n < size && text[n] == '\0')
+		n++;
+	return n == size;
+}
+
 bool text_is_qube_name(const char *text)
 {
 	size_t len = strnlen(text, LIMIT_QUBE_NAME + 1);

@@ -22,6 +22,9 @@ size_t text_utf8_length(const uint8_t *bytes, size_t len);
 /* Only 0x20..0x7e. */
 bool text_is_printable(const char *text);
 
+/* A field of `size` bytes with a text in it: only 0x20..0x7e, then zero bytes to its end, at least one. */
+bool text_is_field(const void *untrusted_field, size_t size);
+
 /* A qube's name as Qubes OS takes it: a letter, then letters, digits, '_', '-', '.'; at most LIMIT_QUBE_NAME. */
 bool text_is_qube_name(const char *text);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * See the header. Every wait of a session is session_wait(), and every loop that does not wait asks session_is_stopped(), so
- * that the agent's STOP is heard in each state.
+ * See the header. Every wait of a session is session_wait(), and every loop that does not wait asks session_is_stopped() or,
+ * in small steps, session_was_stopped(), so that the agent's STOP is heard in each state.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/proxy/session.h"
 
-#define LISTEN_USEC (1 * USEC_PER_MSEC)   /* a loop that asks after each step shall not pay for that each time */
+#define LISTEN_USEC (1 * USEC_PER_MSEC)
 #define FINISH_USEC (200 * USEC_PER_MSEC) /* a peer that does not read gets no longer to hear the end */
 
 static int open_backend(const struct session_options *options, struct channel_address *address,
@@ -86,13 +86,19 @@ static void listen_to_agent(struct session *session)
 
 bool session_is_stopped(struct session *session)
 {
+	if (!session->stopped)
+		listen_to_agent(session);
+	return session->stopped;
+}
+
+bool session_was_stopped(struct session *session)
+{
 	uint64_t now = clock_monotonic_usec();
 
-	if (!session->stopped && now >= session->listened_usec + LISTEN_USEC) {
-		session->listened_usec = now;
-		listen_to_agent(session);
-	}
-	return session->stopped;
+	if (now < session->listened_usec + LISTEN_USEC)
+		return session->stopped;
+	session->listened_usec = now;
+	return session_is_stopped(session);
 }
 
 static bool has_news(const struct session *session)
@@ -161,8 +167,8 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 			fds[i].revents = 0;
 		return errno == EINTR ? 0 : -errno;
 	}
-	if (fds[n_fds].revents && !session->stopped)
-		listen_to_agent(session);
+	if (fds[n_fds].revents)
+		(void)session_is_stopped(session);
 	if (with_channel && fds[n_fds + 1].revents)
 		return channel_dispatch(session->channel);
 	return 0;

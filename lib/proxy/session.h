@@ -23,7 +23,7 @@ struct session {
 	const struct session_options *options;
 	struct channel *channel;
 	bool stopped;           /* by the agent, or because it is gone */
-	uint64_t listened_usec; /* when session_is_stopped() did last */
+	uint64_t listened_usec; /* when session_was_stopped() did last */
 	bool muted;             /* by the agent */
 	uint64_t bytes_to_target, bytes_from_target;
 	bool in_use;    /* by something in the target, as session_tell() heard last */
@@ -55,10 +55,13 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 		 uint64_t deadline_usec);
 
 /*
- * Sets and returns `stopped` without waiting, as it was a millisecond ago at most. For loops that end only when the other qube lets them: after the agent's STOP
+ * Sets and returns `stopped` without waiting. For loops that end only when the other qube lets them: after the agent's STOP
  * no more than what is being done is done.
  */
 bool session_is_stopped(struct session *session);
+
+/* The same, as it was a millisecond ago at most: for steps that are small and many. */
+bool session_was_stopped(struct session *session);
 
 /*
  * Tells the agent what was moved so far and whether the target uses the device, when that has changed and the last word is

@@ -21,22 +21,16 @@ static bool is_zero(const void *bytes, size_t len)
 	return true;
 }
 
-static bool is_text(const char *text, size_t size)
-{
-	size_t len = strnlen(text, size);
-
-	return len < size && text_is_printable(text) && is_zero(text + len, size - len);
-}
-
 static bool is_valid(const struct proxy_source *source)
 {
 	if (source->type == PROXY_SOURCES_BEGIN || source->type == PROXY_SOURCES_END)
 		return is_zero((const uint8_t *)source + 1, sizeof(*source) - 1);
 	return source->type == PROXY_SOURCE &&
 	       (source->kind == PROXY_SOURCE_MIC || source->kind == PROXY_SOURCE_SPEAKER) &&
-	       is_text(source->source, sizeof(source->source)) && source->source[0] &&
-	       is_text(source->serial, sizeof(source->serial)) && is_text(source->name, sizeof(source->name)) &&
-	       source->name[0] && is_text(source->parent, sizeof(source->parent)) &&
+	       text_is_field(source->source, sizeof(source->source)) && source->source[0] &&
+	       text_is_field(source->serial, sizeof(source->serial)) &&
+	       text_is_field(source->name, sizeof(source->name)) && source->name[0] &&
+	       text_is_field(source->parent, sizeof(source->parent)) &&
 	       (!source->parent[0] || text_is_usb_port(source->parent));
 }
 

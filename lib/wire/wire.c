@@ -110,19 +110,6 @@ static uint64_t get_number(const uint8_t *bytes, size_t len)
 	return value;
 }
 
-static bool text_is_clean(const uint8_t *bytes, size_t len)
-{
-	size_t n = 0;
-
-	while (n < len && bytes[n] >= 0x20 && bytes[n] <= 0x7e)
-		n++;
-	if (n == len)
-		return false;
-	while (n < len && bytes[n] == 0)
-		n++;
-	return n == len;
-}
-
 /* May these bytes stand for this field? */
 static bool field_is_valid(const struct field *field, const uint8_t *bytes)
 {
@@ -133,7 +120,7 @@ static bool field_is_valid(const struct field *field, const uint8_t *bytes)
 		value = get_number(bytes, field->len);
 		return value >= field->first && value <= field->last;
 	case FIELD_TEXT:
-		return text_is_clean(bytes, field->len);
+		return text_is_field(bytes, field->len);
 	case FIELD_BYTES:
 		return true;
 	}

@@ -11,10 +11,10 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/sandbox/sandbox.h"
-#include "proxies/audio/gate.h"
 #include "proxies/audio/player.h"
 #include "proxies/audio/pulse.h"
 #include "proxies/audio/run.h"
+#include "proxies/audio/words.h"
 
 struct export_session {
 	const struct audio_options *options;
@@ -92,7 +92,7 @@ static int follow(struct export_session *s, uint64_t now_usec)
 static int on_word(void *userdata, const struct audio_word *word, uint64_t now_usec)
 {
 	struct export_session *s = userdata;
-	int r = gate_word(&s->gate, word, now_usec);
+	int r = audio_words_take(&s->gate, word, now_usec);
 
 	if (r < 0)
 		return r;

@@ -13,13 +13,13 @@
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/media/starter.h"
 #include "lib/proxy/sources.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/audio/opener.h"
 #include "proxies/audio/player.h"
 #include "proxies/audio/pulse.h"
 #include "proxies/audio/run.h"
-#include "proxies/audio/starter.h"
 
 #define PIPE_PIECE 4096u /* PIPE_BUF: whole or not at all */
 
@@ -214,9 +214,11 @@ static bool tell_exporter(struct import_session *s, uint64_t now_usec)
 
 	if (s->starter.wanted != s->starter.told && channel_space(s->session.channel) < sizeof(word))
 		return true;
-	if (starter_tell(&s->starter, now_usec, word) &&
-	    channel_write(s->session.channel, word, sizeof(word)) == sizeof(word))
-		s->session.bytes_from_target += sizeof(word);
+	if (starter_tell(&s->starter, now_usec)) {
+		audio_word_write(s->starter.told ? AUDIO_START : AUDIO_STOP, s->starter.run, word);
+		if (channel_write(s->session.channel, word, sizeof(word)) == sizeof(word))
+			s->session.bytes_from_target += sizeof(word);
+	}
 	receiver_run(&s->receiver, s->starter.run, s->starter.told);
 	sender_run(&s->sender, s->starter.run, s->starter.told);
 	return false;

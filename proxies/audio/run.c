@@ -41,7 +41,7 @@ enum outcome audio_take(struct session *session, struct receiver *receiver, cons
 	uint8_t *at;
 	size_t want;
 
-	while ((want = receiver_want(receiver, clock_monotonic_usec(), &at)) > 0 && !session_is_stopped(session)) {
+	while ((want = receiver_want(receiver, clock_monotonic_usec(), &at)) > 0 && !session_was_stopped(session)) {
 		ssize_t n = channel_read(session->channel, at, want);
 		uint64_t now = clock_monotonic_usec();
 		struct receiver_sound sound;

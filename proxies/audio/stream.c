@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/base.h"
+#include "lib/base/text.h"
 
 #define SERIAL_AT 16u
 #define NAME_AT (SERIAL_AT + AUDIO_TEXT)
@@ -19,19 +20,6 @@ bool audio_is_rate(uint32_t rate)
 		if (audio_rates[i] == rate)
 			return true;
 	return false;
-}
-
-/* Printable, then zero to the end. */
-static bool is_text(const char *untrusted_text)
-{
-	size_t len = strnlen(untrusted_text, AUDIO_TEXT);
-
-	if (len == AUDIO_TEXT)
-		return false;
-	for (size_t i = 0; i < AUDIO_TEXT; i++)
-		if (i < len ? untrusted_text[i] < 0x20 || untrusted_text[i] > 0x7e : untrusted_text[i] != '\0')
-			return false;
-	return true;
 }
 
 void audio_hello_write(const struct audio_hello *hello, uint8_t bytes[AUDIO_HELLO])
@@ -59,8 +47,9 @@ int audio_hello_read(const uint8_t untrusted_bytes[AUDIO_HELLO], struct audio_he
 	memcpy(hello.name, untrusted_bytes + NAME_AT, AUDIO_TEXT);
 	if (get_le32(untrusted_bytes) != AUDIO_MAGIC || get_le16(untrusted_bytes + 4) != AUDIO_VERSION ||
 	    (hello.kind != AUDIO_MIC && hello.kind != AUDIO_SPEAKER) || hello.channels == 0 ||
-	    hello.channels > AUDIO_CHANNELS || !audio_is_rate(hello.rate) || !is_text(hello.serial) ||
-	    !is_text(hello.name) || !hello.name[0])
+	    hello.channels > AUDIO_CHANNELS || !audio_is_rate(hello.rate) ||
+	    !text_is_field(hello.serial, sizeof(hello.serial)) || !text_is_field(hello.name, sizeof(hello.name)) ||
+	    !hello.name[0])
 		return -EPROTO;
 	*ret_hello = hello;
 	return 0;

@@ -9,8 +9,7 @@
  *                                           importer's, between its START and its STOP
  *
  * The device is open only from START to STOP. Runs are numbered from 1 up without a gap, so that no sample of an earlier run is
- * taken for one of a later. The importer lets AUDIO_REST_USEC pass from one START to the next; an importer that says many more is
- * cut off. The exporter of a speaker says nothing after its hello.
+ * taken for one of a later (lib/media/gate.h). The exporter of a speaker says nothing after its hello.
  *
  * HELLO, AUDIO_HELLO bytes:
  *     0  u32  magic "QDBA"
@@ -51,7 +50,6 @@
 #define AUDIO_HEAD 24u
 #define AUDIO_BLOCK_FRAMES 480u
 #define AUDIO_SAMPLE 2u /* bytes */
-#define AUDIO_REST_USEC (100 * USEC_PER_MSEC)
 #define AUDIO_FRAME_MAX (AUDIO_SAMPLE * AUDIO_CHANNELS)
 
 enum audio_kind { AUDIO_MIC = 1, AUDIO_SPEAKER = 2 };

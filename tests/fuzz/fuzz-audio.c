@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "lib/base/base.h"
-#include "proxies/audio/gate.h"
+#include "lib/media/starter.h"
 #include "proxies/audio/receiver.h"
 #include "proxies/audio/sender.h"
-#include "proxies/audio/starter.h"
+#include "proxies/audio/words.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,7 +47,7 @@ static void end_init(struct end *end, enum receiver_takes takes, bool own_clock)
 static bool take_word(struct end *end, const struct audio_word *word, uint64_t now_usec)
 {
 	check(end->exporter);
-	if (gate_word(&end->gate, word, now_usec) < 0)
+	if (audio_words_take(&end->gate, word, now_usec) < 0)
 		return false;
 	receiver_run(&end->receiver, end->gate.run, end->gate.wanted);
 	receiver_open(&end->receiver, end->gate.wanted, now_usec);
@@ -57,14 +57,12 @@ static bool take_word(struct end *end, const struct audio_word *word, uint64_t n
 
 static void use(struct end *end, bool wanted, bool tell, uint64_t now_usec)
 {
-	uint8_t word[AUDIO_WORD];
-
 	if (end->exporter)
 		return;
 	end->starter.wanted = wanted;
 	receiver_open(&end->receiver, wanted, now_usec);
 	if (tell)
-		(void)starter_tell(&end->starter, now_usec, word);
+		(void)starter_tell(&end->starter, now_usec);
 	receiver_run(&end->receiver, end->starter.run, end->starter.told);
 	sender_run(&end->sender, end->starter.run, end->starter.told);
 }
@@ -160,6 +158,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(end.n_heard <=
 	      (now - BEGIN_USEC + AUDIO_CREDIT_USEC) * RATE / USEC_PER_SEC * 102 / 100 + AUDIO_BLOCK_FRAMES);
 	check(end.n_silent <= (now - BEGIN_USEC) * RATE / USEC_PER_SEC + AUDIO_BLOCK_FRAMES);
-	check(end.gate.run <= GATE_STARTS_BURST + (now - BEGIN_USEC) / AUDIO_REST_USEC);
+	check(end.gate.run <= GATE_STARTS_BURST + (now - BEGIN_USEC) / MEDIA_REST_USEC);
 	return 0;
 }

@@ -3,10 +3,9 @@
 #include "tests/unit.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "lib/base/base.h"
-#include "proxies/audio/gate.h"
+#include "lib/media/gate.h"
 
 static struct gate made(uint64_t now_usec)
 {
@@ -16,36 +15,46 @@ static struct gate made(uint64_t now_usec)
 	return core;
 }
 
-static int say(struct gate *core, enum audio_type type, uint32_t run, uint64_t now_usec)
+/* One of the importer's words. */
+enum word { GO, START, STOP };
+
+static int say(struct gate *core, enum word word, uint32_t run, uint64_t now_usec)
 {
-	return gate_word(core, &(struct audio_word){.type = type, .run = run}, now_usec);
+	switch (word) {
+	case GO:
+		return gate_go(core);
+	case START:
+		return gate_start(core, run, now_usec);
+	case STOP:
+		return gate_stop(core, run);
+	}
+	return -EINVAL;
 }
 
 static void test_words(void **unused _unused_)
 {
 	static const struct {
 		struct {
-			enum audio_type type;
+			enum word type;
 			uint32_t run;
 		} words[5];
 		size_t n;
 		int last;
 		bool open;
 	} rows[] = {
-		{{{AUDIO_GO, 0}}, 1, 0, false},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}}, 2, 0, true},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}, {AUDIO_STOP, 1}}, 3, 0, false},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}, {AUDIO_STOP, 1}, {AUDIO_START, 2}}, 4, 0, true},
-		{{{AUDIO_START, 1}}, 1, -EPROTO, false}, /* AU01 */
-		{{{AUDIO_STOP, 1}}, 1, -EPROTO, false},
-		{{{AUDIO_GO, 0}, {AUDIO_GO, 0}}, 2, -EPROTO, false},
-		{{{AUDIO_GO, 0}, {AUDIO_STOP, 1}}, 2, -EPROTO, false},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 2}}, 2, -EPROTO, false},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}, {AUDIO_START, 2}}, 3, -EPROTO, true},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}, {AUDIO_STOP, 2}}, 3, -EPROTO, true},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}, {AUDIO_STOP, 1}, {AUDIO_STOP, 1}}, 4, -EPROTO, false},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}, {AUDIO_STOP, 1}, {AUDIO_START, 1}}, 4, -EPROTO, false},
-		{{{AUDIO_GO, 0}, {AUDIO_START, 1}, {AUDIO_BLOCK, 1}}, 3, -EPROTO, true}, /* no word */
+		{{{GO, 0}}, 1, 0, false},
+		{{{GO, 0}, {START, 1}}, 2, 0, true},
+		{{{GO, 0}, {START, 1}, {STOP, 1}}, 3, 0, false},
+		{{{GO, 0}, {START, 1}, {STOP, 1}, {START, 2}}, 4, 0, true},
+		{{{START, 1}}, 1, -EPROTO, false}, /* AU01 */
+		{{{STOP, 1}}, 1, -EPROTO, false},
+		{{{GO, 0}, {GO, 0}}, 2, -EPROTO, false},
+		{{{GO, 0}, {STOP, 1}}, 2, -EPROTO, false},
+		{{{GO, 0}, {START, 2}}, 2, -EPROTO, false},
+		{{{GO, 0}, {START, 1}, {START, 2}}, 3, -EPROTO, true},
+		{{{GO, 0}, {START, 1}, {STOP, 2}}, 3, -EPROTO, true},
+		{{{GO, 0}, {START, 1}, {STOP, 1}, {STOP, 1}}, 4, -EPROTO, false},
+		{{{GO, 0}, {START, 1}, {STOP, 1}, {START, 1}}, 4, -EPROTO, false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -54,7 +63,7 @@ static void test_words(void **unused _unused_)
 
 		for (size_t k = 0; k < rows[i].n; k++) {
 			assert_int_equal(r, 0);
-			r = say(&core, rows[i].words[k].type, rows[i].words[k].run, 1000 + k * AUDIO_REST_USEC);
+			r = say(&core, rows[i].words[k].type, rows[i].words[k].run, 1000 + k * MEDIA_REST_USEC);
 		}
 		if (r != rows[i].last || gate_is_open(&core) != rows[i].open)
 			fail_msg("row %zu: %d", i, r);
@@ -66,8 +75,8 @@ static void test_mute(void **unused _unused_)
 	struct gate core = made(1);
 
 	core.muted = true;
-	(void)say(&core, AUDIO_GO, 0, 1);
-	assert_int_equal(say(&core, AUDIO_START, 1, 1), 0);
+	(void)say(&core, GO, 0, 1);
+	assert_int_equal(say(&core, START, 1, 1), 0);
 	assert_true(core.wanted && !gate_is_open(&core));
 	core.muted = false;
 	assert_true(gate_is_open(&core));
@@ -78,11 +87,11 @@ static unsigned int taken(unsigned int n, uint64_t usec)
 {
 	struct gate core = made(1);
 
-	(void)say(&core, AUDIO_GO, 0, 1);
+	(void)say(&core, GO, 0, 1);
 	for (unsigned int i = 0; i < n; i++) {
-		if (say(&core, AUDIO_START, core.run + 1, 1 + i * usec) == -EPROTO)
+		if (say(&core, START, core.run + 1, 1 + i * usec) == -EPROTO)
 			return i;
-		assert_int_equal(say(&core, AUDIO_STOP, core.run, 1 + i * usec), 0);
+		assert_int_equal(say(&core, STOP, core.run, 1 + i * usec), 0);
 	}
 	return n;
 }
@@ -96,8 +105,8 @@ static void test_restless(void **unused _unused_)
 		unsigned int taken;
 	} rows[] = {
 		{100, 0, GATE_STARTS_BURST},
-		{1000, AUDIO_REST_USEC / 2, 2 * GATE_STARTS_BURST - 1},
-		{100000, AUDIO_REST_USEC, 100000},
+		{1000, MEDIA_REST_USEC / 2, 2 * GATE_STARTS_BURST - 1},
+		{100000, MEDIA_REST_USEC, 100000},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -110,5 +119,5 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_words), cmocka_unit_test(test_mute),
 					   cmocka_unit_test(test_restless)};
 
-	return cmocka_run_group_tests_name("audio-gate", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("media-gate", tests, NULL, NULL);
 }
