@@ -9,34 +9,18 @@ import contextlib
 import fcntl
 import hashlib
 import math
-import multiprocessing
 import os
 import pathlib
 import signal
-import socket
 import struct
 import subprocess
-import sys
-import tempfile
 import termios
 import threading
 import time
-import traceback
 
-BIN = pathlib.Path(os.environ.get("BIN", "build/gcc/bin")).resolve()
-LISTENING, READY, STREAM, ENDED = 1, 2, 3, 4
-REPORT = struct.Struct("BBBBIQQ")
+from proxy_end import BIN, ENDED, LISTENING, OUTCOMES, READY, STREAM, ProxyEnd, run_tests, wait_for  # noqa: F401: for who imports us
+
 RATE = 48000
-
-
-def wait_for(what, seconds=10, every=0.01):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(every)
-    raise AssertionError(f"waited {seconds} s in vain")
 
 
 class Server:
@@ -222,83 +206,18 @@ def approved(raw):
     return hashlib.sha256(hashlib.sha256(raw).digest() + shown).hexdigest()
 
 
-class End:
-    """One proxy, as the agent starts it."""
+class End(ProxyEnd):
+    """One end of a session of sound."""
 
     def __init__(self, mode, server, *words, snapshot=None, channel, service="qdb/1", log=None):
-        self.report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.seen = []
-        memory = -1
-        if snapshot is not None:
-            memory = os.memfd_create("snapshot")
-            os.write(memory, snapshot)
         own, peer = ("1", "2") if mode == "export" else ("2", "1")
-
-        def place():
-            # away first, to where nothing is: one of the two may have the place of the other
-            high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 30) for fd in (theirs.fileno(), memory if memory >= 0 else theirs.fileno())]
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-            os.dup2(high[1], 5)
-            for fd in (3, 4, 5):
-                os.set_inheritable(fd, True)
-
-        self.process = subprocess.Popen(
-            [BIN / "audio-proxy", mode, "--channel", f"socket:{channel}", "--own", own, "--peer", peer, "--service", service,
-             "--user", "nobody", "--server", server.address, "--owner", str(os.getuid()), *words],
-            preexec_fn=place, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
-            env={"PATH": os.environ["PATH"]})
-        theirs.close()
-        if memory >= 0:
-            os.close(memory)
-
-    def hear(self, seconds=5):
-        """The next report: (type, outcome, in use, bytes to and from the target)."""
-        self.report.settimeout(seconds)
-        raw = self.report.recv(64)
-        if not raw:
-            return None
-        kind, outcome, _, in_use, _, to, back = REPORT.unpack(raw)
-        self.seen.append((kind, outcome, in_use, to, back))
-        return self.seen[-1]
-
-    def wait(self, kind, seconds=10):
-        while True:
-            report = self.hear(seconds)
-            assert report and (report[0] == kind or report[0] == STREAM), f"{report} instead of {kind}"
-            if report[0] == kind:
-                return report
-
-    def say(self, word):
-        self.report.send(word)
-
-    def stop(self):
-        with contextlib.suppress(ConnectionError):
-            self.say(b"S")
-        self.process.wait(10)
-        self.report.close()
-
-
-def run_test(test):
-    """What went wrong in a test(directory), as text: nothing."""
-    with tempfile.TemporaryDirectory(prefix="audio-") as directory:
-        try:
-            test(directory)
-            return ""
-        except Exception:  # a test that fails says so, and the others run
-            return traceback.format_exc()
-
-
-def main(names, at_once=1):
-    """Runs each test_NAME(directory) of a module, or those that the command line names, so many at once; prints TAP; the exit status."""
-    tests = [(name, test) for name, test in sorted(names.items())
-             if name.startswith("test_") and name in (sys.argv[1:] or [name])]
-    failed = 0
-    print(f"1..{len(tests)}", flush=True)
-    with contextlib.ExitStack() as stack:
-        run = stack.enter_context(multiprocessing.get_context("fork").Pool(at_once)).imap if at_once > 1 else map
-        for number, ((name, _), wrong) in enumerate(zip(tests, run(run_test, [test for _, test in tests])), 1):
-            failed += bool(wrong)
-            print(f"{'not ok' if wrong else 'ok'} {number} - {name}")
-            print("".join(f"# {line}\n" for line in wrong.splitlines()), end="", flush=True)
-    return 1 if failed else 0
+        with contextlib.ExitStack() as stack:
+            fds = {}
+            if snapshot is not None:
+                memory = os.memfd_create("snapshot")
+                stack.callback(os.close, memory)
+                os.write(memory, snapshot)
+                fds = {4: memory, 5: memory}
+            super().__init__("audio-proxy", [
+                mode, "--channel", f"socket:{channel}", "--own", own, "--peer", peer, "--service", service, "--user", "nobody",
+                "--server", server.address, "--owner", str(os.getuid()), *words], fds, log=log)

@@ -4,82 +4,27 @@
  *
  *     sound-liar exporter mic|speaker LIE DIRECTORY HELLO     domain 1 serves qdb/1 for domain 2; HELLO: a file
  *     sound-liar importer mic|speaker LIE DIRECTORY           domain 2 connects to domain 1
- *
- * It goes on until the other end is no longer there, or for LAST_USEC.
  */
-#include <errno.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "lib/base/base.h"
-#include "lib/base/clock.h"
-#include "lib/channel/channel.h"
 #include "proxies/audio/stream.h"
+#include "tests/integration/media-liar.h"
 
-#define LAST_USEC (4 * USEC_PER_SEC)
-#define CONNECT_USEC (10 * USEC_PER_SEC)
 #define FRAME 4u /* bytes: stereo */
 #define RATE 48000u
 #define PIECE 480u /* frames */
-
-struct liar {
-	struct channel_backend *backend;
-	struct channel *channel;
-	uint64_t end_usec;
-	uint32_t run;
-	uint64_t position;
-};
-
-static bool goes_on(struct liar *l)
-{
-	return clock_monotonic_usec() < l->end_usec && channel_state(l->channel) == CHANNEL_OPEN;
-}
-
-/* All of it, unless the other end goes. */
-static void say(struct liar *l, const void *bytes, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len && goes_on(l)) {
-		ssize_t n = channel_write(l->channel, (const uint8_t *)bytes + done, len - done);
-
-		if (n < 0)
-			return;
-		done += (size_t)n;
-		if (done < len)
-			(void)channel_wait(l->channel, true, USEC_PER_SEC / 10);
-	}
-}
 
 /* The next word that the importer says; false: none comes. */
 static bool hear(struct liar *l, enum audio_type *ret_type)
 {
 	uint8_t bytes[AUDIO_WORD];
 	struct audio_word word;
-	size_t got = 0;
 
-	while (got < sizeof(bytes) && goes_on(l)) {
-		ssize_t n = channel_read(l->channel, bytes + got, sizeof(bytes) - got);
-
-		if (n > 0)
-			got += (size_t)n;
-		else
-			(void)channel_wait(l->channel, false, USEC_PER_SEC / 10);
-	}
-	if (got < sizeof(bytes) || audio_word_read(bytes, &word) < 0)
+	if (!hear_bytes(l, bytes, sizeof(bytes)) || audio_word_read(bytes, &word) < 0)
 		return false;
 	*ret_type = word.type;
 	l->run = word.run;
 	return true;
-}
-
-static void wait_out(struct liar *l)
-{
-	while (goes_on(l))
-		(void)channel_wait(l->channel, false, USEC_PER_SEC / 10);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------------ */
@@ -155,15 +100,6 @@ static void far_ahead(struct liar *l)
 {
 	honest_piece(l);
 	block(l, PIECE, l->run, UINT64_MAX - PIECE);
-}
-
-static void noise(struct liar *l)
-{
-	uint8_t bytes[4096];
-
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(i * 131 + (i >> 3));
-	say(l, bytes, sizeof(bytes));
 }
 
 static void flood(struct liar *l)
@@ -407,37 +343,10 @@ static const struct {
 	{"mute", AUDIO_SPEAKER, IMPORTER, wait_out},
 };
 
-static int open_channel(struct liar *l, const char *directory, enum audio_kind kind, bool exporter)
-{
-	const struct channel_rings served = {.read = kind == AUDIO_SPEAKER ? RING_AUDIO : RING_CONTROL,
-					     .write = kind == AUDIO_SPEAKER ? RING_CONTROL : RING_AUDIO};
-	const struct channel_address address = {.server_domid = 1, .client_domid = 2, .service = "qdb/1"};
-	int r = channel_backend_new_socket(directory, &l->backend);
-
-	if (r == 0 && exporter)
-		r = channel_listen(l->backend, &address, &served, &l->channel);
-	else if (r == 0)
-		r = channel_connect_wait(l->backend, &address, &served, CONNECT_USEC, &l->channel);
-	l->end_usec = clock_monotonic_usec() + CONNECT_USEC;
-	while (r == 0 && channel_state(l->channel) == CHANNEL_WAITING && clock_monotonic_usec() < l->end_usec)
-		(void)channel_wait(l->channel, false, USEC_PER_SEC / 10);
-	l->end_usec = clock_monotonic_usec() + LAST_USEC;
-	return r;
-}
-
-static void send_hello(struct liar *l, const char *path)
-{
-	uint8_t hello[AUDIO_HELLO];
-	FILE *file = fopen(path, "re");
-
-	if (file && fread(hello, 1, sizeof(hello), file) == sizeof(hello))
-		say(l, hello, sizeof(hello));
-	if (file)
-		(void)fclose(file);
-}
-
 int main(int argc, char **argv)
 {
+	static const struct channel_rings of_mic = {.read = RING_CONTROL, .write = RING_AUDIO};
+	static const struct channel_rings of_speaker = {.read = RING_AUDIO, .write = RING_CONTROL};
 	struct liar l = {0};
 	bool exporter = argc == 6 && strcmp(argv[1], "exporter") == 0;
 	enum audio_kind kind = argc >= 5 && strcmp(argv[2], "speaker") == 0 ? AUDIO_SPEAKER : AUDIO_MIC;
@@ -447,17 +356,15 @@ int main(int argc, char **argv)
 
 		if (strcmp(argv[3], lies[i].name) != 0 || lies[i].kind != kind || (sayer < IMPORTER) != exporter)
 			continue;
-		if (open_channel(&l, argv[4], kind, exporter) != 0)
+		if (open_channel(&l, argv[4], kind == AUDIO_SPEAKER ? &of_speaker : &of_mic, exporter) != 0)
 			return EXIT_FAILURE;
 		if (exporter)
-			send_hello(&l, argv[5]);
+			say_file(&l, argv[5]);
 		if (sayer == IMPORTER_STARTED)
 			begin_run(&l);
 		if (sayer != EXPORTER_STARTED || await_start(&l))
 			lies[i].lie(&l);
-		wait_out(&l);
-		(void)channel_free(l.channel);
-		(void)channel_backend_free(l.backend);
+		close_channel(&l);
 		return EXIT_SUCCESS;
 	}
 	(void)fputs("usage: sound-liar exporter mic|speaker LIE DIRECTORY HELLO | importer mic|speaker LIE DIRECTORY\n",

@@ -19,7 +19,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
-from audio_world import BIN, RATE, Headset, Player, Recorder, Server, main, wait_for
+from audio_world import BIN, RATE, Headset, Player, Recorder, Server, run_tests, wait_for
 
 OFFERED = "qdb.offer=yes device.description='USB Headset' device.vendor.id=046d device.product.id=0a4d device.serial=S1"
 QUBES = {1: "sys-usb", 2: "work", 3: "personal"}
@@ -635,4 +635,4 @@ def in_world(test):
     return run
 
 
-sys.exit(main({name: in_world(test) for name, test in globals().items() if name.startswith("test_")}))
+sys.exit(run_tests({name: in_world(test) for name, test in globals().items() if name.startswith("test_")}))

@@ -18,7 +18,7 @@ import sys
 
 sys.dont_write_bytecode = True
 import audio_world
-from audio_world import BIN, ENDED, LISTENING, READY, End, Headset, Recorder, Server, approved, hello, main, wait_for
+from audio_world import BIN, ENDED, LISTENING, READY, End, Headset, Recorder, Server, approved, hello, run_tests, wait_for
 
 FULL = os.environ.get("QDB_FULL") == "1"
 READS, WRITES = "read,recvfrom,recvmsg,readv", "write,sendto,sendmsg,writev"
@@ -122,4 +122,4 @@ def test_import_writes(directory):
     check(directory, "import", WRITES)
 
 
-sys.exit(main(globals()))
+sys.exit(run_tests(globals()))
