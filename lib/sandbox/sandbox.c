@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/usbdevice_fs.h>
+#include <linux/videodev2.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -102,6 +103,18 @@ static const uint32_t usb_export_ioctls[] = {
 /* How much waits in the virtual microphone's pipe. */
 static const uint32_t audio_ioctls[] = {FIONREAD};
 
+/* V4L2: what a camera can do and is to do; or what it shows and who looks. */
+static const uint32_t camera_export_ioctls[] = {
+	VIDIOC_QUERYCAP, VIDIOC_ENUM_FRAMESIZES, VIDIOC_ENUM_FRAMEINTERVALS,
+	VIDIOC_TRY_FMT,  VIDIOC_S_FMT,           VIDIOC_S_PARM,
+	VIDIOC_REQBUFS,  VIDIOC_QUERYBUF,        VIDIOC_QBUF,
+	VIDIOC_DQBUF,    VIDIOC_STREAMON,        VIDIOC_STREAMOFF,
+};
+static const uint32_t camera_import_ioctls[] = {
+	VIDIOC_S_FMT,    VIDIOC_S_PARM,    VIDIOC_REQBUFS,         VIDIOC_QUERYBUF, VIDIOC_QBUF,
+	VIDIOC_STREAMON, VIDIOC_STREAMOFF, VIDIOC_SUBSCRIBE_EVENT, VIDIOC_DQEVENT,
+};
+
 static const struct profile {
 	const int *calls; /* beside common_calls */
 	size_t n_calls;
@@ -112,6 +125,8 @@ static const struct profile {
 				ARRAY_SIZE(usb_export_ioctls)},
 	[SANDBOX_USB_IMPORT] = {NULL, 0, NULL, 0},
 	[SANDBOX_AUDIO] = {NULL, 0, audio_ioctls, ARRAY_SIZE(audio_ioctls)},
+	[SANDBOX_CAMERA_EXPORT] = {NULL, 0, camera_export_ioctls, ARRAY_SIZE(camera_export_ioctls)},
+	[SANDBOX_CAMERA_IMPORT] = {NULL, 0, camera_import_ioctls, ARRAY_SIZE(camera_import_ioctls)},
 };
 
 /* What the steps share. */

@@ -6,7 +6,13 @@
  */
 #pragma once
 
-enum sandbox_profile { SANDBOX_USB_EXPORT, SANDBOX_USB_IMPORT, SANDBOX_AUDIO };
+enum sandbox_profile {
+	SANDBOX_USB_EXPORT,
+	SANDBOX_USB_IMPORT,
+	SANDBOX_AUDIO,
+	SANDBOX_CAMERA_EXPORT,
+	SANDBOX_CAMERA_IMPORT
+};
 
 /*
  * Call before any byte of a peer is read. `user` is the account to become (by name, "qdb-proxy"; when it does not
