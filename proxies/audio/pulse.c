@@ -366,7 +366,7 @@ struct pulse *pulse_free(struct pulse *pulse)
 		return NULL;
 	if (pulse->loop)
 		pa_mainloop_set_poll_func(pulse->loop, NULL, NULL);
-	if (pulse->stream || (pulse->index != PA_INVALID_INDEX && !is_ours(pulse)))
+	if (pulse->stream || (pulse->context && pulse->index != PA_INVALID_INDEX && !is_ours(pulse)))
 		let_go(pulse);
 	if (pulse->n_underflows > 0)
 		log_debug("the speaker had nothing to play %llu times", (unsigned long long)pulse->n_underflows);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The device's end of a camera session: serve the channel, give up all rights, look whether the camera is still the one that was
- * listed, and only then listen to the other qube. Of each picture our own code makes one copy: raw ones go from the driver's memory
- * into the ring; JPEG ones are decoded into `decoded`, and go from there into the ring.
+ * listed, and only then listen to the other qube. Of each picture our own code makes one copy, into the channel's chunks, which the
+ * channel's library puts into its ring: raw ones from the driver's memory, JPEG ones from where they are decoded.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -140,14 +140,15 @@ static enum outcome take(struct export_session *s)
 /* Opens the camera or closes it, as the importer wants it now. OUTCOME_COUNT: go on. */
 static enum outcome follow(struct export_session *s)
 {
-	int r = 0;
+	int r;
 
 	s->gate.muted = s->session.muted;
-	if (gate_is_open(&s->gate))
+	if (gate_is_open(&s->gate)) {
 		r = capture_start(s->capture);
-	else
-		capture_stop(s->capture);
-	return r < 0 ? outcome_of(r) : OUTCOME_COUNT;
+		return r < 0 ? outcome_of(r) : OUTCOME_COUNT;
+	}
+	capture_stop(s->capture);
+	return give_back(s, feed_leave_out(&s->feed)); /* what was taken before is not seen after */
 }
 
 /* All that the camera has taken. OUTCOME_COUNT: go on. */

@@ -12,8 +12,7 @@ void feed_init(struct feed *core, uint32_t n_bytes)
 	*core = (struct feed){.n_bytes = n_bytes, .waiting.buffer = FEED_NONE, .sending = FEED_NONE};
 }
 
-/* A frame that waited is not sent. */
-static int leave_out(struct feed *core)
+int feed_leave_out(struct feed *core)
 {
 	int buffer = core->waiting.buffer;
 
@@ -31,7 +30,7 @@ int feed_run(struct feed *core, uint32_t run, bool on)
 	if (run != core->run)
 		core->number = 0;
 	core->run = run;
-	return leave_out(core);
+	return feed_leave_out(core);
 }
 
 int feed_want(struct feed *core, uint32_t untrusted_run)
@@ -48,7 +47,7 @@ int feed_captured(struct feed *core, int buffer, uint64_t stamp)
 
 	if (!core->on)
 		return buffer;
-	older = leave_out(core);
+	older = feed_leave_out(core);
 	core->number++;
 	core->waiting.buffer = buffer;
 	core->waiting.number = core->number;

@@ -36,6 +36,9 @@ void feed_init(struct feed *core, uint32_t n_bytes);
 /* The run of that number is on now, or no longer. Returns a buffer that goes back to the camera, or FEED_NONE. */
 int feed_run(struct feed *core, uint32_t run, bool on);
 
+/* What waits is not sent: the camera was closed. Returns its buffer, which goes back, or FEED_NONE. */
+int feed_leave_out(struct feed *core);
+
 /* The importer has room for one more. 0, or -EPROTO: it may not say so now. */
 int feed_want(struct feed *core, uint32_t untrusted_run);
 

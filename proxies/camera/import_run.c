@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The target's end of a camera session: connect, give up all rights, check what the camera is against the digest that the broker
- * gave, and show in the virtual camera what comes. Of each picture our own code makes one copy: from the ring to where the
- * programs of this qube see it.
+ * gave, and show in the virtual camera what comes. Of each picture one copy is made, by the channel's library: from its ring to where
+ * the programs of this qube see it.
  */
 #include <errno.h>
 #include <string.h>
@@ -179,8 +179,9 @@ static enum outcome serve(void *userdata)
 		if (now >= deadline)
 			return OUTCOME_TIMED_OUT;
 		rest = starter_deadline(&s->starter, now);
-		if (session_wait(&s->session, fds, 1, true, want_write, rest < deadline ? rest : deadline) < 0 ||
-		    sink_dispatch(s->sink) < 0)
+		if (session_wait(&s->session, fds, 1, true, want_write, rest < deadline ? rest : deadline) < 0)
+			return OUTCOME_INTERNAL;
+		if (fds[0].revents && sink_dispatch(s->sink) < 0)
 			return OUTCOME_INTERNAL;
 		if (s->session.stopped)
 			return OUTCOME_STOPPED;

@@ -112,6 +112,21 @@ static void test_stop(void **unused _unused_)
 	}
 }
 
+/* The camera is closed while a run is on: what was taken before is not sent after, and the importer's room is kept. */
+static void test_closed(void **unused _unused_)
+{
+	struct feed core = made();
+
+	assert_int_equal(feed_leave_out(&core), FEED_NONE);
+	(void)feed_run(&core, 1, true);
+	(void)feed_captured(&core, 2, 1);
+	assert_int_equal(feed_leave_out(&core), 2);
+	assert_int_equal(feed_begin(&core), FEED_NONE);
+	(void)feed_captured(&core, 3, 2);
+	assert_int_equal(feed_begin(&core), 3);
+	assert_int_equal(core.n_left_out, 1);
+}
+
 /* CA07: what is no picture takes nobody's room. */
 static void test_spoilt(void **unused _unused_)
 {
@@ -182,7 +197,8 @@ static void test_any_order(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_frames), cmocka_unit_test(test_wants),
-					   cmocka_unit_test(test_stop), cmocka_unit_test(test_spoilt),
+					   cmocka_unit_test(test_stop), cmocka_unit_test(test_closed),
+					   cmocka_unit_test(test_spoilt),
 					   cmocka_unit_test(test_any_order)};
 
 	return cmocka_run_group_tests_name("camera-feed", tests, NULL, NULL);

@@ -209,7 +209,7 @@ def approved(raw):
 class End(ProxyEnd):
     """One end of a session of sound."""
 
-    def __init__(self, mode, server, *words, snapshot=None, channel, service="qdb/1", log=None):
+    def __init__(self, mode, server, *words, snapshot=None, channel, service="qdb/1", log=None, programs=BIN):
         own, peer = ("1", "2") if mode == "export" else ("2", "1")
         with contextlib.ExitStack() as stack:
             fds = {}
@@ -218,6 +218,6 @@ class End(ProxyEnd):
                 stack.callback(os.close, memory)
                 os.write(memory, snapshot)
                 fds = {4: memory, 5: memory}
-            super().__init__("audio-proxy", [
+            super().__init__(programs / "audio-proxy", [
                 mode, "--channel", f"socket:{channel}", "--own", own, "--peer", peer, "--service", service, "--user", "nobody",
                 "--server", server.address, "--owner", str(os.getuid()), *words], fds, log=log)

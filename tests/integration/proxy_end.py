@@ -23,7 +23,7 @@ HIGH = 30  # no proxy is given an fd from here on
 
 class ProxyEnd:
     def __init__(self, program, words, fds, env=None, log=None):
-        """`fds`: {place in the proxy: ours}; place 3 is the report's."""
+        """`program`: a name in BIN, or a path. `fds`: {place in the proxy: ours}; place 3 is the report's."""
         self.report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.seen = []
         places = {3: theirs.fileno(), **fds}

@@ -17,7 +17,6 @@ import signal
 import sys
 
 sys.dont_write_bytecode = True
-import audio_world
 from audio_world import BIN, ENDED, LISTENING, READY, End, Headset, Recorder, Server, approved, hello, run_tests, wait_for
 
 FULL = os.environ.get("QDB_FULL") == "1"
@@ -55,8 +54,7 @@ def fail_once(directory, servers, role, calls, number):
     words = {"channel": directory / "channel"}
 
     def begin(mode, server, *more, **snapshot):
-        audio_world.BIN = programs if mode == role else BIN
-        return End(mode, server, *more, **snapshot, **words)
+        return End(mode, server, *more, **snapshot, **words, programs=programs if mode == role else BIN)
 
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(directory / "log", "w+b"))
@@ -83,7 +81,8 @@ def fail_once(directory, servers, role, calls, number):
                 end_of(end)
             end.process.wait(10)
         codes = [end.process.returncode for end in (export, target)]
-        assert set(codes) <= ENDS, (role, number, codes)
+        log.seek(0)
+        assert set(codes) <= ENDS, (role, number, codes, log.read()[-500:], (directory / "trace").read_text()[-800:])
     failed = "(INJECTED)" in (directory / "trace").read_text(errors="replace")
     wait_for(lambda: servers[0].source("headset") in ("SUSPENDED", "IDLE"), 3)
     return failed
