@@ -197,9 +197,8 @@ static void test_any_order(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_frames), cmocka_unit_test(test_wants),
-					   cmocka_unit_test(test_stop), cmocka_unit_test(test_closed),
-					   cmocka_unit_test(test_spoilt),
-					   cmocka_unit_test(test_any_order)};
+					   cmocka_unit_test(test_stop),   cmocka_unit_test(test_closed),
+					   cmocka_unit_test(test_spoilt), cmocka_unit_test(test_any_order)};
 
 	return cmocka_run_group_tests_name("camera-feed", tests, NULL, NULL);
 }
