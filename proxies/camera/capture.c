@@ -255,12 +255,12 @@ static int map(struct capture *capture)
 	return 0;
 }
 
-/* Best effort: the rate that it really has shows itself. */
+/* Best effort: the rate that it really has shows itself. Rounded up, as some take the next faster one for what is a little too fast. */
 static void set_rate(struct capture *capture, uint32_t interval_usec)
 {
 	struct v4l2_streamparm parameters = {.type = V4L2_BUF_TYPE_VIDEO_CAPTURE};
 
-	parameters.parm.capture.timeperframe = (struct v4l2_fract){interval_usec, (uint32_t)USEC_PER_SEC};
+	parameters.parm.capture.timeperframe = (struct v4l2_fract){interval_usec + 1, (uint32_t)USEC_PER_SEC};
 	(void)ask(capture, VIDIOC_S_PARM, &parameters);
 }
 

@@ -96,6 +96,7 @@ static enum outcome greet(void *userdata)
 	r = sink_new(PROXY_FD_DATA, &s->hello.modes[mode], &s->sink);
 	if (r)
 		return r == SINK_UNFIT ? OUTCOME_NO_CAMERA : OUTCOME_INTERNAL;
+	(void)sink_blank(s->sink);
 	intake_init(&s->intake, camera_frame_bytes(&s->hello.modes[mode]));
 	camera_word_write(CAMERA_GO, (uint8_t)mode, 0, word);
 	return channel_write(s->session.channel, word, sizeof(word)) == sizeof(word) ? OUTCOME_COUNT
@@ -125,6 +126,8 @@ static bool tell_exporter(struct import_session *s, uint64_t now_usec)
 	if (starter_tell(&s->starter, now_usec)) {
 		(void)say(s, s->starter.told ? CAMERA_START : CAMERA_STOP);
 		intake_run(&s->intake, s->starter.run, s->starter.told);
+		if (!s->starter.told)
+			(void)sink_blank(s->sink);
 	}
 	while (intake_want(&s->intake))
 		(void)say(s, CAMERA_WANT);

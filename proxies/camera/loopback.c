@@ -5,6 +5,8 @@
  * and there are enough of them for a reader to be behind by some. (DQBUF is not asked for the next: in 0.13 it gives the one that was
  * shown last.)
  *
+ * A program that begins to look sees at once what was shown last, whenever that was, with a time stamp of now.
+ *
  * Who looks is told from 0.13 on by an event of its own, at each STREAMON and STREAMOFF of a reader.
  */
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <sys/mman.h>
 
 #include "lib/base/base.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "proxies/camera/sink.h"
 
@@ -27,6 +30,7 @@ static const uint32_t fourccs[] = {
 
 struct sink {
 	int fd;
+	struct camera_mode mode;
 	uint32_t n_bytes;          /* of a picture */
 	uint32_t n_buffers, place; /* the buffer that is being filled */
 	uint32_t n_watchers;
@@ -129,6 +133,7 @@ int sink_new(int fd, const struct camera_mode *mode, struct sink **ret_sink)
 	if (!sink)
 		return -ENOMEM;
 	sink->fd = fd;
+	sink->mode = *mode;
 	sink->n_bytes = camera_frame_bytes(mode);
 	r = begin(sink, mode);
 	if (r) {
@@ -182,6 +187,21 @@ bool sink_is_watched(const struct sink *sink)
 uint8_t *sink_place(struct sink *sink)
 {
 	return sink->buffers[sink->place].at;
+}
+
+int sink_blank(struct sink *sink)
+{
+	uint8_t *at = sink_place(sink);
+	size_t luma = (size_t)sink->mode.width * sink->mode.height;
+
+	if (sink->mode.format == CAMERA_YUYV) {
+		for (size_t i = 0; i < sink->n_bytes; i++)
+			at[i] = i % 2 ? 0x80 : 0x10;
+	} else {
+		memset(at, 0x10, luma);
+		memset(at + luma, 0x80, sink->n_bytes - luma);
+	}
+	return sink_show(sink, clock_monotonic_usec());
 }
 
 int sink_show(struct sink *sink, uint64_t usec)

@@ -31,5 +31,8 @@ bool sink_is_watched(const struct sink *sink);
 /* The place of the next picture, camera_frame_bytes() of the mode; the same until it is shown. */
 uint8_t *sink_place(struct sink *sink);
 
+/* A black picture, in the place of the next one: who looks later does not see what was shown last. 0 or -errno. */
+int sink_blank(struct sink *sink);
+
 /* It is whole: programs see it. `usec`: when it was taken, of CLOCK_MONOTONIC. 0 or -errno. */
 int sink_show(struct sink *sink, uint64_t usec);

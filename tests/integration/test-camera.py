@@ -37,9 +37,13 @@ class Seen:
     """What a program of the target sees."""
 
     def __init__(self, picture):
-        self.picture, self.numbers, self.ages, self.wrong = picture, [], [], 0
+        self.picture, self.numbers, self.ages, self.wrong, self.n_black, self.is_black = picture, [], [], 0, 0, False
 
     def __call__(self, bytes_, usec):
+        self.is_black = bytes(bytes_[:2]) in (b"\x10\x10", b"\x10\x80") and len(set(bytes_)) == 2
+        self.n_black += self.is_black
+        if self.is_black:
+            return
         number, = struct.unpack_from("<Q", bytes_)
         self.wrong += bytes(bytes_) != self.picture(number)
         self.numbers.append(number)
@@ -118,6 +122,7 @@ def test_lamp(directory):
             n, last = len(seen.numbers), camera.n_taken
             time.sleep(0.2)
             assert len(seen.numbers) == n and camera.n_starts == look
+            assert seen.is_black and seen.n_black == look + 1, "who looks later would see the last picture"
             assert seen.numbers[-1] <= last
         for _ in range(100):  # restless programs: no more than ten looks a second
             screen.watch(1)
