@@ -156,6 +156,8 @@ int session_wait(struct session *session, struct pollfd *fds, int n_fds, bool wa
 
 	if (tell_usec < deadline_usec)
 		deadline_usec = tell_usec;
+	if (session->stopped) /* since the last wait: that word wakes nobody again */
+		deadline_usec = 0;
 	fds[n++] = (struct pollfd){.fd = PROXY_FD_REPORT, .events = POLLIN};
 	if (with_channel)
 		fds[n++] = (struct pollfd){

@@ -167,7 +167,7 @@
 	O(AUDIT_FAILED, "the audit record could not be written, so nothing was attached; free disk space")  \
 	O(NO_SOUND, "the qube has no sound server that answers; log in there, or look at its journal")        \
 	O(NO_CAMERA, "the target qube has no v4l2loopback kernel module of version 0.13 or later; install it there")  \
-	O(NO_MODE, "the camera has no such picture size or rate; look at those that it has with info")       \
+	O(NO_MODE, "the camera has no such picture size or rate; ask for another, or for none")            \
 	O(INTERNAL, "an internal error; look at the journal")                                               \
 	/* The broker's own: no agent may say them. */                                                      \
 	O(DETACHED, "it was detached by its user")                                                          \

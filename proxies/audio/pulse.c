@@ -16,8 +16,8 @@
 #include "lib/base/log.h"
 #include "lib/proxy/sources.h"
 
-#define ANSWER_USEC (3 * USEC_PER_SEC) /* the server must answer a question */
-#define CLOSE_USEC USEC_PER_SEC        /* and at the end let go of the device */
+#define ANSWER_USEC (3 * USEC_PER_SEC)           /* the server must answer a question */
+#define CLOSE_USEC (TIMEOUT_PROXY_EXIT_USEC / 2) /* and at the end let go of the device, before the agent kills us */
 #define LOOK_AGAIN_NSEC (10 * 1000 * 1000)
 #define FRAGMENT_USEC (5 * USEC_PER_MSEC)
 #define BUFFER_USEC (200 * USEC_PER_MSEC)          /* that a sink's server is ready to keep; much less waits there */
