@@ -26,6 +26,8 @@ PROGRAMS = {
     "hanger": STAYER + "echo ok 1 - so far\nsleep 1000\n",
     # What ends by itself, a little after its parent, was not left running.
     "lagger": "#!/bin/sh\nsleep 0.3 &\necho ok 1 - a\n",
+    # Says one thing the first time, and another after that; both run at once.
+    "twin": "#!/bin/sh\necho ok 1 - a\nif mkdir $0.first; then sleep 1; else sleep 0.3; echo ok 2 - b; fi 2>/dev/null\n",
 }
 
 
@@ -86,6 +88,7 @@ def test_counts(place):
                                (["./dies"], 1, "1 passed, 1 failed, 0 skipped"),
                                (["./good", "./none"], 1, "1 passed, 1 failed, 1 skipped"),
                                (["./lagger"], 0, "1 passed, 0 failed, 0 skipped"),
+                               (["./twin", "./twin"], 0, "3 passed, 0 failed, 0 skipped"),
                                ([], 1, "0 passed, 1 failed, 0 skipped")):
         returned = place.run(*lines)
         assert (returned[0], returned[2]) == (status, end), (lines, returned)
