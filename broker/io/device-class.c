@@ -8,7 +8,11 @@ static const struct {
 	const char *name;
 	uint8_t class_id;
 } classes[] = {
-	{"block", 0}, {"mic", WIRE_CLASS_MIC}, {"speaker", WIRE_CLASS_SPEAKER}, {"usb", WIRE_CLASS_USB}, {"webcam", 0},
+	{"block", 0},
+	{"mic", WIRE_CLASS_MIC},
+	{"speaker", WIRE_CLASS_SPEAKER},
+	{"usb", WIRE_CLASS_USB},
+	{"webcam", WIRE_CLASS_WEBCAM},
 };
 
 const char *device_class_name(uint8_t class_id)

@@ -136,7 +136,7 @@ bool text_is_usb_port(const char *text)
 }
 
 /* `start` and eight digits. */
-static bool is_sound_port(const char *text, const char *start)
+static bool is_named_port(const char *text, const char *start)
 {
 	size_t i = strlen(start);
 
@@ -149,12 +149,17 @@ static bool is_sound_port(const char *text, const char *start)
 
 bool text_is_mic_port(const char *text)
 {
-	return strcmp(text, TEXT_DOM0_MIC) == 0 || is_sound_port(text, "mic-");
+	return strcmp(text, TEXT_DOM0_MIC) == 0 || is_named_port(text, "mic-");
 }
 
 bool text_is_speaker_port(const char *text)
 {
-	return is_sound_port(text, "speaker-");
+	return is_named_port(text, "speaker-");
+}
+
+bool text_is_webcam_port(const char *text)
+{
+	return is_named_port(text, "webcam-");
 }
 
 bool text_is_path(const char *text)

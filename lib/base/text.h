@@ -40,6 +40,9 @@ bool text_is_mic_port(const char *text);
 /* A sound sink's: "speaker-" and the same. */
 bool text_is_speaker_port(const char *text);
 
+/* A camera's: "webcam-" and the same. */
+bool text_is_webcam_port(const char *text);
+
 /*
  * A port as it is built, whatever the kernel calls it: "pci-0000:00:04.0-usb-0:1.2". A letter or digit, then those and
  * ".:@,+_-"; shorter than LIMIT_PATH_TEXT.

@@ -28,11 +28,12 @@
 
 #include "lib/base/limits.h"
 
-#define WIRE_VERSION 5u
+#define WIRE_VERSION 6u
 #define WIRE_HEADER 8u
 #define WIRE_DIGEST 32u /* SHA-256 */
 #define WIRE_INTERFACES (3u * LIMIT_INTERFACES)
 #define WIRE_TEXT (LIMIT_TEXT + 2u)
+#define WIRE_LABEL 32u /* bytes with its NUL: all that v4l2loopback keeps of a name */
 
 /* clang-format off */
 /* Fields: U8(name) U16 U32 U64, BYTES(name, n), TEXT(name, n with its NUL), ENUM8(name, first, last) */
@@ -56,7 +57,7 @@
 	U16(product)                                                         \
 	U8(n_interfaces)                                                     \
 	BYTES(interfaces, WIRE_INTERFACES) /* class, subclass, protocol each; zero after n_interfaces */ \
-	BYTES(digest, WIRE_DIGEST)         /* of the snapshot: lib/usbip/snapshot.h; of sound the hello: proxies/audio/stream.h */ \
+	BYTES(digest, WIRE_DIGEST)         /* of the snapshot: lib/usbip/snapshot.h; of others the hello: proxies/audio/stream.h, camera/stream.h */ \
 	TEXT(port, LIMIT_PORT_TEXT)        /* wire_is_port() */
 #define WIRE_FIELDS_DEVICE_TEXT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U16(slot)                                                      \
@@ -111,7 +112,11 @@
 	U64(session)                                              \
 	U16(source) /* domain id */                               \
 	BYTES(digest, WIRE_DIGEST) /* of the snapshot and what the user saw of it: digest_approved(), lib/digest/digest.h */ \
-	ENUM8(class, WIRE_CLASS_FIRST, WIRE_CLASS_LAST)
+	ENUM8(class, WIRE_CLASS_FIRST, WIRE_CLASS_LAST)                 \
+	U16(width)  /* of a WEBCAM what its user asked for, pixels; 0: whatever is best */ \
+	U16(height) /* the same */                                \
+	U16(fps)    /* the same, pictures a second */             \
+	TEXT(label, WIRE_LABEL) /* of a WEBCAM, never empty: what it is called in the target */
 #define WIRE_FIELDS_STOP(U8, U16, U32, U64, BYTES, TEXT, ENUM8) U64(session)
 #define WIRE_FIELDS_MUTE(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U64(session) /* of an export, whose class can be muted */ \
@@ -196,16 +201,18 @@ enum wire_roles {
 	WIRE_ROLE_IMPORT = 2, /* USB */
 	WIRE_ROLE_IMPORT_MIC = 4,
 	WIRE_ROLE_IMPORT_SPEAKER = 8,
-	WIRE_ROLES = 15
+	WIRE_ROLE_IMPORT_WEBCAM = 16,
+	WIRE_ROLES = 31
 };
 enum wire_side { WIRE_SIDE_EXPORT = 1, WIRE_SIDE_IMPORT = 2 };
-/* A MIC and a SPEAKER have one interface, 00 00 00. */
+/* A MIC and a SPEAKER have one interface, 00 00 00; a WEBCAM has one, 0e 01 00: video control, USB Video Class 1.5 section A.2. */
 enum wire_class {
 	WIRE_CLASS_USB = 1,
 	WIRE_CLASS_MIC = 2,
 	WIRE_CLASS_SPEAKER = 3,
+	WIRE_CLASS_WEBCAM = 4,
 	WIRE_CLASS_FIRST = WIRE_CLASS_USB,
-	WIRE_CLASS_LAST = WIRE_CLASS_SPEAKER
+	WIRE_CLASS_LAST = WIRE_CLASS_WEBCAM
 };
 /* as vhci_hcd's attach file counts them: Linux enum usb_device_speed */
 enum wire_speed {

@@ -95,6 +95,12 @@ static size_t make_frame(size_t k, struct wire_message *message, uint8_t frame[L
 		for (size_t i = 3u * message->DEVICE.n_interfaces; i < WIRE_INTERFACES; i++)
 			message->DEVICE.interfaces[i] = 0;
 	}
+	if (message->type == WIRE_IMPORT && message->IMPORT.class == WIRE_CLASS_WEBCAM) {
+		message->IMPORT.label[0] = 'x';
+	} else if (message->type == WIRE_IMPORT) {
+		message->IMPORT.width = message->IMPORT.height = message->IMPORT.fps = 0;
+		memset(message->IMPORT.label, 0, sizeof(message->IMPORT.label));
+	}
 	return wire_encode(message, frame);
 }
 
@@ -338,7 +344,6 @@ static void test_enums(void **state)
 		{WIRE_ENDED, 17, 0, OUTCOME_LAST},
 		{WIRE_STREAM, 16, 1, 2},
 		{WIRE_STREAM, 17, 0, 1},
-		{WIRE_IMPORT, 50, 1, 3},
 		{WIRE_SESSION, 51, 0, 1},
 		{WIRE_EXPORT, 56, 0, 1},
 		{WIRE_MUTE, 16, 0, 1},
@@ -417,6 +422,31 @@ static void test_texts(void **state)
 			 WIRE_BAD_FIELD);
 }
 
+/* The size, the rate and the label are a camera's alone, and that has a label. */
+static void test_imports(void **state)
+{
+	enum { CLASS_OFFSET = 50, WISH_OFFSET = 51, LABEL_OFFSET = 57, LENGTH = LABEL_OFFSET + WIRE_LABEL };
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+		for (unsigned int class_id = 0; kinds[k].type == WIRE_IMPORT && class_id < 256; class_id++)
+			for (size_t set = WISH_OFFSET - 1; set <= LABEL_OFFSET; set++) {
+				uint8_t frame[LIMIT_FRAME];
+				struct wire_message message;
+				bool webcam = class_id == WIRE_CLASS_WEBCAM && set == LABEL_OFFSET;
+				bool other = class_id >= 1 && class_id < WIRE_CLASS_WEBCAM && set < WISH_OFFSET;
+				size_t used;
+
+				assert_int_equal(make_frame(k, &message, frame), LENGTH);
+				memset(frame + WISH_OFFSET, 0, LENGTH - WISH_OFFSET);
+				frame[set] = 'x';
+				frame[CLASS_OFFSET] = (uint8_t)class_id;
+				assert_int_equal(
+					decode_exact(frame, LENGTH, WIRE_TO_AGENT, WIRE_IN_READY, &message, &used),
+					webcam || other ? 0 : WIRE_BAD_FIELD);
+			}
+}
+
 /* What a device of each class is, and is not. */
 static void test_classes(void **state)
 {
@@ -430,8 +460,9 @@ static void test_classes(void **state)
 				struct wire_message message;
 				size_t len = make_frame(DEVICE_KIND, &message, frame), used;
 				bool usb = class_id == WIRE_CLASS_USB && speed >= 1 && speed <= 6;
-				bool sound = (class_id == WIRE_CLASS_MIC || class_id == WIRE_CLASS_SPEAKER) &&
-					     speed == 0 && n == 1;
+				bool part = (class_id == WIRE_CLASS_MIC || class_id == WIRE_CLASS_SPEAKER ||
+					     class_id == WIRE_CLASS_WEBCAM) &&
+					    speed == 0 && n == 1;
 
 				frame[CLASS_OFFSET] = (uint8_t)class_id;
 				frame[SPEED_OFFSET] = (uint8_t)speed;
@@ -439,7 +470,7 @@ static void test_classes(void **state)
 				memset(frame + BYTES_OFFSET, 0, WIRE_INTERFACES);
 				assert_int_equal(
 					decode_exact(frame, len, WIRE_TO_BROKER, WIRE_IN_READY, &message, &used),
-					usb || sound ? 0 : WIRE_BAD_FIELD);
+					usb || part ? 0 : WIRE_BAD_FIELD);
 			}
 	assert_true(wire_is_port(WIRE_CLASS_MIC, "mic"));
 	for (unsigned int class_id = 0; class_id < 256; class_id++) {
@@ -453,6 +484,7 @@ static void test_classes(void **state)
 			{WIRE_CLASS_USB, "1-2.4", WIRE_ROLE_IMPORT, 'u', false, false},
 			{WIRE_CLASS_MIC, "mic-01234567", WIRE_ROLE_IMPORT_MIC, 'm', true, true},
 			{WIRE_CLASS_SPEAKER, "speaker-01234567", WIRE_ROLE_IMPORT_SPEAKER, 's', true, true},
+			{WIRE_CLASS_WEBCAM, "webcam-01234567", WIRE_ROLE_IMPORT_WEBCAM, 'u', true, true},
 		};
 		uint16_t role = 0;
 		char letter = '?';
@@ -474,7 +506,7 @@ static void test_classes(void **state)
 		assert_int_equal(wire_class_letter((uint8_t)class_id), letter);
 		assert_int_equal(wire_may_be_part((uint8_t)class_id), may_be_part);
 		assert_int_equal(wire_can_mute((uint8_t)class_id), can_mute);
-		assert_int_equal(wire_tells_use((uint8_t)class_id), can_mute); /* sound, so far */
+		assert_int_equal(wire_tells_use((uint8_t)class_id), can_mute); /* the same, so far */
 	}
 }
 
@@ -599,13 +631,11 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_lengths),    cmocka_unit_test(test_split_faults),
-		cmocka_unit_test(test_types),      cmocka_unit_test(test_matrix),
-		cmocka_unit_test(test_dialogue),   cmocka_unit_test(test_ids),
-		cmocka_unit_test(test_enums),      cmocka_unit_test(test_texts),
-		cmocka_unit_test(test_classes),    cmocka_unit_test(test_interfaces),
-		cmocka_unit_test(test_stream),     cmocka_unit_test(test_bit_flips),
+		cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_golden),  cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_split_faults), cmocka_unit_test(test_types),   cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_dialogue),     cmocka_unit_test(test_ids),     cmocka_unit_test(test_enums),
+		cmocka_unit_test(test_texts),        cmocka_unit_test(test_classes), cmocka_unit_test(test_imports),
+		cmocka_unit_test(test_interfaces),   cmocka_unit_test(test_stream),  cmocka_unit_test(test_bit_flips),
 		cmocka_unit_test(test_names),
 	};
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The codec of messages.h. Every function walks the same table, which the macros of messages.h fill; no message has
- * code of its own, but for one rule about DEVICE that no single field can state.
+ * code of its own, but for what no single field can state: a rule about DEVICE and one about IMPORT.
  *
  * A frame:   0 u16 type | 2 u16 length | 4 u32 id | 8 fields in the order of the table, little endian, no padding
  *
@@ -171,6 +171,7 @@ static const struct class_rules {
 	[WIRE_CLASS_USB] = {'u', true, false, false, false, WIRE_ROLE_IMPORT, 0, LIMIT_INTERFACES, text_is_usb_port},
 	[WIRE_CLASS_MIC] = {'m', false, true, true, true, WIRE_ROLE_IMPORT_MIC, 1, 1, text_is_mic_port},
 	[WIRE_CLASS_SPEAKER] = {'s', false, true, true, true, WIRE_ROLE_IMPORT_SPEAKER, 1, 1, text_is_speaker_port},
+	[WIRE_CLASS_WEBCAM] = {'u', false, true, true, true, WIRE_ROLE_IMPORT_WEBCAM, 1, 1, text_is_webcam_port},
 };
 
 static const struct class_rules *find_class(uint8_t class_id)
@@ -220,15 +221,11 @@ char wire_class_letter(uint8_t class_id)
 	return (char)(rules ? rules->letter : '?');
 }
 
-/* What holds between fields: what is of one class only; unused interface bytes are zero. */
-static bool message_is_consistent(const struct wire_message *message)
+/* What is of one class only; unused interface bytes are zero. */
+static bool device_is_consistent(const struct wire_DEVICE *device)
 {
-	const struct wire_DEVICE *device = &message->DEVICE;
-	const struct class_rules *rules;
+	const struct class_rules *rules = find_class(device->class);
 
-	if (message->type != WIRE_DEVICE)
-		return true;
-	rules = find_class(device->class);
 	if (!rules || (device->speed != WIRE_SPEED_NONE) != rules->has_speed ||
 	    device->n_interfaces < rules->min_interfaces || device->n_interfaces > rules->max_interfaces)
 		return false;
@@ -236,6 +233,23 @@ static bool message_is_consistent(const struct wire_message *message)
 		if (device->interfaces[i] != 0)
 			return false;
 	return true;
+}
+
+/* What only a camera has. */
+static bool import_is_consistent(const struct wire_IMPORT *import)
+{
+	bool is_webcam = import->class == WIRE_CLASS_WEBCAM;
+
+	return (import->label[0] != '\0') == is_webcam &&
+	       (is_webcam || (import->width == 0 && import->height == 0 && import->fps == 0));
+}
+
+/* What holds between fields. */
+static bool message_is_consistent(const struct wire_message *message)
+{
+	if (message->type == WIRE_DEVICE)
+		return device_is_consistent(&message->DEVICE);
+	return message->type != WIRE_IMPORT || import_is_consistent(&message->IMPORT);
 }
 
 static bool id_is_valid(const struct format *format, uint32_t id)

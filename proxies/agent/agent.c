@@ -564,6 +564,7 @@ static const struct {
 	[WIRE_CLASS_USB] = {export_usb, import_usb},
 	[WIRE_CLASS_MIC] = {export_sound, import_sound},
 	[WIRE_CLASS_SPEAKER] = {export_sound, import_sound},
+	[WIRE_CLASS_WEBCAM] = {export_sound, import_sound},
 };
 _Static_assert(ARRAY_SIZE(classes) == WIRE_CLASS_LAST + 1, "every class is here");
 
