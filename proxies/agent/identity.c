@@ -4,7 +4,6 @@
  * our own total parser, and made safe before it is kept. The folder is held open while it is read, and the device
  * number is compared at the end: the parts belong to one enumeration of one device.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "lib/digest/digest.h"
 #include "lib/usbip/snapshot.h"
 #include "proxies/agent/identity.h"
+#include "proxies/agent/sysfs.h"
 
 #define DEVICE_DESCRIPTOR_SIZE 18u
 #define DEVICE_CLASS_AT 4u
@@ -21,46 +21,12 @@
 #define USB_BUS_MAX 999u /* the node's name has three digits */
 #define USB_DEV_MAX 127u
 
-/* Reads at most `size` bytes of an attribute. Returns how many, or -1. */
-static ssize_t read_attribute(int folder, const char *name, void *buffer, size_t size)
-{
-	_cleanup_close_ int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	size_t done = 0;
-
-	if (fd < 0)
-		return -1;
-	while (done < size) {
-		ssize_t n = read(fd, (uint8_t *)buffer + done, size - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
-/* An attribute of one line without its newline; `line` is empty when it is absent or too long. */
-static void read_line(int folder, const char *name, char *line, size_t size)
-{
-	ssize_t n = read_attribute(folder, name, line, size);
-
-	line[0] = n <= 0 || (size_t)n >= size ? '\0' : line[0];
-	if (line[0] != '\0') {
-		line[n] = '\0';
-		line[strcspn(line, "\n")] = '\0';
-	}
-}
-
 static uint16_t read_number(int folder, const char *name, uint16_t max)
 {
 	char line[16];
 	uint64_t value;
 
-	read_line(folder, name, line, sizeof(line));
+	sysfs_read_line(folder, name, line, sizeof(line));
 	return text_to_u64(line, max, &value) < 0 ? 0 : (uint16_t)value;
 }
 
@@ -68,7 +34,7 @@ static uint16_t read_number(int folder, const char *name, uint16_t max)
 static void read_text(int folder, const char *name, char safe[LIMIT_TEXT + 1])
 {
 	char untrusted_line[3 * LIMIT_TEXT + 2];
-	ssize_t n = read_attribute(folder, name, untrusted_line, sizeof(untrusted_line));
+	ssize_t n = sysfs_read(folder, name, untrusted_line, sizeof(untrusted_line));
 
 	while (n > 0 && untrusted_line[n - 1] == '\n')
 		n--;
@@ -87,7 +53,7 @@ static uint8_t read_speed(int folder)
 	};
 	char line[16];
 
-	read_line(folder, "speed", line, sizeof(line));
+	sysfs_read_line(folder, "speed", line, sizeof(line));
 	for (size_t i = 0; i < ARRAY_SIZE(speeds); i++)
 		if (strcmp(line, speeds[i].text) == 0)
 			return speeds[i].speed;
@@ -138,7 +104,7 @@ int identity_read(const char *syspath, const char *port, struct identity *ret_id
 	identity.dev = read_number(folder, "devnum", USB_DEV_MAX);
 	if (identity.bus == 0 || identity.dev == 0)
 		return IDENTITY_GONE;
-	raw_len = read_attribute(folder, "descriptors", untrusted_raw, sizeof(untrusted_raw));
+	raw_len = sysfs_read(folder, "descriptors", untrusted_raw, sizeof(untrusted_raw));
 	if (raw_len < 0)
 		return IDENTITY_GONE;
 	if (raw_len >= (ssize_t)DEVICE_DESCRIPTOR_SIZE && untrusted_raw[DEVICE_CLASS_AT] == DEVICE_CLASS_HUB)

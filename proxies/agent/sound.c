@@ -21,6 +21,7 @@
 #include "lib/base/text.h"
 #include "lib/digest/digest.h"
 #include "lib/proxy/sources.h"
+#include "proxies/agent/port.h"
 
 #define LOOK_USEC (1 * USEC_PER_SEC) /* for servers that have come */
 #define RESTART_MAX_USEC (32 * USEC_PER_SEC)
@@ -275,16 +276,6 @@ static int on_look(sd_event_source *source, uint64_t usec _unused_, void *userda
 
 /* ---- what there is ---------------------------------------------------------------------------------------------------- */
 
-/* FNV-1a. */
-static uint32_t hash(const char *text)
-{
-	uint32_t value = 0x811c9dc5u;
-
-	for (; *text; text++)
-		value = (value ^ (uint8_t)*text) * 0x01000193u;
-	return value;
-}
-
 /* The classes of what a watcher names, and with what their ports begin. */
 static const struct {
 	uint8_t class_id;
@@ -308,8 +299,7 @@ static void identify(const struct watcher *watcher, size_t i, struct identity *r
 	if (watcher->sound->settings.dom0)
 		(void)strcpy(ret_identity->port, TEXT_DOM0_MIC);
 	else
-		(void)snprintf(ret_identity->port, sizeof(ret_identity->port), "%s%08" PRIx32, kinds[source->kind].port,
-			       hash(key));
+		port_make(kinds[source->kind].port, key, ret_identity->port);
 	(void)strcpy(ret_identity->parent, source->parent);
 	(void)strcpy(ret_identity->serial, source->serial);
 	(void)strcpy(ret_identity->product_name, source->name);
