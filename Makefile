@@ -118,6 +118,9 @@ $(UNIT_TESTS): $(OUT)/%: $(OUT)/%.o $(call archives,$(TEST_ROOMS))
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(call archives,$(TEST_ROOMS)) -Wl,--end-group \
 		$(shell $(PKG_CONFIG) --libs $(ALL_PKGS))
 
+# v4l2loopback's control device is played there.
+$(OUT)/proxies/agent/test-loopback: LDFLAGS += -Wl,--wrap=ioctl
+
 # Fuzzers: tests/fuzz/fuzz-x.c, only with CONFIG=fuzz
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz-*.c)
 FUZZERS := $(FUZZ_SRCS:tests/fuzz/%.c=$(OUT)/bin/%)
