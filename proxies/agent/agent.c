@@ -2,7 +2,7 @@
 /*
  * Where the parts meet. Invariants: the broker is told of a device only between WELCOME and the end of the connection,
  * and what it was told is the table of devices: either each change is sent, or a full list is on its way
- * (`list_wanted`). A device is opened only after everything about it was read and compared again.
+ * (`list_wanted`).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,15 +15,12 @@
 #include "lib/base/rate.h"
 #include "lib/base/text.h"
 #include "proxies/agent/agent.h"
+#include "proxies/agent/attach.h"
 #include "proxies/agent/control.h"
-#include "proxies/agent/node.h"
-#include "proxies/agent/sessions.h"
 #include "proxies/agent/track.h"
 #include "proxies/agent/udev.h"
-#include "proxies/agent/usbfs.h"
 #include "proxies/agent/vhci.h"
 
-#define MODPROBE_USEC (10 * USEC_PER_SEC)
 #define LIST_INTERVAL_USEC (1 * USEC_PER_SEC) /* between two full lists on one connection, at least */
 #define LIST_FRAME_USEC (2 * USEC_PER_SEC / LIMIT_PEER_EVENTS_PER_SEC) /* and for each frame of it: half of our share */
 #define DEVICE_FRAMES 6u                         /* DEVICE, up to four DEVICE_TEXT, DEVICE_COMMIT */
@@ -37,13 +34,11 @@ struct agent {
 	struct agent_settings settings;
 	uint64_t incarnation;
 	struct control *control;
-	struct sessions *sessions;
-	struct udev_watch *watch; /* NULL: no USB devices of ours */
-	struct sound *sound;      /* NULL: no sound */
+	struct attach_means means;
+	struct udev_watch *watch; /* NULL: no USB devices and no cameras of ours */
 	sd_event_source *udev, *scan_timer, *list_timer, *stop_timer;
 	struct track track;
 	struct rate events, logs;
-	bool memory_raised;                      /* usbfs', or that was tried in vain */
 	uint64_t last_scan_usec, last_list_usec; /* 0: never */
 
 	/* Of the present connection */
@@ -254,7 +249,12 @@ static void look_at(struct agent *agent, const struct udev_sight *sight)
 
 static void on_found(void *userdata, const struct udev_sight *sight)
 {
-	look_at(userdata, sight);
+	struct agent *agent = userdata;
+
+	if (sight->kind == UDEV_VIDEO)
+		video_see(agent->means.video, sight);
+	else
+		look_at(agent, sight);
 }
 
 /* There it gives away the one microphone, and takes nothing: no descriptor is read, no driver is loaded. */
@@ -268,20 +268,56 @@ static bool is_exporter(const struct agent *agent)
 	return (agent->settings.roles & WIRE_ROLE_EXPORT) != 0;
 }
 
+static void put(struct agent *agent, const struct identity *identity)
+{
+	struct track_change change = {0};
+
+	if (!track_put(&agent->track, identity, &change))
+		log_device(agent, identity->port, "left out: ", "there are too many");
+	if (change.added != NULL)
+		log_device(agent, identity->port, "is there", "");
+	tell_change(agent, &change);
+}
+
 static void look_at_sources(struct agent *agent)
 {
 	struct sound_source source;
 	size_t cursor = 0;
 
-	while (is_exporter(agent) && sound_next(agent->sound, &cursor, &source)) {
-		struct track_change change = {0};
+	while (is_exporter(agent) && sound_next(agent->means.sound, &cursor, &source))
+		put(agent, &source.identity);
+}
 
-		if (!track_put(&agent->track, &source.identity, &change))
-			log_device(agent, source.identity.port, "left out: ", "there are too many");
-		if (change.added != NULL)
-			log_device(agent, source.identity.port, "is there", "");
-		tell_change(agent, &change);
+/* One that is left out may have no port: it goes by its node's name, which is no port. */
+static void look_at_cameras(struct agent *agent)
+{
+	struct video_camera camera;
+	size_t cursor = 0;
+
+	while (video_next(agent->means.video, &cursor, &camera)) {
+		struct track_change change;
+
+		if (camera.reason == NULL)
+			put(agent, &camera.identity);
+		else if (track_leave_out(&agent->track, camera.name, 0, &change))
+			log_device(agent, camera.name, "left out: ", camera.reason);
 	}
+}
+
+/* All that udev knows. 0 or a negative errno: then some of it was not seen. */
+static int look_at_all(struct agent *agent)
+{
+	int r = udev_watch_scan(agent->watch, UDEV_USB, on_found, agent);
+
+	if (r < 0)
+		return r;
+	video_look_begin(agent->means.video);
+	r = udev_watch_scan(agent->watch, UDEV_VIDEO, on_found, agent);
+	if (r < 0)
+		return r;
+	video_look_end(agent->means.video);
+	look_at_cameras(agent);
+	return 0;
 }
 
 static void scan(struct agent *agent)
@@ -291,14 +327,14 @@ static void scan(struct agent *agent)
 
 	agent->last_scan_usec = now_usec(agent);
 	(void)sd_event_source_set_enabled(agent->scan_timer, SD_EVENT_OFF);
-	if (agent->watch == NULL && agent->sound == NULL)
+	if (agent->watch == NULL && agent->means.sound == NULL)
 		return;
 	track_scan_begin(&agent->track);
 	look_at_sources(agent);
 	if (agent->watch != NULL)
-		r = udev_watch_scan(agent->watch, on_found, agent);
+		r = look_at_all(agent);
 	if (r < 0) {
-		log_error("cannot enumerate USB devices: %s", strerror(-r));
+		log_error("cannot enumerate devices: %s", strerror(-r));
 		return; /* what was seen is known; nothing is taken for gone */
 	}
 	while (track_sweep(&agent->track, &change))
@@ -318,7 +354,7 @@ static int on_udev(_unused_ sd_event_source *source, _unused_ int fd, _unused_ u
 	int r = udev_watch_receive(agent->watch, &sight);
 
 	if (r == 0)
-		look_at(agent, &sight);
+		on_found(agent, &sight);
 	if (r == UDEV_LOST) {
 		log_warning("udev events were lost: looking at all devices again");
 		want_scan(agent);
@@ -368,11 +404,13 @@ static uint16_t present_roles(const struct agent *agent)
 {
 	uint16_t roles = agent->settings.roles;
 
-	if (agent->watch == NULL && agent->sound == NULL)
+	if (agent->watch == NULL && agent->means.sound == NULL)
 		roles &= (uint16_t)~WIRE_ROLE_EXPORT;
 	if (!vhci_present())
 		roles &= (uint16_t)~WIRE_ROLE_IMPORT;
-	if (agent->sound == NULL)
+	if (!loopback_present())
+		roles &= (uint16_t)~WIRE_ROLE_IMPORT_WEBCAM;
+	if (agent->means.sound == NULL)
 		roles &= (uint16_t) ~(WIRE_ROLE_IMPORT_MIC | WIRE_ROLE_IMPORT_SPEAKER);
 	return roles;
 }
@@ -396,7 +434,7 @@ static void on_connected(void *userdata)
 	agent->list_serial = 0;
 	agent->last_list_usec = 0;
 	control_send(agent->control, &message);
-	while (sessions_next(agent->sessions, &cursor, &view)) {
+	while (sessions_next(agent->means.sessions, &cursor, &view)) {
 		message = (struct wire_message){
 			.type = WIRE_SESSION,
 			.SESSION = {.session = view.session, .side = (uint8_t)view.side, .peer = view.peer},
@@ -413,7 +451,7 @@ static void on_disconnected(void *userdata)
 
 	agent->list_wanted = false;
 	agent->n_unsaid = 0;
-	sessions_forget_requests(agent->sessions);
+	sessions_forget_requests(agent->means.sessions);
 }
 
 static void on_welcome(struct agent *agent, const struct wire_message *message)
@@ -428,7 +466,7 @@ static void on_welcome(struct agent *agent, const struct wire_message *message)
 	for (size_t i = 0; i < agent->n_unsaid; i++)
 		control_send(agent->control, &agent->unsaid[i]);
 	agent->n_unsaid = 0;
-	sessions_tell_streams(agent->sessions);
+	sessions_tell_streams(agent->means.sessions);
 }
 
 static void on_rescan(struct agent *agent, const struct wire_message *message)
@@ -436,32 +474,6 @@ static void on_rescan(struct agent *agent, const struct wire_message *message)
 	agent->list_serial = message->RESCAN.serial;
 	want_list(agent, LIST_INTERVAL_USEC); /* first: what the scan finds is in the list, not in events before it */
 	want_scan(agent);
-}
-
-#define SYSPATH_SIZE (64 + LIMIT_PORT_TEXT)
-
-static void make_syspath(const struct identity *known, char syspath[SYSPATH_SIZE])
-{
-	(void)snprintf(syspath, SYSPATH_SIZE, "/sys/bus/usb/devices/%s", known->port);
-}
-
-/* The device again, from its port's folder: still there, still the same? */
-static enum outcome read_again(struct agent *agent, const struct identity *known)
-{
-	struct identity identity;
-	const char *reason;
-	char syspath[SYSPATH_SIZE];
-	uint16_t dev;
-	int r;
-
-	make_syspath(known, syspath);
-	r = identity_read(syspath, known->port, &identity, &agent->snapshot, &dev, &reason);
-	if (r == IDENTITY_GONE)
-		return OUTCOME_NO_DEVICE;
-	if (r != 0 || identity.bus != known->bus || identity.dev != known->dev ||
-	    memcmp(identity.digest, known->digest, sizeof(identity.digest)) != 0)
-		return OUTCOME_CHANGED;
-	return OUTCOME_OK;
 }
 
 /* The device that is asked for; what else must be right before it is opened is of its class. */
@@ -477,96 +489,8 @@ static enum outcome find_device(struct agent *agent, const struct wire_EXPORT *r
 	if (memcmp(device->identity.digest, request->digest, sizeof(request->digest)) != 0)
 		return OUTCOME_CHANGED;
 	*ret_device = device;
-	return sessions_may_begin(agent->sessions, request->session, &device->identity);
+	return sessions_may_begin(agent->means.sessions, request->session, &device->identity);
 }
-
-/* In this order (UD01). */
-static enum outcome open_device(struct agent *agent, const struct identity *identity, int *ret_fd,
-				uint8_t *ret_configuration)
-{
-	char syspath[SYSPATH_SIZE];
-	enum outcome outcome = read_again(agent, identity);
-
-	if (outcome == OUTCOME_OK)
-		outcome = node_open(identity, &agent->snapshot, ret_fd);
-	make_syspath(identity, syspath);
-	if (outcome == OUTCOME_OK && identity_read_configuration(syspath, identity, ret_configuration) != 0)
-		outcome = OUTCOME_NO_DEVICE;
-	return outcome;
-}
-
-/* With the first export, as a qube that has no device of its own has no need of it. */
-static void raise_memory(struct agent *agent)
-{
-	int r = agent->memory_raised ? 0 : usbfs_raise_memory(USBFS_MEMORY_FILE, usbfs_ram());
-
-	agent->memory_raised = true;
-	if (r < 0)
-		log_warning("cannot raise usbfs' memory, exported devices share what there is: %s: %s",
-			    USBFS_MEMORY_FILE, strerror(-r));
-}
-
-static enum outcome export_usb(struct agent *agent, const struct wire_message *message, const struct identity *identity)
-{
-	_cleanup_close_ int fd = -1;
-	uint8_t configuration = 0;
-	enum outcome outcome = open_device(agent, identity, &fd, &configuration);
-
-	if (outcome != OUTCOME_OK)
-		return outcome;
-	raise_memory(agent);
-	sessions_export(agent->sessions, message->id, &message->EXPORT, identity, &agent->snapshot, configuration, fd);
-	return OUTCOME_OK;
-}
-
-static enum outcome export_sound(struct agent *agent, const struct wire_message *message,
-				 const struct identity *identity)
-{
-	struct sound_source source;
-
-	if (!sound_find(agent->sound, identity->port, &source))
-		return OUTCOME_NO_DEVICE;
-	if (memcmp(source.identity.digest, identity->digest, sizeof(identity->digest)) != 0)
-		return OUTCOME_CHANGED;
-	sessions_export_sound(agent->sessions, message->id, &message->EXPORT, &source);
-	return OUTCOME_OK;
-}
-
-static enum outcome import_usb(struct agent *agent, const struct wire_message *message)
-{
-	enum outcome outcome = OUTCOME_NO_DRIVER;
-
-	if (vhci_present())
-		outcome = sessions_may_begin(agent->sessions, message->IMPORT.session, NULL);
-	if (outcome == OUTCOME_OK)
-		sessions_import(agent->sessions, message->id, &message->IMPORT);
-	return outcome;
-}
-
-static enum outcome import_sound(struct agent *agent, const struct wire_message *message)
-{
-	const struct sound_server *server = sound_target(agent->sound);
-	enum outcome outcome = OUTCOME_NO_SOUND;
-
-	if (server != NULL)
-		outcome = sessions_may_begin(agent->sessions, message->IMPORT.session, NULL);
-	if (outcome == OUTCOME_OK)
-		sessions_import_sound(agent->sessions, message->id, &message->IMPORT, server);
-	return outcome;
-}
-
-/* What a class needs at each end. OUTCOME_OK: the session is in the table, and answers by itself. */
-static const struct {
-	enum outcome (*export)(struct agent *agent, const struct wire_message *message,
-			       const struct identity *identity);
-	enum outcome (*import)(struct agent *agent, const struct wire_message *message);
-} classes[] = {
-	[WIRE_CLASS_USB] = {export_usb, import_usb},
-	[WIRE_CLASS_MIC] = {export_sound, import_sound},
-	[WIRE_CLASS_SPEAKER] = {export_sound, import_sound},
-	[WIRE_CLASS_WEBCAM] = {export_sound, import_sound},
-};
-_Static_assert(ARRAY_SIZE(classes) == WIRE_CLASS_LAST + 1, "every class is here");
 
 static void on_export(struct agent *agent, const struct wire_message *message)
 {
@@ -574,7 +498,7 @@ static void on_export(struct agent *agent, const struct wire_message *message)
 	enum outcome outcome = find_device(agent, &message->EXPORT, &device);
 
 	if (outcome == OUTCOME_OK)
-		outcome = classes[device->identity.class_id].export(agent, message, &device->identity);
+		outcome = attach_export(&agent->means, message, &device->identity);
 	if (outcome != OUTCOME_OK)
 		send_failed(agent, message->id, message->EXPORT.session, outcome);
 }
@@ -585,20 +509,20 @@ static void on_import(struct agent *agent, const struct wire_message *message)
 	enum outcome outcome = OUTCOME_UNSUPPORTED;
 
 	if ((agent->settings.roles & WIRE_ROLE_IMPORT) != 0 && request->source != agent->settings.launch.own)
-		outcome = classes[request->class].import(agent, message);
+		outcome = attach_import(&agent->means, message);
 	if (outcome != OUTCOME_OK)
 		send_failed(agent, message->id, request->session, outcome);
 }
 
 static void on_stop(struct agent *agent, const struct wire_message *message)
 {
-	if (!sessions_stop(agent->sessions, message->id, message->STOP.session))
+	if (!sessions_stop(agent->means.sessions, message->id, message->STOP.session))
 		control_cut(agent->control, "the broker stops one session too often");
 }
 
 static void on_mute(struct agent *agent, const struct wire_message *message)
 {
-	sessions_mute(agent->sessions, message->id, &message->MUTE);
+	sessions_mute(agent->means.sessions, message->id, &message->MUTE);
 }
 
 static void on_ping(struct agent *agent, const struct wire_message *message)
@@ -624,7 +548,7 @@ static void on_message(void *userdata, const struct wire_message *message)
 	};
 	struct agent *agent = userdata;
 
-	if (message->id != 0 && sessions_knows_request(agent->sessions, message->id)) {
+	if (message->id != 0 && sessions_knows_request(agent->means.sessions, message->id)) {
 		control_cut(agent->control, "the broker uses the number of a request that is not answered yet");
 		return;
 	}
@@ -635,27 +559,24 @@ static void on_message(void *userdata, const struct wire_message *message)
 
 /* Beginning and end */
 
-/* The kernel module, and no port of it in use: only we attach, so whatever is attached is a killed agent's. */
-static void prepare_import(void)
+static void on_devices(void *userdata)
 {
-	static const char *const modprobe[] = {"/sbin/modprobe", "-q", "vhci-hcd", NULL};
-	size_t n;
-	int r = vhci_present() ? 0 : launch_and_wait(modprobe, MODPROBE_USEC);
-
-	if (!vhci_present()) {
-		log_notice("no vhci_hcd in this kernel (modprobe: %s): this qube cannot be a target",
-			   r < 0 ? strerror(-r) : "no such module");
-		return;
-	}
-	n = vhci_detach_all();
-	if (n > 0)
-		log_notice("detached %zu devices that an earlier agent had left", n);
+	want_scan(userdata);
 }
 
 static int prepare_export(struct agent *agent)
 {
-	int r = udev_watch_new(&agent->watch);
+	const struct video_settings settings = {
+		.event = agent->settings.event,
+		.launch = &agent->settings.launch,
+		.changed = on_devices,
+		.userdata = agent,
+	};
+	int r = video_new(&settings, &agent->means.video);
 
+	if (r < 0)
+		return r;
+	r = udev_watch_new(&agent->watch);
 	if (r < 0) {
 		log_notice("no udev here (%s): this qube offers no devices", strerror(-r));
 		return 0;
@@ -666,11 +587,6 @@ static int prepare_export(struct agent *agent)
 	return r;
 }
 
-static void on_sound(void *userdata)
-{
-	want_scan(userdata);
-}
-
 static int prepare_sound(struct agent *agent)
 {
 	const struct sound_settings settings = {
@@ -678,11 +594,23 @@ static int prepare_sound(struct agent *agent)
 		.launch = &agent->settings.launch,
 		.dir = agent->settings.sound_dir,
 		.dom0 = is_in_dom0(agent),
-		.changed = on_sound,
+		.changed = on_devices,
 		.userdata = agent,
 	};
 
-	return settings.dir != NULL ? sound_new(&settings, &agent->sound) : 0;
+	return settings.dir != NULL ? sound_new(&settings, &agent->means.sound) : 0;
+}
+
+/* Where devices of other qubes appear. */
+static int prepare_import(struct agent *agent)
+{
+	int r = loopback_new(agent->settings.event, &agent->means.loopback);
+
+	if (r < 0)
+		return r;
+	vhci_prepare();
+	loopback_prepare(agent->means.loopback);
+	return 0;
 }
 
 /* The service that a killed agent was serving; with Xen its nodes went with all others. */
@@ -712,7 +640,7 @@ static int on_stop_check(_unused_ sd_event_source *source, void *userdata)
 	struct session_view view;
 	size_t cursor = 0;
 
-	if (!sessions_next(agent->sessions, &cursor, &view))
+	if (!sessions_next(agent->means.sessions, &cursor, &view))
 		return sd_event_exit(agent->settings.event, 0);
 	return 0;
 }
@@ -724,20 +652,38 @@ static int add_timer(struct agent *agent, sd_event_source **ret_timer, sd_event_
 	return r < 0 ? r : sd_event_source_set_enabled(*ret_timer, SD_EVENT_OFF);
 }
 
+static int start_timers(struct agent *agent)
+{
+	int r = add_timer(agent, &agent->scan_timer, on_scan);
+
+	if (r >= 0)
+		r = add_timer(agent, &agent->list_timer, on_list);
+	if (r >= 0)
+		r = add_timer(agent, &agent->stop_timer, on_stop_timeout);
+	return r;
+}
+
+static int start_sessions(struct agent *agent)
+{
+	const struct sessions_settings settings = {
+		.event = agent->settings.event,
+		.backend = agent->settings.backend,
+		.launch = &agent->settings.launch,
+		.loopback = agent->means.loopback,
+		.send = on_session_word,
+		.tell = on_stream_word,
+		.userdata = agent,
+	};
+
+	return sessions_new(&settings, &agent->means.sessions);
+}
+
 static int start(struct agent *agent)
 {
 	static const struct control_handlers handlers = {
 		.connected = on_connected,
 		.message = on_message,
 		.disconnected = on_disconnected,
-	};
-	const struct sessions_settings sessions = {
-		.event = agent->settings.event,
-		.backend = agent->settings.backend,
-		.launch = &agent->settings.launch,
-		.send = on_session_word,
-		.tell = on_stream_word,
-		.userdata = agent,
 	};
 	const struct control_settings control = {
 		.event = agent->settings.event,
@@ -747,20 +693,17 @@ static int start(struct agent *agent)
 		.handlers = &handlers,
 		.userdata = agent,
 	};
-	int r = add_timer(agent, &agent->scan_timer, on_scan);
+	int r = start_timers(agent);
 
-	if (r >= 0)
-		r = add_timer(agent, &agent->list_timer, on_list);
-	if (r >= 0)
-		r = add_timer(agent, &agent->stop_timer, on_stop_timeout);
-	if (r >= 0)
-		r = sessions_new(&sessions, &agent->sessions);
 	if (r < 0)
 		return r;
 	remove_leftovers(agent);
 	if ((agent->settings.roles & WIRE_ROLE_IMPORT) != 0)
-		prepare_import();
-	r = prepare_sound(agent);
+		r = prepare_import(agent);
+	if (r >= 0)
+		r = start_sessions(agent);
+	if (r >= 0)
+		r = prepare_sound(agent);
 	if (r >= 0)
 		r = control_new(&control, &agent->control);
 	if (r >= 0 && is_exporter(agent) && !is_in_dom0(agent))
@@ -798,7 +741,7 @@ int agent_new(const struct agent_settings *settings, struct agent **ret_agent)
 void agent_stop(struct agent *agent)
 {
 	agent->settings.roles = 0; /* nothing new begins */
-	sessions_stop_all(agent->sessions);
+	sessions_stop_all(agent->means.sessions);
 	(void)sd_event_source_set_time_relative(agent->stop_timer, STOP_USEC);
 	(void)sd_event_source_set_enabled(agent->stop_timer, SD_EVENT_ONESHOT);
 	if (sd_event_add_post(agent->settings.event, NULL, on_stop_check, agent) < 0)
@@ -815,8 +758,10 @@ struct agent *agent_free(struct agent *agent)
 	agent->list_timer = sd_event_source_disable_unref(agent->list_timer);
 	agent->stop_timer = sd_event_source_disable_unref(agent->stop_timer);
 	agent->watch = udev_watch_free(agent->watch);
-	agent->sound = sound_free(agent->sound);
-	agent->sessions = sessions_free(agent->sessions);
+	agent->means.sound = sound_free(agent->means.sound);
+	agent->means.video = video_free(agent->means.video);
+	agent->means.sessions = sessions_free(agent->means.sessions);
+	agent->means.loopback = loopback_free(agent->means.loopback);
 	agent->control = control_free(agent->control);
 	free(agent);
 	return NULL;

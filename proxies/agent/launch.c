@@ -155,6 +155,26 @@ int launch_remover(const struct launch_settings *settings, const char *address, 
 				ret_pid);
 }
 
+int launch_describer(const struct launch_settings *settings, uint16_t vendor, uint16_t product, const char *serial,
+		     int report_fd, int node_fd, pid_t *ret_pid)
+{
+	_cleanup_close_ int report = -1, node = -1;
+	char program[4096], numbers[2][8];
+	const char *const argv[] = {program,     "describe", "--user",   settings->user, "--vendor", numbers[0],
+				    "--product", numbers[1], "--serial", serial,         NULL};
+	int r = move_up(report_fd, &report);
+
+	if (r == 0)
+		r = move_up(node_fd, &node);
+	if (r < 0)
+		return r;
+	if (snprintf(program, sizeof(program), "%s/camera-proxy", settings->proxy_dir) >= (int)sizeof(program))
+		return -ENAMETOOLONG;
+	(void)snprintf(numbers[0], sizeof(numbers[0]), "%" PRIu16, vendor);
+	(void)snprintf(numbers[1], sizeof(numbers[1]), "%" PRIu16, product);
+	return spawn((char *const *)(uintptr_t)argv, (const int[]){report, node}, 2, true, ret_pid);
+}
+
 int launch_sealed_file(const void *bytes, size_t len, int *ret_fd)
 {
 	_cleanup_close_ int fd = memfd_create("snapshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);

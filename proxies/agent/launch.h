@@ -20,7 +20,7 @@ struct launch_settings {
 
 /* What one proxy gets; an fd that it does not get is -1. The caller keeps its fds. */
 struct launch_proxy {
-	const char *program; /* "usb-proxy", "audio-proxy" */
+	const char *program; /* "usb-proxy", "audio-proxy", "camera-proxy" */
 	const char *side;    /* "export", "import" */
 	uint16_t peer;
 	uint64_t session;
@@ -41,6 +41,10 @@ int launch_watcher(const struct launch_settings *settings, const char *address, 
 /* `audio-proxy remove` of the virtual microphone `name` there; it has no fd. The same. */
 int launch_remover(const struct launch_settings *settings, const char *address, uid_t owner, const char *name,
 		   pid_t *ret_pid);
+
+/* `camera-proxy describe` of the open node `node_fd`, with what its USB device says of itself; `report_fd` is the other one. The same. */
+int launch_describer(const struct launch_settings *settings, uint16_t vendor, uint16_t product, const char *serial,
+		     int report_fd, int node_fd, pid_t *ret_pid);
 
 /* An unlinked file in memory with these bytes, sealed against any change, read position 0. 0 and *ret_fd or a negative errno. */
 int launch_sealed_file(const void *bytes, size_t len, int *ret_fd);

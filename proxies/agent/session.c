@@ -122,7 +122,7 @@ static void do_attach(struct session *session)
 	struct sessions *sessions = session->owner;
 	int r;
 
-	if (!session->is_usb) { /* its proxy has made what there is to make */
+	if (session->class_id != WIRE_CLASS_USB) { /* its proxy has made what there is to make */
 		step(session, SESSION_ENUMERATED);
 		return;
 	}
@@ -171,6 +171,19 @@ static int on_remover(_unused_ sd_event_source *source, const siginfo_t *info, v
 		log_session(session, "what its proxy left at the sound server could not be removed");
 	session->child = sd_event_source_disable_unref(session->child);
 	return 0;
+}
+
+static bool is_sound(const struct session *session)
+{
+	return session->class_id == WIRE_CLASS_MIC || session->class_id == WIRE_CLASS_SPEAKER;
+}
+
+/* The importer of a camera has ended, so nothing of ours has its device open. A program may: its session does not wait for that. */
+static void remove_loopback(struct session *session)
+{
+	if (session->loopback >= 0)
+		loopback_remove(session->owner->settings.loopback, (uint8_t)session->loopback);
+	session->loopback = -1;
 }
 
 /* An importer of sound that was killed has left its virtual microphone. */
@@ -249,8 +262,9 @@ static void do_free(struct session *session)
 		(void)snprintf(served.service, sizeof(served.service), "qdb/%" PRIx64, session->id);
 		(void)channel_remove_leftovers(session->owner->settings.backend, &served);
 	}
-	if (!session->is_usb && session->side == WIRE_SIDE_IMPORT && !session->said_ended)
+	if (is_sound(session) && session->side == WIRE_SIDE_IMPORT && !session->said_ended)
 		start_remover(session);
+	remove_loopback(session);
 	session->poll_usec = POLL_FREE_MIN_USEC;
 	poll_free(session);
 }
@@ -291,7 +305,7 @@ static void report_end(struct session *session)
 static void do_report(struct session *session)
 {
 	log_session(session, session->has_outcome ? outcome_text(session->outcome) : "it ended");
-	if (session->is_usb && session->side == WIRE_SIDE_EXPORT) /* HP13: quarantine */
+	if (session->class_id == WIRE_CLASS_USB && session->side == WIRE_SIDE_EXPORT) /* HP13: quarantine */
 		log_session(session, "no driver of this qube takes the device back until it is plugged in again");
 	if (session->has_port)
 		session->owner->reserved_ports[session->port] = false;
@@ -352,7 +366,8 @@ static void handle_report(struct session *session, const struct proxy_report *re
 		step(session, SESSION_SAID_LISTENING);
 		break;
 	case PROXY_READY:
-		if ((report->speed != 0) != (session->is_usb && session->side == WIRE_SIDE_IMPORT)) {
+		if ((report->speed != 0) !=
+		    (session->class_id == WIRE_CLASS_USB && session->side == WIRE_SIDE_IMPORT)) {
 			blame(session, OUTCOME_CRASHED);
 			step(session, SESSION_SAID_NONSENSE);
 			break;
@@ -539,6 +554,7 @@ void session_kill(struct session *session)
 	session->timer = sd_event_source_disable_unref(session->timer);
 	close_report(session);
 	close_fd(&session->vhci_fd);
+	remove_loopback(session);
 	if (session->has_port)
 		(void)vhci_detach(session->port);
 }

@@ -14,8 +14,9 @@ struct session {
 	uint64_t id;
 	uint16_t peer;
 	uint8_t digest[WIRE_DIGEST];
-	bool is_usb;
+	uint8_t class_id;           /* enum wire_class */
 	struct sound_server server; /* import of sound */
+	int loopback;               /* import of a camera: the number of the device that was made for it; -1: none */
 	uint16_t bus, dev;          /* export: the device */
 
 	uint32_t request; /* to be answered; 0: none, or answered */
@@ -34,7 +35,7 @@ struct session {
 	uint64_t deadline_usec; /* of the attach; of the removal of what its proxy left */
 	uint64_t poll_usec;
 	bool killed;
-	bool muted;      /* an exporter of sound passes nothing on */
+	bool muted;      /* an exporter passes nothing on */
 	bool said_ended; /* it has removed what it had made */
 
 	int vhci_fd; /* import: the kernel's end of the socket pair, until it is given away */

@@ -11,6 +11,7 @@
 #include "lib/base/base.h"
 #include "lib/base/log.h"
 #include "lib/digest/digest.h"
+#include "lib/proxy/camera.h"
 #include "lib/proxy/sources.h"
 #include "proxies/agent/session.h"
 
@@ -104,6 +105,13 @@ static struct session *find_unused(struct sessions *sessions)
 	return NULL;
 }
 
+/* Device numbers are of one class; those of other classes than USB have no bus. */
+static bool is_export_of(const struct session *session, const struct identity *identity)
+{
+	return session->used && session->side == WIRE_SIDE_EXPORT && session->class_id == identity->class_id &&
+	       session->bus == identity->bus && session->dev == identity->dev;
+}
+
 enum outcome sessions_may_begin(const struct sessions *sessions, uint64_t session, const struct identity *identity)
 {
 	size_t n = 0;
@@ -112,9 +120,7 @@ enum outcome sessions_may_begin(const struct sessions *sessions, uint64_t sessio
 		const struct session *other = &sessions->table[i];
 
 		n += other->used;
-		if (other->used &&
-		    (other->id == session || (identity != NULL && other->side == WIRE_SIDE_EXPORT &&
-					      other->bus == identity->bus && other->dev == identity->dev)))
+		if ((other->used && other->id == session) || (identity != NULL && is_export_of(other, identity)))
 			return OUTCOME_BUSY;
 	}
 	return n == LIMIT_SESSIONS ? OUTCOME_BUSY : OUTCOME_OK;
@@ -156,10 +162,11 @@ static struct session wanted_export(uint32_t id, const struct wire_EXPORT *reque
 		.id = request->session,
 		.peer = request->target,
 		.request = id,
-		.is_usb = identity->class_id == WIRE_CLASS_USB,
+		.class_id = identity->class_id,
+		.loopback = -1,
 		.bus = identity->bus,
 		.dev = identity->dev,
-		.muted = request->muted && identity->class_id != WIRE_CLASS_USB,
+		.muted = request->muted && wire_can_mute(identity->class_id),
 		.vhci_fd = -1,
 	};
 
@@ -210,6 +217,27 @@ void sessions_export_sound(struct sessions *sessions, uint32_t id, const struct 
 	      });
 }
 
+void sessions_export_camera(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
+			    const struct identity *identity, const uint8_t *hello, int fd)
+{
+	struct session wanted = wanted_export(id, request, identity);
+	_cleanup_close_ int snapshot_fd = make_snapshot(sessions, id, request->session, hello, PROXY_CAMERA_HELLO);
+	char vendor[8], product[8];
+
+	if (snapshot_fd < 0)
+		return;
+	(void)snprintf(vendor, sizeof(vendor), "%u", identity->vendor);
+	(void)snprintf(product, sizeof(product), "%u", identity->product);
+	begin(sessions, &wanted,
+	      &(struct launch_proxy){
+		      .program = "camera-proxy",
+		      .side = "export",
+		      .extra = {"--vendor", vendor, "--product", product, "--serial", identity->serial},
+		      .data_fd = fd,
+		      .snapshot_fd = snapshot_fd,
+	      });
+}
+
 static struct session wanted_import(uint32_t id, const struct wire_IMPORT *request)
 {
 	struct session wanted = {
@@ -218,7 +246,8 @@ static struct session wanted_import(uint32_t id, const struct wire_IMPORT *reque
 		.id = request->session,
 		.peer = request->source,
 		.request = id,
-		.is_usb = request->class == WIRE_CLASS_USB,
+		.class_id = request->class,
+		.loopback = -1,
 		.vhci_fd = -1,
 	};
 
@@ -272,6 +301,27 @@ void sessions_import_sound(struct sessions *sessions, uint32_t id, const struct 
 	begin(sessions, &wanted, &proxy);
 }
 
+void sessions_import_camera(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request, uint8_t number,
+			    int fd)
+{
+	struct session wanted = wanted_import(id, request);
+	char digest[2 * DIGEST_SIZE + 1], width[8], height[8], fps[8];
+
+	wanted.loopback = number;
+	digest_to_hex(request->digest, digest);
+	(void)snprintf(width, sizeof(width), "%u", request->width);
+	(void)snprintf(height, sizeof(height), "%u", request->height);
+	(void)snprintf(fps, sizeof(fps), "%u", request->fps);
+	begin(sessions, &wanted,
+	      &(struct launch_proxy){
+		      .program = "camera-proxy",
+		      .side = "import",
+		      .extra = {"--width", width, "--height", height, "--fps", fps, "--digest", digest},
+		      .data_fd = fd,
+		      .snapshot_fd = -1,
+	      });
+}
+
 /* Ending */
 
 bool sessions_stop(struct sessions *sessions, uint32_t id, uint64_t session_id)
@@ -303,7 +353,7 @@ void sessions_mute(struct sessions *sessions, uint32_t id, const struct wire_MUT
 		.MUTED = {.session = request->session, .muted = request->muted},
 	};
 
-	if (session != NULL && (session->is_usb || session->side != WIRE_SIDE_EXPORT))
+	if (session != NULL && (!wire_can_mute(session->class_id) || session->side != WIRE_SIDE_EXPORT))
 		message.MUTED.muted = false;
 	else if (session != NULL)
 		session_mute(session, request->muted);

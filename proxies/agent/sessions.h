@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The sessions of this qube: for each a proxy process, and for an import a port of vhci_hcd. The life of one is the table
- * in machine.h. Each request gets one answer, after everything is done or undone; what ends by itself is told as an
+ * The sessions of this qube: for each a proxy process, and for an import a port of vhci_hcd or a device of v4l2loopback. The life of
+ * one is the table in machine.h. Each request gets one answer, after everything is done or undone; what ends by itself is told as an
  * event.
  */
 #pragma once
@@ -13,6 +13,7 @@
 #include "lib/wire/messages.h"
 #include "proxies/agent/identity.h"
 #include "proxies/agent/launch.h"
+#include "proxies/agent/loopback.h"
 #include "proxies/agent/sound.h"
 
 struct sessions;
@@ -21,6 +22,7 @@ struct sessions_settings {
 	sd_event *event;
 	struct channel_backend *backend;
 	const struct launch_settings *launch; /* borrowed */
+	struct loopback *loopback;            /* borrowed; NULL: no cameras are imported */
 	/* An answer (id not 0) or ENDED for the broker. Must not call back. */
 	void (*send)(void *userdata, const struct wire_message *message);
 	/* STREAM, which can wait. False: not now, ask again a little later. Must not call back. */
@@ -58,15 +60,22 @@ void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_E
 void sessions_export_sound(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
 			   const struct sound_source *source);
 
-/* The same for an importer, of USB or of sound. */
+/* The same for a camera, whose open node is `fd`, and whose hello these PROXY_CAMERA_HELLO bytes are. */
+void sessions_export_camera(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
+			    const struct identity *identity, const uint8_t *hello, int fd);
+
+/* The same for an importer, of USB, of sound or of a camera. */
 void sessions_import(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request);
 void sessions_import_sound(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request,
 			   const struct sound_server *server);
+/* `number`, with the open node `fd`, is a device of v4l2loopback's that was made for it, and is removed after it. */
+void sessions_import_camera(struct sessions *sessions, uint32_t id, const struct wire_IMPORT *request, uint8_t number,
+			    int fd);
 
 /* Ends a session and answers request `id`; at once if there is no such session. False: too many stops of one session. */
 bool sessions_stop(struct sessions *sessions, uint32_t id, uint64_t session);
 
-/* Tells an exporter of sound to pass nothing on, or to do so again, and answers request `id`: with what holds now. */
+/* Tells an exporter of what can be muted to pass nothing on, or to do so again, and answers request `id`: with what holds now. */
 void sessions_mute(struct sessions *sessions, uint32_t id, const struct wire_MUTE *request);
 
 void sessions_stop_all(struct sessions *sessions);

@@ -6,6 +6,7 @@
 
 #include "tests/unit.h"
 #include "tests/umockdev.h"
+#include "tests/mock-video.h"
 #include "lib/digest/digest.h"
 #include "lib/usbip/snapshot.h"
 #include "proxies/agent/identity.h"
@@ -70,7 +71,7 @@ static void test_scan(_unused_ void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
 		mock_add(bed, &devices[i]);
 	assert_int_equal(udev_watch_new(&watch), 0);
-	assert_int_equal(udev_watch_scan(watch, on_found, &found), 0);
+	assert_int_equal(udev_watch_scan(watch, UDEV_USB, on_found, &found), 0);
 	assert_int_equal(found.n, 4);
 	assert_true(has_port(&found, "1-1") && has_port(&found, "1-2") && has_port(&found, "1-2.4") &&
 		    has_port(&found, "1-4"));
@@ -117,6 +118,100 @@ static void test_events(_unused_ void **state)
 	assert_int_equal(receive(watch, &sight), 0);
 	assert_false(sight.ours);
 	assert_int_equal(udev_watch_receive(watch, &sight), UDEV_NOTHING);
+	udev_watch_free(watch);
+	g_object_unref(bed);
+}
+
+#define CAMERA_FOLDER PCI "/1-1/1-1:1.0"
+
+static const struct mock_video camera = {
+	.folder = CAMERA_FOLDER, .name = "video0", .properties = "E: ID_PATH=pci-0000:00:04.0-usb-0:1:1.0\n"};
+
+static void add_camera_ids(UMockdevTestbed *bed, const struct mock_device *device)
+{
+	char path[MOCK_PATH_SIZE];
+
+	mock_path(device, path);
+	umockdev_testbed_set_attribute(bed, path, "idVendor", "046d\n");
+	umockdev_testbed_set_attribute(bed, path, "idProduct", "082D\n");
+}
+
+/* What may be a camera of this qube's own hardware, and nothing else. */
+static void test_video_scan(_unused_ void **state)
+{
+	static const struct mock_device excluded = {
+		.bus_path = PCI, .port = "1-2", .bus = 1, .dev = 6, .speed = "480", .property = "QDB_EXPORT=0"};
+	static const struct {
+		struct mock_video video;
+		bool ours;
+	} rows[] = {
+		{{.folder = CAMERA_FOLDER, .name = "video1"}, true},
+		{{.folder = "platform/vivid.0", .name = "video2"}, true},
+		{{.folder = "platform/vivid.0", .name = "video255"}, true},
+		{{.folder = "platform/vivid.0", .name = "video3", .properties = "E: QDB_EXPORT=0\n"}, false},
+		{{.folder = "platform/vivid.0", .name = "video4", .properties = "E: QDB_EXPORT=1\n"}, true},
+		{{.folder = PCI "/1-2/1-2:1.0", .name = "video5"}, false}, /* its USB device is excluded */
+		{{.folder = "platform/vhci_hcd.0/usb3/3-1/3-1:1.0", .name = "video6"}, false},
+		{{.folder = "virtual", .name = "video7"}, false},
+		{{.folder = "platform/vivid.0", .name = "video256"}, false},
+		{{.folder = "platform/vivid.0", .name = "video08"}, false},
+		{{.folder = "platform/vivid.0", .name = "video"}, false},
+		{{.folder = "platform/vivid.0", .name = "video9x"}, false},
+		{{.folder = "platform/vivid.0", .name = "vbi0"}, false},
+		{{.folder = "platform/vivid.0", .name = "v4l-subdev0"}, false},
+	};
+	UMockdevTestbed *bed = umockdev_testbed_new();
+	struct udev_watch *watch = NULL;
+	struct found found = {0};
+	size_t n = 0;
+
+	mock_add(bed, &stick);
+	mock_add(bed, &excluded);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		mock_video_add(bed, &rows[i].video);
+	assert_int_equal(udev_watch_new(&watch), 0);
+	assert_int_equal(udev_watch_scan(watch, UDEV_VIDEO, on_found, &found), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		n += rows[i].ours;
+		if (has_port(&found, rows[i].video.name) != rows[i].ours)
+			fail_msg("%s in %s", rows[i].video.name, rows[i].video.folder);
+	}
+	assert_int_equal(found.n, n);
+	udev_watch_free(watch);
+	g_object_unref(bed);
+}
+
+/* What is said of one, and of the USB device that it is part of, whose words are the device's. */
+static void test_video_event(_unused_ void **state)
+{
+	UMockdevTestbed *bed = umockdev_testbed_new();
+	struct mock_device device = stick;
+	struct udev_watch *watch = NULL;
+	struct mock_video bare = camera;
+	struct udev_sight sight;
+
+	device.serial = "S\x1b[31m1";
+	mock_add(bed, &device);
+	add_camera_ids(bed, &device);
+	assert_int_equal(udev_watch_new(&watch), 0);
+	mock_video_add(bed, &camera);
+	assert_int_equal(receive(watch, &sight), 0);
+	assert_true(sight.kind == UDEV_VIDEO && sight.ours && sight.event);
+	assert_string_equal(sight.port, "video0");
+	assert_string_equal(sight.syspath, "/sys/devices/" CAMERA_FOLDER "/video4linux/video0");
+	assert_string_equal(sight.video.place, "pci-0000:00:04.0-usb-0:1:1.0:0");
+	assert_string_equal(sight.video.serial, "S_[31m1");
+	assert_int_equal(sight.video.vendor, 0x46d);
+	assert_int_equal(sight.video.product, 0); /* not as sysfs writes it */
+	assert_int_equal(sight.video.dev, 5);
+	mock_video_remove(bed, &camera);
+	assert_int_equal(receive(watch, &sight), 0);
+	assert_true(sight.kind == UDEV_VIDEO && !sight.ours);
+	assert_int_equal(sight.video.number, 0);
+	bare.properties = NULL; /* no rule has named its path */
+	mock_video_add(bed, &bare);
+	assert_int_equal(receive(watch, &sight), 0);
+	assert_string_equal(sight.video.place, "/sys/devices/" CAMERA_FOLDER ":0");
 	udev_watch_free(watch);
 	g_object_unref(bed);
 }
@@ -292,8 +387,9 @@ static void test_node(_unused_ void **state)
 int main(_unused_ int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_scan),    cmocka_unit_test(test_events),   cmocka_unit_test(test_identity),
-		cmocka_unit_test(test_hostile), cmocka_unit_test(test_too_long), cmocka_unit_test(test_node),
+		cmocka_unit_test(test_scan),       cmocka_unit_test(test_events),      cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_hostile),    cmocka_unit_test(test_too_long),    cmocka_unit_test(test_node),
+		cmocka_unit_test(test_video_scan), cmocka_unit_test(test_video_event),
 	};
 
 	mock_begin(argv);

@@ -9,12 +9,15 @@
 #include <string.h>
 
 #include "lib/base/base.h"
+#include "lib/base/log.h"
 #include "lib/base/text.h"
 #include "lib/wire/messages.h"
+#include "proxies/agent/launch.h"
 #include "proxies/agent/vhci.h"
 
 #define VHCI_FOLDER "/sys/devices/platform/vhci_hcd.0/"
 #define VHCI_INITSTATE "/sys/module/vhci_hcd/initstate"
+#define MODPROBE_USEC (10 * USEC_PER_SEC)
 #define STATUS_SIZE 8192u /* a sysfs file is one page; 62 lines of less than 66 bytes */
 
 /* One field: up to white space. NULL at the end of the line. */
@@ -263,4 +266,20 @@ bool vhci_device_exists(const char *busid)
 
 	(void)snprintf(path, sizeof(path), "/sys/bus/usb/devices/%s", busid);
 	return busid[0] != '\0' && access(path, F_OK) == 0;
+}
+
+void vhci_prepare(void)
+{
+	static const char *const modprobe[] = {"/sbin/modprobe", "-q", "vhci-hcd", NULL};
+	size_t n;
+	int r = vhci_present() ? 0 : launch_and_wait(modprobe, MODPROBE_USEC);
+
+	if (!vhci_present()) {
+		log_notice("no vhci_hcd in this kernel (modprobe: %s): this qube takes no USB devices of others",
+			   r < 0 ? strerror(-r) : "no such module");
+		return;
+	}
+	n = vhci_detach_all();
+	if (n > 0)
+		log_notice("detached %zu devices that an earlier agent had left", n);
 }

@@ -87,3 +87,6 @@ size_t vhci_detach_all(void);
 
 /* True if the kernel still has the USB device `busid` of a port. Empty: false. */
 bool vhci_device_exists(const char *busid);
+
+/* For the start: loads the module, and detaches all: only we attach, so whatever is attached is a killed agent's. */
+void vhci_prepare(void);
