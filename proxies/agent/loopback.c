@@ -130,10 +130,11 @@ static size_t count_leaving(const struct loopback *loopback)
 	return n;
 }
 
-/* Without a control device there are no devices either. Returns how many were removed. */
+/* Without a control device there are no devices either; one that cannot be opened now may be later. Returns how many were removed. */
 static size_t remove_leaving(struct loopback *loopback)
 {
 	_cleanup_close_ int control = open_control();
+	int error = control >= 0 ? 0 : errno == ENOENT ? -ENODEV : -EBUSY;
 	size_t n = 0;
 
 	for (size_t i = 0; i < LOOPBACK_DEVICES; i++) {
@@ -141,7 +142,7 @@ static size_t remove_leaving(struct loopback *loopback)
 
 		if (loopback->uses[i] != LEAVING)
 			continue;
-		r = control < 0 ? -ENODEV : remove_number(control, (int)(LOOPBACK_FIRST + i));
+		r = error < 0 ? error : remove_number(control, (int)(LOOPBACK_FIRST + i));
 		if (r == -EBUSY)
 			continue;
 		if (r < 0 && r != -ENODEV)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The words of test-agent: the agent as a process, a broker that says what it is told to, devices, and vhci_hcd's control
- * files. Each test has a world of its own. For one includer only.
+ * The words of test-agent and test-agent-camera: the agent as a process, a broker that says what it is told to, devices, and
+ * vhci_hcd's control files. Each test has a world of its own.
  */
 #pragma once
 
@@ -19,6 +19,8 @@
 #include "lib/base/clock.h"
 #include "lib/channel/channel.h"
 #include "lib/wire/messages.h"
+
+#pragma GCC diagnostic ignored "-Wunused-function" /* not each program needs each */
 
 #define OWN 5
 #define OWN_TEXT "5"
@@ -574,22 +576,23 @@ static void set_vhci(struct world *world, const char *status)
 	umockdev_testbed_set_attribute(world->bed, VHCI_PATH, "status", status);
 }
 
-/* What the kernel says of the module itself. */
-static void set_initstate(const struct world *world, const char *text)
+/* What the kernel says of a module: a file in its folder. NULL: it is not there. */
+static void set_module_file(const struct world *world, const char *name, const char *text)
 {
 	_cleanup_free_ char *root = umockdev_testbed_get_root_dir(world->bed);
-	char path[4096];
-	FILE *file;
+	_cleanup_free_ char *path = g_strdup_printf("%s/sys/module/%s", root, name);
+	_cleanup_free_ char *folder = g_path_get_dirname(path);
 
-	(void)snprintf(path, sizeof(path), "%s/sys/module", root);
-	assert_true(mkdir(path, 0755) == 0 || errno == EEXIST);
-	(void)snprintf(path, sizeof(path), "%s/sys/module/vhci_hcd", root);
-	assert_true(mkdir(path, 0755) == 0 || errno == EEXIST);
-	(void)snprintf(path, sizeof(path), "%s/sys/module/vhci_hcd/initstate", root);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
+	assert_int_equal(g_mkdir_with_parents(folder, 0755), 0);
+	if (text == NULL)
+		(void)unlink(path);
+	else
+		assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void set_initstate(const struct world *world, const char *text)
+{
+	set_module_file(world, "vhci_hcd/initstate", text);
 }
 
 static void clear_vhci_file(struct world *world, const char *name)
@@ -625,3 +628,33 @@ static void wait_vhci_file(const char *name, char text[64])
 
 static const char vhci_idle[] =
 	VHCI_HEAD VHCI_FREE("hs", "0000") VHCI_FREE("hs", "0001") VHCI_FREE("ss", "0002") VHCI_FREE("ss", "0003");
+
+static int set_up(void **state)
+{
+	struct world *world = calloc(1, sizeof(*world));
+
+	assert_non_null(world);
+	scratch_make_in("/tmp", "agent", world->dir, sizeof(world->dir)); /* umockdev takes all of /dev for its own */
+	world->bed = umockdev_testbed_new();
+	assert_int_equal(channel_backend_new_socket(world->dir, &world->backend), 0);
+	*state = world;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *world = *state;
+
+	if (world->agent > 0) {
+		(void)kill(world->agent, SIGKILL);
+		(void)waitpid(world->agent, NULL, 0);
+	}
+	leave(world);
+	world->backend = channel_backend_free(world->backend);
+	g_object_unref(world->bed);
+	scratch_remove(world->dir);
+	free(world);
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

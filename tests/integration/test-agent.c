@@ -848,36 +848,6 @@ static void test_signals(void **state)
 	stop_agent(world);
 }
 
-static int set_up(void **state)
-{
-	struct world *world = calloc(1, sizeof(*world));
-
-	assert_non_null(world);
-	scratch_make_in("/tmp", "agent", world->dir, sizeof(world->dir)); /* umockdev takes all of /dev for its own */
-	world->bed = umockdev_testbed_new();
-	assert_int_equal(channel_backend_new_socket(world->dir, &world->backend), 0);
-	*state = world;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct world *world = *state;
-
-	if (world->agent > 0) {
-		(void)kill(world->agent, SIGKILL);
-		(void)waitpid(world->agent, NULL, 0);
-	}
-	leave(world);
-	world->backend = channel_backend_free(world->backend);
-	g_object_unref(world->bed);
-	scratch_remove(world->dir);
-	free(world);
-	return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(_unused_ int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
