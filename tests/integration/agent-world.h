@@ -24,6 +24,7 @@
 
 #define OWN 5
 #define OWN_TEXT "5"
+#define DOM0 0
 #define TARGET 7
 #define WAIT_USEC (20 * USEC_PER_SEC)
 #define QUIET_USEC (300 * USEC_PER_MSEC)
@@ -54,6 +55,7 @@ struct seen {
 struct world {
 	UMockdevTestbed *bed;
 	char dir[64];
+	uint16_t own; /* OWN, unless the test is about another */
 	pid_t agent;
 	struct channel_backend *backend;
 
@@ -87,15 +89,16 @@ static void path_in(const struct world *world, const char *name, char path[128])
 
 static void start_agent_with(struct world *world, const char *proxy_dir)
 {
-	char program[4096], channel[128];
+	char program[4096], channel[128], own[8];
 	const char *bin = getenv("BIN");
 
 	(void)snprintf(program, sizeof(program), "%s/device-agent", bin == NULL ? "build/gcc/bin" : bin);
 	(void)snprintf(channel, sizeof(channel), "socket:%s", world->dir);
+	(void)snprintf(own, sizeof(own), "%u", world->own);
 	world->agent = fork();
 	if (world->agent == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)execl(program, program, "--channel", channel, "--own", OWN_TEXT, "--proxy-dir", proxy_dir,
+		(void)execl(program, program, "--channel", channel, "--own", own, "--proxy-dir", proxy_dir,
 			    "--sound-dir", "none", NULL);
 		_exit(127);
 	}
@@ -191,9 +194,10 @@ static pid_t first_child(pid_t pid)
 
 static bool read_number(const struct world *world, uint32_t *ret_number)
 {
-	char path[128], text[16] = {0};
+	char name[32], path[128], text[16] = {0};
 
-	path_in(world, OWN_TEXT "-device-agent.port", path);
+	(void)snprintf(name, sizeof(name), "%u-device-agent.port", world->own);
+	path_in(world, name, path);
 	int fd = open(path, O_RDONLY);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
@@ -212,7 +216,7 @@ static void leave(struct world *world)
 static void join(struct world *world)
 {
 	static const struct channel_rings most = {.read = RING_CONTROL, .write = RING_CONTROL};
-	struct channel_address address = {.server_domid = OWN, .client_domid = 0};
+	struct channel_address address = {.server_domid = world->own, .client_domid = DOM0};
 	uint64_t deadline = clock_monotonic_usec() + WAIT_USEC;
 	uint32_t number = 0;
 
@@ -403,7 +407,7 @@ static void send_welcome(struct world *world)
 {
 	send_message(world, &(struct wire_message){
 				    .type = WIRE_WELCOME,
-				    .WELCOME = {.version = WIRE_VERSION, .incarnation = 1, .domid = OWN},
+				    .WELCOME = {.version = WIRE_VERSION, .incarnation = 1, .domid = world->own},
 			    });
 }
 
@@ -635,6 +639,7 @@ static int set_up(void **state)
 
 	assert_non_null(world);
 	scratch_make_in("/tmp", "agent", world->dir, sizeof(world->dir)); /* umockdev takes all of /dev for its own */
+	world->own = OWN;
 	world->bed = umockdev_testbed_new();
 	assert_int_equal(channel_backend_new_socket(world->dir, &world->backend), 0);
 	*state = world;

@@ -393,10 +393,31 @@ static void test_import(void **state)
 	g_object_unref(base);
 }
 
+/* dom0 gives no camera away and takes none, whatever it has. */
+static void test_dom0(void **state)
+{
+	struct world *world = *state;
+
+	if (!plug_in_camera(world))
+		skip();
+	set_module_file(world, "v4l2loopback/version", "0.13.2\n");
+	world->own = DOM0;
+	start_agent(world);
+	meet(world);
+	(void)settle(world);
+	assert_int_equal(world->hello.roles, 0);
+	assert_int_equal(world->n_seen, 0);
+	assert_int_equal(world->n_left_out, 0);
+	(void)ask_import_camera(world, 1);
+	expect_failed(world, "a camera for dom0", 1, OUTCOME_UNSUPPORTED);
+	stop_agent(world);
+}
+
 int main(_unused_ int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_listed), TEST(test_left_out), TEST(test_export), TEST(test_module), TEST(test_import),
+		TEST(test_listed), TEST(test_left_out), TEST(test_export),
+		TEST(test_module), TEST(test_import),   TEST(test_dom0),
 	};
 
 	mock_begin(argv);
