@@ -75,7 +75,7 @@ static size_t count_asked(const struct fixture *f, const char *node)
 	(void)snprintf(path, sizeof(path), "%s/asked", f->path);
 	file = fopen(path, "re");
 	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-		n += strncmp(line, node, strlen(node)) == 0 && line[strlen(node)] == ' ';
+		n += strncmp(line, node, strlen(node)) == 0 && strchr(" \n", line[strlen(node)]) != NULL;
 	if (file != NULL)
 		(void)fclose(file);
 	return n;
@@ -442,14 +442,17 @@ static void test_replaced(void **state)
 	settle(f);
 	assert_int_not_equal(number_of(f, "video0"), number);
 	/* Replaced while it is asked, by what is no camera */
-	behave(f, "video0", "sleep 0.3; " GOOD);
+	behave(f, "video0", "echo busy >>$here/asked; sleep 0.3; " GOOD);
 	other.event = true;
 	video_see(f->video, &other);
-	assert_int_equal(count_children(), 1);
+	for (unsigned int i = 0; i < 1000 && count_asked(f, "busy") == 0; i++)
+		(void)usleep(10000);
 	behave(f, "video0", "exit 0");
 	video_see(f->video, &sight);
+	f->n_changes = 0;
 	settle(f);
 	assert_false(find(f, "video0", &camera));
+	assert_int_equal(f->n_changes, 0); /* nor was it ever */
 	/* Gone */
 	behave(f, "video0", GOOD);
 	video_see(f->video, &sight);
@@ -474,6 +477,7 @@ static void test_nodes(void **state)
 		{"another device", "1:5", S_IFCHR, "its node is another device's"},
 		{"no number in sysfs", "", S_IFCHR, NULL},
 		{"a file", MOCK_NULL_DEV, S_IFREG, "its node is another device's"},
+		{"a file without a number", "0:0", S_IFREG, "its node is another device's"},
 		{"a FIFO", MOCK_NULL_DEV, S_IFIFO, "its node is another device's"},
 		{"a link", MOCK_NULL_DEV, S_IFLNK, "its node cannot be opened"},
 		{"nothing", MOCK_NULL_DEV, 0, NULL},
@@ -528,6 +532,9 @@ static void test_open(void **state)
 	wrong.digest[31] ^= 1;
 	assert_int_equal(video_open(f->video, &wrong, &hello, &fd), OUTCOME_CHANGED);
 	wrong = camera.identity;
+	wrong.dev++;
+	assert_int_equal(video_open(f->video, &wrong, &hello, &fd), OUTCOME_CHANGED);
+	wrong = camera.identity;
 	wrong.port[strlen(wrong.port) - 1] ^= 1;
 	assert_int_equal(video_open(f->video, &wrong, &hello, &fd), OUTCOME_NO_DEVICE);
 	umockdev_testbed_set_attribute(f->bed, sight.syspath, "dev", "81:0\n");
@@ -535,6 +542,21 @@ static void test_open(void **state)
 	umockdev_testbed_remove_device(f->bed, sight.syspath);
 	assert_int_equal(video_open(f->video, &camera.identity, &hello, &fd), OUTCOME_NO_DEVICE);
 	assert_int_equal(fd, -1);
+}
+
+/* The answer is there in time, and we are late. */
+static void test_late(void **state)
+{
+	struct fixture *f = *state;
+	struct udev_sight sight;
+
+	NEED_NODES(f);
+	sight = plug_in(f, "1-1", 0);
+	behave(f, "video0", GOOD);
+	video_see(f->video, &sight);
+	(void)usleep(VIDEO_ASK_USEC + 200 * USEC_PER_MSEC);
+	settle(f);
+	assert_true(is_offered(f, "video0"));
 }
 
 /* Two places with one hash have one port: the first keeps it, and gives it free when it goes. */
@@ -591,9 +613,9 @@ static void test_no_proxy(void **state)
 int main(_unused_ int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_identity),       TEST(test_answers),  TEST(test_storm),
-		TEST(test_hanging_device), TEST(test_replaced), TEST(test_nodes),
-		TEST(test_open),           TEST(test_one_port), TEST(test_no_proxy),
+		TEST(test_identity), TEST(test_answers),  TEST(test_storm), TEST(test_hanging_device),
+		TEST(test_replaced), TEST(test_nodes),    TEST(test_open),  TEST(test_late),
+		TEST(test_one_port), TEST(test_no_proxy),
 	};
 	sigset_t blocked;
 
