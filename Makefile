@@ -258,9 +258,9 @@ install-dom0: all
 
 install-qube: all
 	$(INSTALL) -t $(DESTDIR)$(PREFIX)/sbin $(OUT)/bin/device-agent
-	$(INSTALL) -t $(DESTDIR)$(LIBEXEC) $(OUT)/bin/usb-proxy $(OUT)/bin/audio-proxy
+	$(INSTALL) -t $(DESTDIR)$(LIBEXEC) $(OUT)/bin/usb-proxy $(OUT)/bin/audio-proxy $(OUT)/bin/camera-proxy
 	$(INSTALL) -m 644 -t $(DESTDIR)$(UNITS) packaging/systemd/device-agent.service
-	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-agent.8 man/usb-proxy.8 man/audio-proxy.8
+	$(INSTALL) -m 644 -t $(DESTDIR)$(MAN)/man8 man/device-agent.8 man/usb-proxy.8 man/audio-proxy.8 man/camera-proxy.8
 	$(INSTALL) -m 644 -t $(DESTDIR)/usr/lib/udev/rules.d packaging/udev/90-device-agent.rules
 	$(INSTALL) -m 644 -t $(DESTDIR)/usr/lib/sysusers.d packaging/sysusers/device-agent.conf
 
