@@ -76,6 +76,36 @@ static void test_match(void **state)
 	}
 }
 
+/* A code begins as the class has it: a camera's is that of USB's video class. */
+static void test_match_class(void **state)
+{
+	static const struct {
+		const char *pattern;
+		uint8_t class_id, code[3];
+		bool denied;
+	} cases[] = {
+		{"u0e****", WIRE_CLASS_WEBCAM, {0x0e, 1, 0}, true},
+		{"u0e0100", WIRE_CLASS_WEBCAM, {0x0e, 1, 0}, true},
+		{"u******", WIRE_CLASS_WEBCAM, {0x0e, 1, 0}, true},
+		{"u0e02**", WIRE_CLASS_WEBCAM, {0x0e, 1, 0}, false},
+		{"w******", WIRE_CLASS_WEBCAM, {0x0e, 1, 0}, false},
+		{"u0e****", WIRE_CLASS_USB, {0x0e, 2, 0}, true},
+		{"u0e****", WIRE_CLASS_MIC, {0}, false},
+		{"m******", WIRE_CLASS_MIC, {0}, true},
+		{"s******", WIRE_CLASS_SPEAKER, {0}, true},
+		{"u******", WIRE_CLASS_SPEAKER, {0}, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct core_device device = {.class_id = cases[i].class_id, .n_interfaces = 1};
+
+		memcpy(device.interfaces[0], cases[i].code, sizeof(cases[i].code));
+		assert_int_equal(denied_add(*state, "work", cases[i].pattern), 0);
+		assert_int_equal(denied_match(*state, "work", &device) != NULL, cases[i].denied);
+		assert_int_equal(denied_remove_all(*state, "work"), 0);
+	}
+}
+
 static void assert_list(struct denied *table, const char *qube, const char *expected)
 {
 	char text[128] = "";
@@ -147,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_patterns),
 		TEST(test_match),
+		TEST(test_match_class),
 		TEST(test_table),
 		TEST(test_limits),
 	};

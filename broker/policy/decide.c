@@ -46,13 +46,26 @@ const char *policy_field_name(enum policy_field field)
 	return field < ARRAY_SIZE(names) ? names[field] : "unknown";
 }
 
-static uint8_t class_bit(const char *name)
+/* The class's bit, and with which letter the codes of its interfaces begin: a camera's are those of USB, as Qubes has it. */
+static uint8_t look_at_class(const char *name, char *ret_letter)
 {
-	static const char *const names[] = {"usb", "mic", "webcam", "speaker"}; /* in the order of the bits */
+	static const struct {
+		const char *name;
+		uint8_t bit;
+		char letter;
+	} classes[] = {
+		{"usb", CLASS_USB, 'u'},
+		{"mic", CLASS_MIC, 'm'},
+		{"webcam", CLASS_WEBCAM, 'u'},
+		{"speaker", CLASS_SPEAKER, 's'},
+	};
 
-	for (size_t i = 0; name && i < ARRAY_SIZE(names); i++)
-		if (strcmp(name, names[i]) == 0)
-			return (uint8_t)(1u << i);
+	for (size_t i = 0; name && i < ARRAY_SIZE(classes); i++)
+		if (strcmp(name, classes[i].name) == 0) {
+			*ret_letter = classes[i].letter;
+			return classes[i].bit;
+		}
+	*ret_letter = '?';
 	return CLASS_OTHER;
 }
 
@@ -72,11 +85,10 @@ static void look_at_party(const struct policy *policy, const char *name, bool is
 		party->tags[policy->tags[qube->first_tag + i]] = true;
 }
 
-static void look_at_interfaces(const struct policy *policy, const struct policy_query *query, struct facts *facts)
+static void look_at_interfaces(const struct policy *policy, const struct policy_query *query, char letter,
+			       struct facts *facts)
 {
 	char codes[7 * LIMIT_INTERFACES + 1] = "?******";
-	char letter =
-		(char)(query->class_name ? query->class_name[0] : '?'); /* Qubes' codes begin as their class does */
 
 	facts->n_interfaces = query->n_interfaces <= LIMIT_INTERFACES ? query->n_interfaces : 0;
 	for (size_t i = 0; i < facts->n_interfaces; i++) {
@@ -99,15 +111,16 @@ static void look_at_interfaces(const struct policy *policy, const struct policy_
 static void look(const struct policy *policy, const struct policy_query *query, struct facts *facts)
 {
 	const char *serial = query->serial ? query->serial : "";
-	char loose[LIMIT_TEXT + 1];
+	char loose[LIMIT_TEXT + 1], letter;
 
-	*facts = (struct facts){.class_bit = class_bit(query->class_name)};
+	*facts = (struct facts){0};
+	facts->class_bit = look_at_class(query->class_name, &letter);
 	facts->product = (uint32_t)query->vendor << 16 | query->product;
 	facts->port = policy_find_symbol(policy, query->port ? query->port : "");
 	facts->serial = policy_find_symbol(policy, serial);
 	policy_loose_serial(serial, loose);
 	facts->serial_loose = policy_find_symbol(policy, loose);
-	look_at_interfaces(policy, query, facts);
+	look_at_interfaces(policy, query, letter, facts);
 	look_at_party(policy, query->source, query->source_is_dom0, &facts->source);
 	look_at_party(policy, query->target, query->target_is_dom0, &facts->target);
 }
@@ -155,7 +168,7 @@ static inline bool matches_device(const struct policy *policy, const struct rule
 	case DEVICE_ID:
 		return matches_id(&policy->ids[rule->device], strict, facts);
 	case DEVICE_PATTERN:
-		if (facts->class_bit != CLASS_USB)
+		if (!(facts->class_bit & CLASS_PATTERNS))
 			return false;
 		if (facts->n_interfaces == 0)
 			return !strict;
@@ -218,7 +231,8 @@ static const char *device_hint(const struct policy *policy, const struct rule *r
 {
 	const struct device_id *id;
 
-	if (rule->device_kind == DEVICE_PATTERN && facts->class_bit == CLASS_USB && rule->action == POLICY_ALLOW) {
+	if (rule->device_kind == DEVICE_PATTERN && (facts->class_bit & CLASS_PATTERNS) &&
+	    rule->action == POLICY_ALLOW) {
 		if (facts->n_interfaces == 0)
 			return "the device's interfaces are unknown: no pattern of an allow rule matches it";
 		if (matching(rule, facts))

@@ -249,8 +249,8 @@ static const char *device_pattern(const char *word, struct rule *rule)
 			return form;
 		rule->pattern[i] = (uint16_t)PATTERN_PART((unsigned int)high, (unsigned int)low);
 	}
-	if (!(rule->classes & CLASS_USB))
-		return "an interface pattern that begins with u is for devices of the class usb";
+	if (!(rule->classes & CLASS_PATTERNS))
+		return "an interface pattern that begins with u is for devices of the classes usb and webcam";
 	rule->device_kind = DEVICE_PATTERN;
 	return NULL;
 }
@@ -265,9 +265,10 @@ const char *field_device(struct policy *policy, const char *word, enum policy_ac
 		return device_id(policy, word, action, rule);
 	if (word[0] == 'u')
 		return device_pattern(word, rule);
-	if (!text_is_usb_port(word) && !text_is_mic_port(word) && !text_is_speaker_port(word))
-		return "it must be *, a port (1-2.4, mic-01234567, speaker-01234567), VENDOR:PRODUCT, a whole id, or "
-		       "an interface pattern (u03**01)";
+	if (!text_is_usb_port(word) && !text_is_mic_port(word) && !text_is_speaker_port(word) &&
+	    !text_is_webcam_port(word))
+		return "it must be *, a port (1-2.4, mic-01234567, speaker-01234567, webcam-01234567), VENDOR:PRODUCT, "
+		       "a whole id, or an interface pattern (u03**01)";
 	rule->device_kind = DEVICE_PORT;
 	rule->device = policy_add_symbol(policy, word);
 	return NULL;

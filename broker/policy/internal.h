@@ -20,6 +20,7 @@ enum {
 	CLASS_SPEAKER = 1 << 3,
 	CLASS_OTHER = 1 << 4,
 	CLASS_ANY = 0x1f,
+	CLASS_PATTERNS = CLASS_USB | CLASS_WEBCAM, /* whose codes begin with u, as interface patterns do */
 };
 
 /* What a qube is; a selector by mask matches when it has one bit in common. */

@@ -89,9 +89,13 @@ static void test_faults(void **unused _unused_)
 		{"usb u03**0A" RULE, "interface pattern"},
 		{"usb U03**01" RULE, "it must be *, a port"},
 		{"usb *03**01" RULE, "it must be *, a port"},
-		{"mic u03**01" RULE, "of the class usb"},
-		{"speaker u01****" RULE, "of the class usb"},
+		{"mic u03**01" RULE, "of the classes usb and webcam"},
+		{"speaker u01****" RULE, "of the classes usb and webcam"},
 		{"speaker speaker-0123abc" RULE, "speaker-01234567"},
+		{"webcam webcam-0123abc" RULE, "webcam-01234567"},
+		{"webcam webcam" RULE, "webcam-01234567"},
+		{"webcam w0e****" RULE, "it must be *, a port"},
+		{"webcam u0e0" RULE, "interface pattern"},
 		{"usb 1" RULE, "a port"},
 		{"usb 1-" RULE, "a port"},
 		{"usb 1.2" RULE, "a port"},
@@ -375,6 +379,57 @@ static void test_sound(void **unused _unused_)
 			policy_decide(policy, &speaker, &of_speaker);
 			if ((of_mic.why == POLICY_WHY_RULE) != rules[i].mic ||
 			    (of_speaker.why == POLICY_WHY_RULE) != rules[i].speaker)
+				fail_msg("%s", text);
+			policy_free(policy);
+		}
+}
+
+/* A camera's code is that of USB's video class: patterns are about it, as about a USB device that has one. */
+static void test_webcam(void **unused _unused_)
+{
+	static const uint8_t video[][3] = {{0x0e, 1, 0}}, headset[][3] = {{0x0e, 1, 0}, {1, 1, 0}};
+	static const struct policy_query webcam = {"webcam", "webcam-0123abcd", 0x046d, 0x0825, "S1", 1,
+						   video,    "sys-usb",         "work", false,  false};
+	static const struct policy_query whole = {"usb",   "1-2",     0x046d, 0x0825, "S1", 2,
+						  headset, "sys-usb", "work", false,  false};
+	static const struct {
+		const char *fields;
+		bool webcam, allow_whole, deny_whole;
+	} rules[] = {
+		{"webcam * * *", true, false, false},
+		{"usb * * *", false, true, true},
+		{"* * sys-usb work", true, true, true},
+		{"webcam webcam-0123abcd * *", true, false, false},
+		{"* webcam-0123abcd * *", true, false, false},
+		{"usb webcam-0123abcd * *", false, false, false},
+		{"webcam webcam-0123abce * *", false, false, false},
+		{"webcam 046d:0825 * *", true, false, false},
+		{"webcam 046d:0825:S1:u0e0100 * *", true, false, false},
+		{"webcam 046d:0825:S1:u0e0200 * *", false, false, false},
+		{"webcam u0e**** * *", true, false, false},
+		{"webcam u0e0100 * *", true, false, false},
+		{"webcam u****** * *", true, false, false},
+		{"webcam u0e02** * *", false, false, false},
+		{"webcam u01**** * *", false, false, false},
+		{"usb u0e**** * *", false, false, true},
+		{"* u0e**** * *", true, false, true},
+		{"* u01**** * *", false, false, true},
+		{"* u****** * *", true, true, true},
+	};
+	char text[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		for (unsigned int action = 0; action < POLICY_ACTION_COUNT; action++) {
+			struct policy_verdict of_webcam, of_whole;
+			struct policy *policy;
+
+			(void)snprintf(text, sizeof(text), "%s %s", rules[i].fields, policy_action_name(action));
+			policy = parse_good(text);
+			policy_decide(policy, &webcam, &of_webcam);
+			policy_decide(policy, &whole, &of_whole);
+			if ((of_webcam.why == POLICY_WHY_RULE) != rules[i].webcam ||
+			    (of_whole.why == POLICY_WHY_RULE) !=
+				    (action == POLICY_ALLOW ? rules[i].allow_whole : rules[i].deny_whole))
 				fail_msg("%s", text);
 			policy_free(policy);
 		}
@@ -834,10 +889,11 @@ static void test_lint(void **unused _unused_)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_faults), cmocka_unit_test(test_bytes),           cmocka_unit_test(test_matches),
-		cmocka_unit_test(test_sound),  cmocka_unit_test(test_strange_queries), cmocka_unit_test(test_options),
-		cmocka_unit_test(test_order),  cmocka_unit_test(test_broken_sets),     cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_speed),  cmocka_unit_test(test_explain),         cmocka_unit_test(test_lint),
+		cmocka_unit_test(test_faults),  cmocka_unit_test(test_bytes),  cmocka_unit_test(test_matches),
+		cmocka_unit_test(test_sound),   cmocka_unit_test(test_webcam), cmocka_unit_test(test_strange_queries),
+		cmocka_unit_test(test_options), cmocka_unit_test(test_order),  cmocka_unit_test(test_broken_sets),
+		cmocka_unit_test(test_limits),  cmocka_unit_test(test_speed),  cmocka_unit_test(test_explain),
+		cmocka_unit_test(test_lint),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

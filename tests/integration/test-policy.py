@@ -28,10 +28,11 @@ TYPES = ["AppVM", "DispVM", "StandaloneVM", "TemplateVM"]
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,30}")
 TAG = re.compile(r"[A-Za-z0-9_-]{1,63}")
 FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,62}")
-PORT = re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*|mic|(mic|speaker)-[0-9a-f]{8}")
+PORT = re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*|mic|(mic|speaker|webcam)-[0-9a-f]{8}")
 MODEL = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}")
 WHOLE = re.compile(r"([0-9a-f]{4}:[0-9a-f]{4}):(.*):(\*|\?\*{6}|(?:[ums][0-9a-f]{6}){1,32})")
 PATTERN = re.compile(r"u[0-9a-f*]{6}")
+LETTERS = {"usb": "u", "mic": "m", "webcam": "u", "speaker": "s"}  # with which an interface's code begins
 HIDDEN = [(0, 8), (10, 0x1f), (0x7f, 0x9f), (0x200b, 0x200f), (0x2028, 0x202e), (0x2060, 0x2069), (0xfeff, 0xfeff),
           (0xe0000, 0xe007f)]
 
@@ -108,7 +109,7 @@ class Reference:
         device_class, device, source, target, action = words[:5]
         need(device_class in ("usb", "mic", "webcam", "speaker", "*") and action in ("allow", "ask", "deny"))
         need(device == "*" or (whole(PORT, device) and len(device) < 32) or whole(MODEL, device) or
-             (whole(PATTERN, device) and device_class in ("usb", "*")) or self.serial(device))
+             (whole(PATTERN, device) and device_class in ("usb", "webcam", "*")) or self.serial(device))
         for qube in (source, target):
             need(qube in ("*", "@anyvm", "@adminvm", "@dispvm") or whole(NAME, qube) or
                  (qube.startswith("@tag:") and whole(TAG, qube[5:])) or
@@ -148,12 +149,12 @@ class Reference:
 
     def matches_device(self, device, action, query):
         strict = action == "allow"
-        codes = [query["class"][0] + code for code in query["interfaces"]]
+        codes = [LETTERS.get(query["class"], "?") + code for code in query["interfaces"]]
         model = "%04x:%04x" % (query["vendor"], query["product"])
         if device == "*":
             return True
         if whole(PATTERN, device):
-            if query["class"] != "usb":
+            if query["class"] not in ("usb", "webcam"):
                 return False
             if not codes:
                 return not strict
@@ -253,7 +254,7 @@ def query_line(query):
 
 NAMES = ["work", "personal", "sys-usb", "disp1", "vault", "x", "a.b_c-d", "abcdefghijabcdefghijabcdefghij1"]
 TAGS = ["office", "net", "work", "-", "t" * 63]
-PORTS = ["mic", "1-2", "1-2.4", "3-1", "10-1.1.1"]
+PORTS = ["mic", "webcam-0123abcd", "1-2", "1-2.4", "3-1", "10-1.1.1"]
 MODELS = [(0x0781, 0x5581), (0x046d, 0xc31c), (0, 0), (0xffff, 0xffff)]
 SERIALS = ["", "AB12", "A B", "A_B", "A-B", "*", "a:b", "%", "x" * 126, "AB12.", "#"]
 CODES = ["080650", "030101", "030102", "030000", "ffffff", "0e0100"]
@@ -261,7 +262,7 @@ CODES = ["080650", "030101", "030102", "030000", "ffffff", "0e0100"]
 
 def pick_query(rng):
     vendor, product = rng.choice(MODELS)
-    return {"class": rng.choice(["usb"] * 5 + ["mic", "webcam", "speaker", "block"]), "port": rng.choice(PORTS + [""]),
+    return {"class": rng.choice(["usb"] * 5 + ["mic", "webcam", "webcam", "speaker", "block"]), "port": rng.choice(PORTS + [""]),
             "vendor": vendor, "product": product, "serial": rng.choice(SERIALS),
             "interfaces": [rng.choice(CODES) for _ in range(rng.choice([0, 1, 1, 1, 2, 2, 3, 32]))],
             "source": rng.choice(NAMES), "source_dom0": rng.random() < 0.1,
@@ -289,7 +290,7 @@ def pick_selector(rng):
 def pick_rule(rng):
     action = rng.choice(["allow", "ask", "deny"])
     device = pick_device(rng)
-    device_class = rng.choice(["usb", "usb", "*"] if device.startswith("u") else ["usb", "usb", "*", "mic", "webcam", "speaker"])
+    device_class = rng.choice(["usb", "usb", "*", "webcam"] if device.startswith("u") else ["usb", "usb", "*", "mic", "webcam", "speaker"])
     options = []
     if rng.random() < 0.3:
         options.append("notify=" + rng.choice(["yes", "no"]))
