@@ -57,7 +57,8 @@ bool assignment_is_fit(const struct core_assignment *assignment)
 	       text_is_qube_name(assignment->source) && strcmp(assignment->target, assignment->source) != 0 &&
 	       is_name_or_empty(assignment->port, sizeof(assignment->port)) && !strchr(assignment->port, ' ') &&
 	       (assignment->path[0] == '\0' || (assignment->port[0] != '\0' && text_is_path(assignment->path))) &&
-	       is_name_or_empty(assignment->device_id, sizeof(assignment->device_id));
+	       is_name_or_empty(assignment->device_id, sizeof(assignment->device_id)) &&
+	       core_picture_is_fit(&assignment->picture, assignment->class_id);
 }
 
 static int compare_places(const struct core_assignment *a, const struct core_assignment *b)

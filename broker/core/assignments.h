@@ -44,6 +44,7 @@ struct core_assignment {
 	enum core_assign_mode mode;
 	bool follow_port;       /* the device may come back on this port as another one and keeps its attachment */
 	uint64_t max_time_usec; /* 0: no limit; at most INT64_MAX */
+	struct core_picture picture;
 };
 
 enum {
@@ -60,7 +61,7 @@ unsigned int assignments_count(const struct assignments *table); /* assignments 
 
 /*
  * Names are qubes' names, source and target differ; port and device id begin with a letter or digit and are printable, a
- * port without space; a path is one, and of a port; class and mode exist.
+ * port without space; a path is one, and of a port; class and mode exist; what is asked of pictures is fit for the class.
  */
 bool assignment_is_fit(const struct core_assignment *assignment);
 

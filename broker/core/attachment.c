@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "broker/core/labels.h"
 #include "lib/base/base.h"
 
 typedef int handler(struct core *core, struct core_device *device, const struct input *input);
@@ -205,9 +206,13 @@ static int audited(struct core *core, struct core_device *device, const struct i
 
 static int start_import(struct core *core, struct core_device *device, const struct input *input _unused_)
 {
+	const struct core_qube *source = inventory_qube(core, device->ref.qube);
+	char label[WIRE_LABEL];
+
+	labels_for_target(core->labels, source->name, device, label);
 	device->target_open = true;
 	enter(core, device, CORE_IMPORTING, TIMEOUT_ATTACH_STEP_USEC);
-	emit(core, device, (struct core_action){.type = CORE_DO_IMPORT, .qube = device->target});
+	emit(core, device, (struct core_action){.type = CORE_DO_IMPORT, .qube = device->target, .label = label});
 	return 0;
 }
 

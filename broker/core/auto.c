@@ -327,7 +327,8 @@ static struct wish wish_of(struct core *core, struct core_device *device, const 
 			     .terms = {.origin = CORE_ORIGIN_AUTO,
 				       .asked_by = CORE_NO_USER,
 				       .follow_port = assignment->follow_port,
-				       .max_time_usec = assignment->max_time_usec}};
+				       .max_time_usec = assignment->max_time_usec,
+				       .picture = assignment->picture}};
 }
 
 /* The one place where a try is counted: when it begins, so that one whose end never comes counts too. */

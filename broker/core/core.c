@@ -410,6 +410,16 @@ size_t core_device_id(const struct core_device *device, char ret_text[CORE_DEVIC
 	return len;
 }
 
+bool core_picture_is_fit(const struct core_picture *picture, uint8_t class_id)
+{
+	bool has_size = picture->width != 0 || picture->height != 0;
+
+	if (class_id != WIRE_CLASS_WEBCAM)
+		return !has_size && picture->fps == 0;
+	return (!has_size || (text_is_side(picture->width) && text_is_side(picture->height))) &&
+	       picture->fps <= LIMIT_PICTURE_FPS;
+}
+
 const char *core_state_name(enum core_state state)
 {
 	static const char *const names[CORE_STATE_COUNT] = {

@@ -89,7 +89,7 @@
  * lacks proof the device is DETACHING, then LOCKED. Its devices stay listed, and cannot be attached, until the agent is
  * back and lists anew (a restarted agent numbers anew: then all former ones are removed first).
  *
- * Parts (parts.c). A sound device may say of which USB device of its qube it is a part, by that one's port. A whole and
+ * Parts (parts.c). What is no USB device may say of which one of its qube it is a part, by that one's port. A whole and
  * its part are never under way or attached both: an attach of a part is refused while the source may still have the
  * whole (CORE_ANSWER_WHOLE_IN_USE), whoever wants it, and one of the whole while it may still have a part
  * (CORE_ANSWER_PART_IN_USE), unless the policy says that parts may be ended for it; a qube's wish ends none of another
@@ -162,6 +162,12 @@ struct core_user {
 };
 #define CORE_NO_USER ((struct core_user){.uid = CORE_NOBODY})
 
+/* What is asked of a camera's pictures; 0: whatever is best. */
+struct core_picture {
+	uint16_t width, height; /* pixels, text_is_side(); both or none */
+	uint16_t fps;           /* at most LIMIT_PICTURE_FPS */
+};
+
 /* Under what an attachment was allowed, and holds. Copied from the decision, the assignment and the request. */
 struct core_terms {
 	enum core_origin origin;
@@ -173,7 +179,8 @@ struct core_terms {
 	bool muted;             /* its source is to pass nothing on; core_is_muted(): and it says that it does so */
 	uint64_t max_time_usec; /* 0: no limit; the smallest of all that were named */
 	bool end_parts;         /* its parts may be ended for it; not kept on disk, as each decision says it anew */
-	uint64_t end_usec;      /* when an ATTACHED one is to end, in the events' clock; 0: never, or not yet known */
+	struct core_picture picture;
+	uint64_t end_usec; /* when an ATTACHED one is to end, in the events' clock; 0: never, or not yet known */
 };
 
 /* What one side of an attachment says of its stream: to be shown, never to decide by. */
@@ -453,7 +460,8 @@ struct core_event {
 			struct core_device_ref device;
 			struct core_qube_ref target;
 			struct core_qube_ref from;
-			uint64_t max_time_usec; /* ATTACH, MOVE: the user's own limit; 0: none */
+			uint64_t max_time_usec;      /* ATTACH, MOVE: the user's own limit; 0: none */
+			struct core_picture picture; /* ATTACH, MOVE: core_picture_is_fit() */
 		} request;
 		struct {
 			uint64_t question;
@@ -490,7 +498,7 @@ enum core_action_type {
 	CORE_DO_NOTE,
 	/*
 	 * Send EXPORT to the source's agent, IMPORT to the target's. device, session, state, qube (whom to send to). Then
-	 * CORE_EXPORTED, CORE_IMPORTED, or CORE_FAILED of that session by that qube.
+	 * CORE_EXPORTED, CORE_IMPORTED, or CORE_FAILED of that session by that qube. DO_IMPORT: label.
 	 */
 	CORE_DO_EXPORT,
 	CORE_DO_IMPORT,
@@ -563,6 +571,7 @@ struct core_action {
 	const char *rule;
 	const char *back_rule; /* the same of the way back: CORE_ANSWER_MOVED_FREE */
 	const char *target_name;
+	const char *label;                /* what the device is called in its target: labels_for_target() */
 	const struct core_user *asked_by; /* DO_ANSWER: who asked, if that was in an event before this one; else NULL */
 	const struct core_question *question;
 	enum core_question_end question_end;
@@ -616,6 +625,9 @@ bool core_is_suspended(const struct core *core);
 
 /* "vid:pid:serial:interfaces", as Qubes shows a device id (of dom0's microphone "dom0:mic::m000000"); returns its length. */
 size_t core_device_id(const struct core_device *device, char ret_text[CORE_DEVICE_ID_MAX]);
+
+/* May that be asked of a device of that class? Of others than cameras nothing may. */
+bool core_picture_is_fit(const struct core_picture *picture, uint8_t class_id);
 
 const char *core_state_name(enum core_state state);
 const char *core_answer_text(enum core_answer answer);

@@ -186,8 +186,9 @@ struct wish {
 	struct core_device *device;
 	struct core_qube *target; /* NULL: it is not running */
 	uint64_t token;           /* of a user; 0: nobody waits */
-	struct core_terms terms;  /* what the asker brings: origin, asked_by, max_time_usec, end_usec, follow_port */
-	bool agreed;              /* who must be asked was asked: `ask` counts as allowed */
+	struct core_terms
+		terms; /* what the asker brings: origin, asked_by, max_time_usec, picture, end_usec, follow_port */
+	bool agreed;   /* who must be asked was asked: `ask` counts as allowed */
 	/* from request_judge() */
 	bool ask;
 	char default_target[LIMIT_QUBE_NAME + 1];

@@ -9,6 +9,8 @@
 #include "lib/base/base.h"
 #include "lib/base/text.h"
 
+#define NAMELESS "Camera"
+
 struct label {
 	char key[CORE_LABEL_KEY_MAX];
 	char text[LIMIT_LABEL_TEXT + 1];
@@ -124,4 +126,27 @@ const char *labels_of(const struct labels *table, const char *source, const stru
 		return NULL;
 	labels_key(source, device, key);
 	return labels_get(table, key);
+}
+
+/* Without spaces at its ends, cut; the length. */
+static size_t copy_name(const char *name, char ret_label[WIRE_LABEL])
+{
+	size_t len;
+
+	name += strspn(name, " ");
+	len = strnlen(name, WIRE_LABEL - 1);
+	while (len > 0 && name[len - 1] == ' ')
+		len--;
+	memset(ret_label, 0, WIRE_LABEL);
+	memcpy(ret_label, name, len);
+	return len;
+}
+
+void labels_for_target(const struct labels *table, const char *source, const struct core_device *device,
+		       char ret_label[WIRE_LABEL])
+{
+	const char *label = labels_of(table, source, device);
+
+	if (copy_name(label ? label : device->product_name, ret_label) == 0)
+		(void)copy_name(NAMELESS, ret_label);
 }

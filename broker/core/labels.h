@@ -33,3 +33,10 @@ int labels_set(struct labels *table, const char *key, const char *text);
 /* NULL: it has none. Until the next change. */
 const char *labels_get(const struct labels *table, const char *key);
 const char *labels_of(const struct labels *table, const char *source, const struct core_device *device);
+
+/*
+ * What programs in the target see as the name of a device that is made anew there, a camera: its label, else what it calls
+ * itself, else "Camera". Printable ASCII that begins and ends with no space, never empty.
+ */
+void labels_for_target(const struct labels *table, const char *source, const struct core_device *device,
+		       char ret_label[WIRE_LABEL]);

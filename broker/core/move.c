@@ -36,7 +36,8 @@ int move_request(struct core *core, const struct core_event *event)
 			    .token = event->request.token,
 			    .terms = {.origin = CORE_ORIGIN_MOVE,
 				      .asked_by = event->request.user,
-				      .max_time_usec = event->request.max_time_usec}};
+				      .max_time_usec = event->request.max_time_usec,
+				      .picture = event->request.picture}};
 	enum core_answer answer = check_here(wish.device, event->request.from);
 
 	if (wish.token == 0)

@@ -194,6 +194,7 @@ int request_attach(struct core *core, const struct core_event *event)
 	wish.terms.origin = CORE_ORIGIN_USER;
 	wish.terms.asked_by = event->request.user;
 	wish.terms.max_time_usec = event->request.max_time_usec;
+	wish.terms.picture = event->request.picture;
 	wish.terms.follow_port = auto_follows(core, wish.device, wish.target);
 	if (!question_asker(&wish.terms))
 		question_give_way(core, wish.device);

@@ -35,6 +35,7 @@ static void show(const struct core_assignment *assignment, struct shown *ret_sho
 
 void admin_write_assignment(struct admin_writer *writer, const struct core_assignment *assignment)
 {
+	const struct admin_said said = admin_said_in_assignment(assignment);
 	struct shown shown;
 
 	show(assignment, &shown);
@@ -45,7 +46,7 @@ void admin_write_assignment(struct admin_writer *writer, const struct core_assig
 	admin_write_property(writer, "backend_domain", assignment->source);
 	admin_write_property(writer, "mode", records_mode_name(assignment->mode));
 	admin_write_property(writer, "frontend_domain", assignment->target);
-	admin_write_options(writer, assignment->follow_port, assignment->max_time_usec);
+	admin_write_options(writer, &said);
 	admin_write_bytes(writer, "\n", 1);
 }
 
@@ -82,11 +83,11 @@ static enum admin_verdict call_assigned(struct admin_job *job)
 	return ADMIN_REPLY;
 }
 
-static void write_old(struct admin_job *job, const char *source, const char *port, bool persistent, bool follow_port,
-		      uint64_t max_time_usec)
+static void write_old(struct admin_job *job, const char *source, const char *port, bool persistent,
+		      struct admin_said said)
 {
 	struct admin_options options;
-	size_t n = admin_options(follow_port, max_time_usec, &options);
+	size_t n = admin_options(&said, &options);
 
 	admin_write_format(job->reply, "%s+%s", source, port);
 	for (size_t i = 0; i < n; i++)
@@ -115,7 +116,7 @@ static enum admin_verdict call_list(struct admin_job *job)
 		if (admin_is_attached(found[i].device))
 			write_old(job, found[i].backend, found[i].device->port,
 				  strcmp(admin_mode_of(job->core, job->dest_name, found[i].device), "manual") != 0,
-				  found[i].device->terms.follow_port, found[i].device->terms.max_time_usec);
+				  admin_said_in_terms(&found[i].device->terms));
 	while ((assignment = next_assignment(job, &cursor))) {
 		bool shown = last && strcmp(last->source, assignment->source) == 0 &&
 			     strcmp(last->port, assignment->port) == 0;
@@ -127,8 +128,8 @@ static enum admin_verdict call_list(struct admin_job *job)
 				strcmp(found[i].device->port, assignment->port) == 0;
 		if (!shown && assignment->port[0] &&
 		    (!filtered || admin_device_matches(&wanted, assignment->source, assignment->port, "_")))
-			write_old(job, assignment->source, assignment->port, true, assignment->follow_port,
-				  assignment->max_time_usec);
+			write_old(job, assignment->source, assignment->port, true,
+				  admin_said_in_assignment(assignment));
 	}
 	return ADMIN_REPLY;
 }
@@ -137,6 +138,7 @@ void admin_assignment_told(struct admin_job *job, const char *event, const struc
 {
 	bool assigned = strcmp(event, "device-assign") == 0; /* the only one with a "pre", and with options */
 	const char *class = admin_class_name(assignment->class_id);
+	const struct admin_said said = admin_said_in_assignment(assignment);
 	struct shown shown;
 
 	show(assignment, &shown);
@@ -146,7 +148,7 @@ void admin_assignment_told(struct admin_job *job, const char *event, const struc
 	(void)snprintf(job->told_event, sizeof(job->told_event), "%s:%s", event, class);
 	(void)snprintf(job->told_texts[0], sizeof(job->told_texts[0]), "%s:%s:%s", assignment->source, shown.port,
 		       shown.id);
-	admin_options_text(assignment->follow_port, assignment->max_time_usec, job->told_texts[1]);
+	admin_options_text(&said, job->told_texts[1]);
 	job->told_fields[0] = "device";
 	job->told_fields[1] = job->told_texts[0];
 	job->told_fields[2] = assigned ? "options" : NULL;
@@ -238,8 +240,9 @@ static int read_assignment(struct admin_job *job, struct core_assignment *ret_as
 	(void)strcpy(assignment.source, backend);
 	if (!wanted.any_port)
 		(void)strcpy(assignment.port, port);
-	assignment.follow_port = ret_payload->follow_port;
-	assignment.max_time_usec = ret_payload->max_time_usec;
+	assignment.follow_port = ret_payload->said.follow_port;
+	assignment.max_time_usec = ret_payload->said.max_time_usec;
+	assignment.picture = ret_payload->said.picture;
 	*ret_assignment = assignment;
 	return 0;
 }

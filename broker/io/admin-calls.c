@@ -520,6 +520,12 @@ static int prepare_attach(struct admin_job *job, unsigned int may, struct admin_
 	return 0;
 }
 
+static void set_said(struct admin_job *job, const struct admin_payload *payload)
+{
+	job->event.request.max_time_usec = payload->said.max_time_usec;
+	job->event.request.picture = payload->said.picture;
+}
+
 /* What qrexec's policy was asked was Attach. */
 #define ATTACH_FOR_GOOD "an attach that persists is an assignment: from a qube, call Assign, with mode='auto-attach'"
 
@@ -536,7 +542,7 @@ static enum admin_verdict call_attach(struct admin_job *job)
 	if (prepare_attach(job, 0, &found, &payload))
 		return ADMIN_REPLY;
 	set_subject(job, CORE_ATTACH, &found);
-	job->event.request.max_time_usec = payload.max_time_usec;
+	set_said(job, &payload);
 	return ADMIN_REQUEST;
 }
 
@@ -560,7 +566,7 @@ static enum admin_verdict call_move(struct admin_job *job)
 	set_subject(job, CORE_MOVE, &found);
 	(void)strcpy(job->subject.from, payload.from);
 	job->event.request.from = from->ref;
-	job->event.request.max_time_usec = payload.max_time_usec;
+	set_said(job, &payload);
 	return ADMIN_REQUEST;
 }
 

@@ -35,26 +35,49 @@ const char *admin_class_name(uint8_t class_id)
 	return name ? name : "peripheral";
 }
 
-size_t admin_options(bool follow_port, uint64_t max_time_usec, struct admin_options *ret_options)
+struct admin_said admin_said_in_terms(const struct core_terms *terms)
 {
+	return (struct admin_said){
+		.follow_port = terms->follow_port, .max_time_usec = terms->max_time_usec, .picture = terms->picture};
+}
+
+struct admin_said admin_said_in_assignment(const struct core_assignment *assignment)
+{
+	return (struct admin_said){.follow_port = assignment->follow_port,
+				   .max_time_usec = assignment->max_time_usec,
+				   .picture = assignment->picture};
+}
+
+size_t admin_options(const struct admin_said *said, struct admin_options *ret_options)
+{
+	const struct {
+		const char *key, *value;
+		bool said;
+	} all[ADMIN_OPTIONS] = {
+		{"follow-port", "yes", said->follow_port},
+		{"max-time", ret_options->time, said->max_time_usec >= USEC_PER_SEC},
+		{"size", ret_options->size, said->picture.width},
+		{"fps", ret_options->fps, said->picture.fps},
+	};
 	size_t n = 0;
 
-	if (follow_port) {
-		ret_options->options[n][0] = "follow-port";
-		ret_options->options[n++][1] = "yes";
-	}
-	text_of_seconds(max_time_usec / USEC_PER_SEC, ret_options->time);
-	if (ret_options->time[0]) {
-		ret_options->options[n][0] = "max-time";
-		ret_options->options[n++][1] = ret_options->time;
+	text_of_seconds(said->max_time_usec / USEC_PER_SEC, ret_options->time);
+	(void)snprintf(ret_options->size, sizeof(ret_options->size), "%ux%u", said->picture.width,
+		       said->picture.height);
+	(void)snprintf(ret_options->fps, sizeof(ret_options->fps), "%u", said->picture.fps);
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		if (!all[i].said)
+			continue;
+		ret_options->options[n][0] = all[i].key;
+		ret_options->options[n++][1] = all[i].value;
 	}
 	return n;
 }
 
-void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t max_time_usec)
+void admin_write_options(struct admin_writer *writer, const struct admin_said *said)
 {
 	struct admin_options options;
-	size_t n = admin_options(follow_port, max_time_usec, &options);
+	size_t n = admin_options(said, &options);
 	char key[32];
 
 	for (size_t i = 0; i < n; i++) {
@@ -63,10 +86,10 @@ void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t
 	}
 }
 
-void admin_options_text(bool follow_port, uint64_t max_time_usec, char text[ADMIN_OPTIONS_MAX])
+void admin_options_text(const struct admin_said *said, char text[ADMIN_OPTIONS_MAX])
 {
 	struct admin_options options;
-	size_t n = admin_options(follow_port, max_time_usec, &options), len = 0;
+	size_t n = admin_options(said, &options), len = 0;
 
 	for (size_t i = 0; i < n; i++)
 		len += (size_t)snprintf(text + len, ADMIN_OPTIONS_MAX - len, "%s'%s': '%s'", i ? ", " : "{",
@@ -255,12 +278,13 @@ void admin_write_available(struct admin_writer *writer, const char *backend, con
 void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
 			  const char *mode)
 {
+	const struct admin_said said = admin_said_in_terms(&device->terms);
 	struct view view = {0};
 
 	view_init(&view, backend, device);
 	view.mode = mode;
 	admin_write_format(writer, "%s+%s:%s", backend, device->port, view.names.id);
 	write_properties(writer, &view, IN_ATTACHED);
-	admin_write_options(writer, device->terms.follow_port, device->terms.max_time_usec);
+	admin_write_options(writer, &said);
 	admin_write_bytes(writer, "\n", 1);
 }

@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "broker/core/core.h"
+#include "broker/core/assignments.h"
 #include "lib/admin/reply.h"
 #include "lib/base/text.h"
 
@@ -32,17 +32,27 @@ void admin_write_available(struct admin_writer *writer, const char *backend, con
 void admin_write_attached(struct admin_writer *writer, const char *backend, const struct core_device *device,
 			  const char *mode);
 
-/* What was said of a device beside where it is to go: keys and values; returns how many. */
-struct admin_options {
-	const char *options[2][2];
-	char time[TEXT_SECONDS];
+/* What was said of a device beside where it is to go. */
+struct admin_said {
+	bool follow_port;
+	uint64_t max_time_usec;
+	struct core_picture picture;
 };
-size_t admin_options(bool follow_port, uint64_t max_time_usec, struct admin_options *ret_options);
+struct admin_said admin_said_in_terms(const struct core_terms *terms);
+struct admin_said admin_said_in_assignment(const struct core_assignment *assignment);
 
-/* The same as " _follow-port='yes' _max-time='30m'", and as Python shows a dict: "{'max-time': '30m'}". */
-#define ADMIN_OPTIONS_MAX 64u
-void admin_write_options(struct admin_writer *writer, bool follow_port, uint64_t max_time_usec);
-void admin_options_text(bool follow_port, uint64_t max_time_usec, char text[ADMIN_OPTIONS_MAX]);
+/* The same as keys and values; returns how many. */
+#define ADMIN_OPTIONS 4u
+struct admin_options {
+	const char *options[ADMIN_OPTIONS][2];
+	char time[TEXT_SECONDS], size[TEXT_SIZE], fps[8];
+};
+size_t admin_options(const struct admin_said *said, struct admin_options *ret_options);
+
+/* As " _follow-port='yes' _max-time='30m'", and as Python shows a dict: "{'max-time': '30m'}". */
+#define ADMIN_OPTIONS_MAX 128u
+void admin_write_options(struct admin_writer *writer, const struct admin_said *said);
+void admin_options_text(const struct admin_said *said, char text[ADMIN_OPTIONS_MAX]);
 
 /* Whether the API says "attached": from ATTACHED until the source's export is proven gone. */
 bool admin_is_attached(const struct core_device *device);

@@ -42,9 +42,10 @@ static void tell_removed(const struct telling *t)
 
 static void tell_with_options(const struct telling *t, const char *name)
 {
+	const struct admin_said said = admin_said_in_terms(&t->device->terms);
 	char options[ADMIN_OPTIONS_MAX];
 
-	admin_options_text(t->device->terms.follow_port, t->device->terms.max_time_usec, options);
+	admin_options_text(&said, options);
 	tell(t, t->device->target_name, name, (const char *[]){"device", t->names.full, "options", options, NULL});
 }
 

@@ -87,9 +87,8 @@ struct admin_payload {
 	char mode[16];                      /* "": not said */
 	char device_id[CORE_DEVICE_ID_MAX]; /* in the API's form; "" */
 	char from[LIMIT_QUBE_NAME + 1];
-	bool follow_port;
+	struct admin_said said;
 	bool persistent; /* 4.2 */
-	uint64_t max_time_usec;
 };
 
 /* What may be in it. */

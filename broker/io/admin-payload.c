@@ -23,14 +23,31 @@ static const char *option_max_time(const char *untrusted_value, struct admin_pay
 
 	if (text_to_seconds(untrusted_value, &seconds) < 0)
 		return TEXT_TIME_FORM;
-	payload->max_time_usec = seconds * USEC_PER_SEC;
+	payload->said.max_time_usec = seconds * USEC_PER_SEC;
 	return NULL;
 }
 
 static const char *option_follow_port(const char *untrusted_value, struct admin_payload *payload)
 {
-	payload->follow_port = strcmp(untrusted_value, "yes") == 0;
-	return payload->follow_port || strcmp(untrusted_value, "no") == 0 ? NULL : "yes or no";
+	payload->said.follow_port = strcmp(untrusted_value, "yes") == 0;
+	return payload->said.follow_port || strcmp(untrusted_value, "no") == 0 ? NULL : "yes or no";
+}
+
+static const char *option_size(const char *untrusted_value, struct admin_payload *payload)
+{
+	struct core_picture *picture = &payload->said.picture;
+
+	return text_to_size(untrusted_value, &picture->width, &picture->height) < 0 ? TEXT_SIZE_FORM : NULL;
+}
+
+static const char *option_fps(const char *untrusted_value, struct admin_payload *payload)
+{
+	uint64_t fps;
+
+	if (text_to_u64(untrusted_value, LIMIT_PICTURE_FPS, &fps) < 0 || fps == 0)
+		return "a whole number of pictures a second, from 1 to 120";
+	payload->said.picture.fps = (uint16_t)fps;
+	return NULL;
 }
 
 /* As Qubes reads a bool. */
@@ -50,11 +67,14 @@ static const char *option_persistent(const char *untrusted_value, struct admin_p
 static const struct {
 	const char *key;
 	unsigned int may; /* 0: in every payload */
+	bool of_cameras;  /* only */
 	const char *(*read)(const char *untrusted_value, struct admin_payload *payload);
 } payload_options[] = {
-	{"_max-time", 0, option_max_time},
-	{"_follow-port", ADMIN_MAY_FOLLOW, option_follow_port},
-	{"_persistent", IS_OLD, option_persistent},
+	{"_max-time", 0, false, option_max_time},
+	{"_follow-port", ADMIN_MAY_FOLLOW, false, option_follow_port},
+	{"_size", 0, true, option_size},
+	{"_fps", 0, true, option_fps},
+	{"_persistent", IS_OLD, false, option_persistent},
 };
 
 /* The next key=value of 4.2, as the option that it is. */
@@ -102,14 +122,39 @@ bool admin_payload_persists(struct admin_span untrusted_payload)
 	return payload.persistent;
 }
 
+/* "max-time, size and fps": what may be said here, but for what 4.2 says. */
+static void list_options(unsigned int may, bool of_camera, char *text, size_t size)
+{
+	const char *names[ARRAY_SIZE(payload_options)];
+	size_t n = 0, len = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(payload_options); i++)
+		if (!(payload_options[i].may & (IS_OLD | ~may)) && (of_camera || !payload_options[i].of_cameras))
+			names[n++] = payload_options[i].key + 1;
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)snprintf(text + len, size - len, "%s%s",
+					i == 0      ? ""
+					: i + 1 < n ? ", "
+						    : " and ",
+					names[i]);
+}
+
 static int read_option(struct admin_job *job, const char *key, const char *untrusted_value, unsigned int may,
 		       struct admin_payload *payload)
 {
+	bool of_camera = job->class_id == WIRE_CLASS_WEBCAM;
+	char names[KEY_MAX];
+
 	for (size_t i = 0; i < ARRAY_SIZE(payload_options); i++) {
 		const char *must;
 
 		if (strcmp(key, payload_options[i].key) != 0 || (payload_options[i].may & ~may))
 			continue;
+		if (payload_options[i].of_cameras && !of_camera) {
+			admin_write_exception(job->reply, "QubesValueError",
+					      "option %s is for cameras only: leave it out", key + 1);
+			return 1;
+		}
 		must = payload_options[i].read(untrusted_value, payload);
 		if (!must)
 			return 0;
@@ -117,9 +162,9 @@ static int read_option(struct admin_job *job, const char *key, const char *untru
 				      untrusted_value);
 		return 1;
 	}
-	admin_write_exception(job->reply, "QubesValueError",
-			      "there is no option %s here, only max-time%s: leave it out", key + 1,
-			      may & ADMIN_MAY_FOLLOW ? " and follow-port" : "");
+	list_options(may, of_camera, names, sizeof(names));
+	admin_write_exception(job->reply, "QubesValueError", "there is no option %s here, only %s: leave it out",
+			      key + 1, names);
 	return 1;
 }
 

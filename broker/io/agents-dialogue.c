@@ -433,6 +433,17 @@ void agents_approved(const struct core_device *device, uint8_t ret_digest[WIRE_D
 			ret_digest);
 }
 
+/* What only a camera has. */
+static void say_camera(const struct core_action *action, struct wire_message *import)
+{
+	const struct core_picture *picture = &action->device->terms.picture;
+
+	import->IMPORT.width = picture->width;
+	import->IMPORT.height = picture->height;
+	import->IMPORT.fps = picture->fps;
+	memcpy(import->IMPORT.label, action->label, strlen(action->label));
+}
+
 void dialogue_request(struct peer *peer, const struct core_action *action, uint16_t peer_domid)
 {
 	struct connection *c = &peer->c;
@@ -456,6 +467,8 @@ void dialogue_request(struct peer *peer, const struct core_action *action, uint1
 		m.IMPORT.source = peer_domid;
 		m.IMPORT.class = action->device->class_id;
 		agents_approved(action->device, m.IMPORT.digest);
+		if (action->device->class_id == WIRE_CLASS_WEBCAM)
+			say_camera(action, &m);
 	} else if (action->type == CORE_DO_MUTE) {
 		queue_mute(c, action);
 		return;

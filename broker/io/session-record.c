@@ -24,7 +24,8 @@ enum kind {
 	TEXT,       /* printable ASCII */
 	LATER_TEXT, /* the same; a record of a former version does not have it, then it is empty */
 	FLAG,
-	LATER_FLAG, /* see LATER_TEXT; then it is false */
+	LATER_FLAG,   /* see LATER_TEXT; then it is false */
+	LATER_NUMBER, /* see LATER_TEXT; then it is 0 */
 };
 
 #define AT(member) offsetof(struct core_memory, member), sizeof(((struct core_memory *)NULL)->member)
@@ -69,6 +70,9 @@ static const struct field {
 	{"muted", LATER_FLAG, AT(device.terms.muted), 0},
 	{"max_time", LONG, AT(device.terms.max_time_usec), 0},
 	{"end", LONG, AT(device.terms.end_usec), 0},
+	{"width", LATER_NUMBER, AT(device.terms.picture.width), UINT16_MAX},
+	{"height", LATER_NUMBER, AT(device.terms.picture.height), UINT16_MAX},
+	{"fps", LATER_NUMBER, AT(device.terms.picture.fps), UINT16_MAX},
 	{"asleep", LATER_FLAG, AT(asleep), 0},
 };
 #undef AT
@@ -113,6 +117,7 @@ static void write_field(struct json_writer *writer, const struct field *field, c
 
 	switch (field->kind) {
 	case NUMBER:
+	case LATER_NUMBER:
 		json_write_number(writer, field->key, get_number(at, field->size));
 		break;
 	case LONG:
@@ -153,6 +158,12 @@ static void read_field(struct json_reader *reader, const struct field *field, vo
 	uint64_t number = 0;
 
 	switch (field->kind) {
+	case LATER_NUMBER:
+		if (!json_read_is_next(reader, field->key))
+			break;
+		json_read_number(reader, field->key, field->max, &number);
+		set_number(at, field->size, number);
+		break;
 	case NUMBER:
 		json_read_number(reader, field->key, field->max, &number);
 		set_number(at, field->size, number);
@@ -199,7 +210,8 @@ static bool is_sound(const struct core_memory *memory, const char *key)
 	    !wire_is_port(memory->device.class_id, memory->device.port) ||
 	    (memory->device.path[0] && !text_is_path(memory->device.path)) || !text_is_qube_name(memory->source.name) ||
 	    !text_is_qube_name(memory->target.name) || !is_asker(&memory->device.terms.asked_by) ||
-	    !is_asker(&memory->device.terms.answered_by))
+	    !is_asker(&memory->device.terms.answered_by) ||
+	    !core_picture_is_fit(&memory->device.terms.picture, memory->device.class_id))
 		return false;
 	for (unsigned int i = memory->device.n_interfaces; i < LIMIT_INTERFACES; i++)
 		if (memory->device.interfaces[i][0] | memory->device.interfaces[i][1] | memory->device.interfaces[i][2])

@@ -55,6 +55,36 @@ static int make_key(const struct core_assignment *assignment, char ret_key[LIMIT
 	return len < 0 || len > (int)LIMIT_STORE_KEY ? STORE_UNFIT : 0;
 }
 
+/* Only what is asked for: so a record of a time before is as it would be written now. */
+static void write_picture(struct json_writer *writer, const struct core_picture *picture)
+{
+	const struct {
+		const char *key;
+		uint16_t value;
+	} numbers[] = {{"width", picture->width}, {"height", picture->height}, {"fps", picture->fps}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (numbers[i].value)
+			json_write_number(writer, numbers[i].key, numbers[i].value);
+}
+
+static void read_picture(struct json_reader *reader, struct core_picture *picture)
+{
+	const struct {
+		const char *key;
+		uint16_t *value;
+	} numbers[] = {{"width", &picture->width}, {"height", &picture->height}, {"fps", &picture->fps}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		uint64_t value = 0;
+
+		if (!json_read_is_next(reader, numbers[i].key))
+			continue;
+		json_read_number(reader, numbers[i].key, UINT16_MAX, &value);
+		*numbers[i].value = (uint16_t)value;
+	}
+}
+
 /* 0, or STORE_UNFIT. */
 static int write_assignment(const struct core_assignment *assignment, char ret_key[LIMIT_STORE_KEY + 1],
 			    char ret_value[LIMIT_STORE_VALUE + 1])
@@ -77,6 +107,7 @@ static int write_assignment(const struct core_assignment *assignment, char ret_k
 	json_write_text(&writer, "mode", mode_names[assignment->mode]);
 	json_write_flag(&writer, "follow-port", assignment->follow_port);
 	json_write_number(&writer, "max-time-usec", assignment->max_time_usec);
+	write_picture(&writer, &assignment->picture);
 	json_write_close(&writer, '}');
 	return json_write_end(&writer, &len) < 0 ? STORE_UNFIT : 0;
 }
@@ -100,6 +131,7 @@ static bool parse_assignment(const char *untrusted_value, struct core_assignment
 	json_read_text(&reader, "mode", mode, sizeof(mode));
 	json_read_flag(&reader, "follow-port", &assignment.follow_port);
 	json_read_number(&reader, "max-time-usec", INT64_MAX, &assignment.max_time_usec);
+	read_picture(&reader, &assignment.picture);
 	json_read_close(&reader, '}');
 	if (!json_read_end(&reader) || records_mode_from_name(mode, &assignment.mode) < 0)
 		return false;

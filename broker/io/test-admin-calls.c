@@ -644,7 +644,7 @@ static size_t count_rows(const char *prefix, const char *name, char kind)
 static void test_each_call_good_and_bad(void **unused _unused_)
 {
 	static const char *const never_done[] = {"admin.Events", /* its stream is in test-admin.c */
-						 "device.Mute",  /* of sound only: test-admin-sound.c */
+						 "device.Mute",  /* of no USB device: test-admin-parts.c */
 						 "device.Unmute",
 						 "admin.vm.feature.Get",
 						 "admin.vm.feature.CheckWithTemplate",

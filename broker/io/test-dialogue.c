@@ -444,6 +444,12 @@ static size_t make_device(uint8_t *bytes)
 /* The beginning of a device of that class. */
 static size_t make_begun(uint8_t class_id, uint8_t *bytes)
 {
+	static const char *const ports[] = {
+		[WIRE_CLASS_USB] = "1-2",
+		[WIRE_CLASS_MIC] = "mic-01234567",
+		[WIRE_CLASS_SPEAKER] = "speaker-01234567",
+		[WIRE_CLASS_WEBCAM] = "webcam-01234567",
+	};
 	struct wire_message m = {.type = WIRE_DEVICE};
 	bool is_usb = class_id == WIRE_CLASS_USB;
 
@@ -452,10 +458,7 @@ static size_t make_begun(uint8_t class_id, uint8_t *bytes)
 	m.DEVICE.class = class_id;
 	m.DEVICE.speed = is_usb ? WIRE_SPEED_HIGH : WIRE_SPEED_NONE;
 	m.DEVICE.n_interfaces = 1;
-	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "%s",
-		       is_usb                       ? "1-2"
-		       : class_id == WIRE_CLASS_MIC ? "mic-01234567"
-						    : "speaker-01234567");
+	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "%s", ports[class_id]);
 	return wire_encode(&m, bytes);
 }
 
@@ -479,7 +482,7 @@ static void test_dom0_mic(void **unused _unused_)
 	}
 }
 
-/* A path is bounded, and is a path; only sound is a part, and only of what is at a USB port; none is fine. */
+/* A path is bounded, and is a path; a part is no USB device, and only of what is at a USB port; none is fine. */
 static void test_places(void **unused _unused_)
 {
 	static const struct {
@@ -502,6 +505,9 @@ static void test_places(void **unused _unused_)
 		{WIRE_CLASS_SPEAKER, WIRE_TEXT_PARENT, "2-1.4", 0},
 		{WIRE_CLASS_SPEAKER, WIRE_TEXT_PARENT, "1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.1", 0},
 		{WIRE_CLASS_SPEAKER, WIRE_TEXT_PARENT, "1-1.1.1.1.1.1.1.1.1.1.1.1.1.1.12", END_PARENT},
+		{WIRE_CLASS_WEBCAM, WIRE_TEXT_PARENT, NULL, 0},
+		{WIRE_CLASS_WEBCAM, WIRE_TEXT_PARENT, "2-1.4", 0},
+		{WIRE_CLASS_WEBCAM, WIRE_TEXT_PARENT, "video0", END_PARENT},
 		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, "", END_PARENT},
 		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, "2-1:1.0", END_PARENT},
 		{WIRE_CLASS_MIC, WIRE_TEXT_PARENT, "mic-01234567", END_PARENT},
@@ -721,6 +727,41 @@ static void test_ends(void **unused _unused_)
 	free(peer);
 }
 
+/* What is asked of a camera and what it is called goes with its IMPORT, and with no other one's. */
+static void test_import_of_camera(void **unused _unused_)
+{
+	static const struct core_device devices[] = {
+		{.class_id = WIRE_CLASS_WEBCAM, .terms.picture = {1280, 720, 30}},
+		{.class_id = WIRE_CLASS_WEBCAM},
+		{.class_id = WIRE_CLASS_MIC},
+	};
+	struct heard heard;
+	struct peer *peer = make_peer(&heard);
+
+	greet(peer);
+	peer->c.ping_usec = UINT64_MAX;
+	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
+		bool is_camera = devices[i].class_id == WIRE_CLASS_WEBCAM;
+		struct wire_message m;
+
+		dialogue_request(peer,
+				 &(struct core_action){.type = CORE_DO_IMPORT,
+						       .session = i + 1,
+						       .device = &devices[i],
+						       .label = "HD Webcam C310 of the long name"},
+				 4);
+		dialogue_send(peer, 1);
+		m = sent(peer);
+		assert_int_equal(m.type, WIRE_IMPORT);
+		assert_int_equal(m.IMPORT.class, devices[i].class_id);
+		assert_int_equal(m.IMPORT.width, devices[i].terms.picture.width);
+		assert_int_equal(m.IMPORT.height, devices[i].terms.picture.height);
+		assert_int_equal(m.IMPORT.fps, devices[i].terms.picture.fps);
+		assert_string_equal(m.IMPORT.label, is_camera ? "HD Webcam C310 of the long name" : "");
+	}
+	free(peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -739,6 +780,7 @@ int main(void)
 		cmocka_unit_test(test_mute),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_dom0_mic),
+		cmocka_unit_test(test_import_of_camera),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

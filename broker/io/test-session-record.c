@@ -93,6 +93,9 @@ static void test_longest(void **unused _unused_)
 	memset(m.device.terms.rule, '"', LIMIT_RULE_TEXT - 1);
 	memset(m.device.terms.asked_by.qube, 'n', LIMIT_QUBE_NAME);
 	memset(m.device.terms.answered_by.qube, 'n', LIMIT_QUBE_NAME);
+	m.device.class_id = WIRE_CLASS_WEBCAM;
+	(void)strcpy(m.device.port, "webcam-01234567");
+	m.device.terms.picture = (struct core_picture){4096, 4096, 120};
 	assert_int_equal(session_record_write(&m, BOOT, text, sizeof(text)), 0);
 	assert_int_equal(session_record_read(KEY, text, BOOT, &m), 0);
 }
@@ -166,6 +169,56 @@ static void test_bad(void **unused _unused_)
 	}
 }
 
+static struct core_memory sample_of_camera(void)
+{
+	struct core_memory m = sample();
+
+	m.device.class_id = WIRE_CLASS_WEBCAM;
+	m.device.speed = WIRE_SPEED_NONE;
+	(void)strcpy(m.device.port, "webcam-01234567");
+	m.device.path[0] = '\0';
+	m.device.terms.picture = (struct core_picture){1280, 720, 30};
+	return m;
+}
+
+/* What is asked of a camera's pictures; a broker that knew no cameras did not write it. */
+static void test_picture(void **unused _unused_)
+{
+#define PICTURE "\"width\":1280,\"height\":720,\"fps\":30,"
+	static const struct {
+		const char *to;
+		bool good;
+		struct core_picture picture;
+	} rows[] = {
+		{PICTURE, true, {1280, 720, 30}},
+		{"", true, {0, 0, 0}},
+		{"\"width\":0,\"height\":0,\"fps\":0,", true, {0, 0, 0}},
+		{"\"width\":1280,\"height\":720,", true, {1280, 720, 0}},
+		{"\"width\":1280,\"fps\":30,", false, {0}},
+		{"\"width\":1281,\"height\":720,\"fps\":30,", false, {0}},
+		{"\"width\":66816,\"height\":720,\"fps\":30,", false, {0}},
+		{"\"width\":1280,\"height\":720,\"fps\":121,", false, {0}},
+		{"\"width\":\"1280\",\"height\":720,\"fps\":30,", false, {0}},
+		{"\"height\":720,\"width\":1280,\"fps\":30,", false, {0}},
+	};
+	const struct core_memory camera = sample_of_camera(), stick = sample();
+	struct core_memory after;
+	char text[SESSION_RECORD_TEXT], changed[SESSION_RECORD_TEXT];
+
+	assert_int_equal(session_record_write(&camera, BOOT, text, sizeof(text)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		change(text, PICTURE, rows[i].to, changed);
+		if (session_record_read(KEY, changed, BOOT, &after) != (rows[i].good ? 0 : SESSION_RECORD_BAD))
+			fail_msg("row %zu: %s", i, changed);
+		if (rows[i].good)
+			assert_memory_equal(&after.device.terms.picture, &rows[i].picture, sizeof(rows[i].picture));
+	}
+	assert_int_equal(session_record_write(&stick, BOOT, text, sizeof(text)), 0);
+	change(text, "\"fps\":0", "\"fps\":30", changed); /* nothing is asked of a stick */
+	assert_int_equal(session_record_read(KEY, changed, BOOT, &after), SESSION_RECORD_BAD);
+#undef PICTURE
+}
+
 /* A broker that did not know paths, or claims, wrote this: its memory is one. */
 static void test_of_former_brokers(void **unused _unused_)
 {
@@ -207,8 +260,12 @@ static void test_boot(void **unused _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_there_and_back),    cmocka_unit_test(test_longest), cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_of_former_brokers), cmocka_unit_test(test_boot),
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_longest),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_picture),
+		cmocka_unit_test(test_of_former_brokers),
+		cmocka_unit_test(test_boot),
 	};
 
 	return cmocka_run_group_tests_name("session-record", tests, NULL, NULL);

@@ -154,6 +154,63 @@ static void test_paths(void **unused _unused_)
 			fail_msg("row %zu", i);
 }
 
+/* Beside one without, as it was stored before there were cameras, which must be read for ever. */
+static void test_pictures(void **unused _unused_)
+{
+#define CAMERA(class, picture)                                                                                      \
+	"{\"target\":\"work\",\"class\":\"" class "\",\"source\":\"sys-usb\",\"port\":\"webcam-01234567\","         \
+						  "\"device\":\"\",\"mode\":\"auto-attach\",\"follow-port\":false," \
+						  "\"max-time-usec\":0" picture "}"
+	static const struct {
+		const char *class, *value;
+		bool good;
+	} rows[] = {
+		{"webcam", CAMERA("webcam", ""), true},
+		{"webcam", CAMERA("webcam", ",\"width\":1280,\"height\":720,\"fps\":30"), true},
+		{"webcam", CAMERA("webcam", ",\"width\":1280,\"height\":720"), true},
+		{"webcam", CAMERA("webcam", ",\"fps\":120"), true},
+		{"webcam", CAMERA("webcam", ",\"fps\":121"), false},
+		{"webcam", CAMERA("webcam", ",\"fps\":0"), false},
+		{"webcam", CAMERA("webcam", ",\"fps\":65566"), false},
+		{"webcam", CAMERA("webcam", ",\"fps\":\"30\""), false},
+		{"webcam", CAMERA("webcam", ",\"fps\":30,\"fps\":30"), false},
+		{"webcam", CAMERA("webcam", ",\"fps\":30,\"width\":1280,\"height\":720"), false},
+		{"webcam", CAMERA("webcam", ",\"width\":1280"), false},
+		{"webcam", CAMERA("webcam", ",\"height\":720"), false},
+		{"webcam", CAMERA("webcam", ",\"width\":1281,\"height\":720"), false},
+		{"webcam", CAMERA("webcam", ",\"width\":0,\"height\":0"), false},
+		{"mic", CAMERA("mic", ",\"fps\":30"), false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char key[64];
+
+		(void)snprintf(key, sizeof(key), "work %s sys-usb webcam-01234567 *", rows[i].class);
+		if (records_check(STORE_ASSIGNMENT, key, rows[i].value) != (rows[i].good ? 0 : STORE_UNFIT))
+			fail_msg("row %zu: %s", i, rows[i].value);
+	}
+}
+
+/* There and back. */
+static void test_assignment_of_camera(void **state)
+{
+	struct fixture *f = *state;
+	struct core_assignment camera = full;
+	const struct core_assignment *is;
+	unsigned int cursor = 0;
+
+	camera.class_id = WIRE_CLASS_WEBCAM;
+	(void)strcpy(camera.port, "webcam-01234567");
+	camera.picture = (struct core_picture){4096, 16, 120};
+	assert_int_equal(records_put_assignment(f->store, &camera), 0);
+	load(f);
+	is = assignments_next(f->assignments, &cursor);
+	assert_non_null(is);
+	assert_memory_equal(&is->picture, &camera.picture, sizeof(camera.picture));
+	camera.picture.fps = 121;
+	assert_int_equal(records_put_assignment(f->store, &camera), STORE_UNFIT);
+}
+
 static void test_modes(void **unused _unused_)
 {
 	enum core_assign_mode mode;
@@ -350,6 +407,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_assignments),
 		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_pictures),
+		TEST(test_assignment_of_camera),
 		cmocka_unit_test(test_modes),
 		TEST(test_denied),
 		TEST(test_single_faults),

@@ -65,6 +65,11 @@
 #define LIMIT_ISO_PACKETS 1024u                 /* of one URB */
 #define LIMIT_SNAPSHOT 32768u                   /* bytes: speed, serial and raw descriptors of one device */
 
+/* What may be asked of a camera */
+#define LIMIT_PICTURE_SIDE_MIN 16u /* pixels */
+#define LIMIT_PICTURE_SIDE_MAX 4096u
+#define LIMIT_PICTURE_FPS 120u /* pictures a second */
+
 /* Audit log */
 #define LIMIT_AUDIT_LINE 4096u                             /* bytes of one record, its newline included */
 #define LIMIT_AUDIT_FILE (4u * 1024u * 1024u)              /* a file that would grow beyond it is closed */

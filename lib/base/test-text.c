@@ -386,6 +386,56 @@ static void test_seconds(void **state)
 	assert_string_equal(shown, "18446744073709551615s");
 }
 
+static void test_size(void **state)
+{
+	static const struct {
+		const char *text;
+		uint16_t width, height; /* 0: it is none */
+	} cases[] = {
+		{"1280x720", 1280, 720},
+		{"16x16", 16, 16},
+		{"4096x4096", 4096, 4096},
+		{"16x4096", 16, 4096},
+		{"", 0, 0},
+		{"x", 0, 0},
+		{"1280", 0, 0},
+		{"1280x", 0, 0},
+		{"x720", 0, 0},
+		{"1280X720", 0, 0},
+		{"1280x720x30", 0, 0},
+		{"1280 x720", 0, 0},
+		{" 1280x720", 0, 0},
+		{"1280x720 ", 0, 0},
+		{"+1280x720", 0, 0},
+		{"1280x-720", 0, 0},
+		{"01280x720", 0, 0},
+		{"1281x720", 0, 0},
+		{"1280x721", 0, 0},
+		{"14x720", 0, 0},
+		{"1280x14", 0, 0},
+		{"4098x720", 0, 0},
+		{"1280x4098", 0, 0},
+		{"0x0", 0, 0},
+		{"12345678x720", 0, 0},
+		{"66816x720", 0, 0},
+		{"1280x66256", 0, 0},
+		{"18446744073709551632x16", 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint16_t width = 7, height = 9;
+
+		assert_int_equal(text_to_size(cases[i].text, &width, &height), cases[i].width ? 0 : -EINVAL);
+		assert_int_equal(width, cases[i].width ? cases[i].width : 7);
+		assert_int_equal(height, cases[i].width ? cases[i].height : 9);
+	}
+	/* what a refusal says is what holds */
+	assert_non_null(strstr(TEXT_SIZE_FORM, "16 to 4096"));
+	assert_true(text_is_side(16) && !text_is_side(15) && !text_is_side(14) && text_is_side(4096) &&
+		    !text_is_side(4097) && !text_is_side(4098) && !text_is_side(0) && !text_is_side(UINT64_MAX));
+}
+
 /* As if the texts had been put together, whatever comes behind: a port's dot sorts before the colon, a qube's not. */
 static void test_compare(void **state)
 {
@@ -423,10 +473,10 @@ static void test_hex_digit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_corpus),  cmocka_unit_test(test_cut),       cmocka_unit_test(test_long),
-		cmocka_unit_test(test_names),   cmocka_unit_test(test_numbers),   cmocka_unit_test(test_interface_code),
-		cmocka_unit_test(test_log),     cmocka_unit_test(test_paths),     cmocka_unit_test(test_seconds),
-		cmocka_unit_test(test_compare), cmocka_unit_test(test_hex_digit),
+		cmocka_unit_test(test_corpus), cmocka_unit_test(test_cut),     cmocka_unit_test(test_long),
+		cmocka_unit_test(test_names),  cmocka_unit_test(test_numbers), cmocka_unit_test(test_interface_code),
+		cmocka_unit_test(test_log),    cmocka_unit_test(test_paths),   cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_size),   cmocka_unit_test(test_compare), cmocka_unit_test(test_hex_digit),
 	};
 
 	(void)unsetenv("QDB_DEBUG");

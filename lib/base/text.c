@@ -261,6 +261,29 @@ void text_of_seconds(uint64_t seconds, char ret_text[TEXT_SECONDS])
 				       time_units[i].letter);
 }
 
+bool text_is_side(uint64_t pixels)
+{
+	return pixels >= LIMIT_PICTURE_SIDE_MIN && pixels <= LIMIT_PICTURE_SIDE_MAX && pixels % 2 == 0;
+}
+
+int text_to_size(const char *untrusted_text, uint16_t *ret_width, uint16_t *ret_height)
+{
+	const char *x = strchr(untrusted_text, 'x');
+	char number[8];
+	uint64_t width, height;
+
+	if (!x || (size_t)(x - untrusted_text) >= sizeof(number))
+		return -EINVAL;
+	memcpy(number, untrusted_text, (size_t)(x - untrusted_text));
+	number[x - untrusted_text] = '\0';
+	if (text_to_u64(number, LIMIT_PICTURE_SIDE_MAX, &width) < 0 ||
+	    text_to_u64(x + 1, LIMIT_PICTURE_SIDE_MAX, &height) < 0 || !text_is_side(width) || !text_is_side(height))
+		return -EINVAL;
+	*ret_width = (uint16_t)width;
+	*ret_height = (uint16_t)height;
+	return 0;
+}
+
 void text_interface_code(char letter, const uint8_t code[3], char ret_text[8])
 {
 	static const char digits[] = "0123456789abcdef";

@@ -76,5 +76,16 @@ int text_to_seconds(const char *untrusted_text, uint32_t *ret_seconds);
 #define TEXT_SECONDS 24u
 void text_of_seconds(uint64_t seconds, char ret_text[TEXT_SECONDS]);
 
+/* What the size of a picture must look like: for "KEY must be ...". */
+#define TEXT_SIZE_FORM "WIDTHxHEIGHT in pixels, as in 1280x720: even numbers from 16 to 4096"
+
+/* A size in TEXT_SIZE_FORM, sides of LIMIT_PICTURE_SIDE_MIN to LIMIT_PICTURE_SIDE_MAX. 0 or -EINVAL. */
+int text_to_size(const char *untrusted_text, uint16_t *ret_width, uint16_t *ret_height);
+
+#define TEXT_SIZE sizeof("65535x65535") /* the same written */
+
+/* Is it one side of such a size? */
+bool text_is_side(uint64_t pixels);
+
 /* Seven characters and a NUL, e.g. "u080650": Qubes' code for an interface, the class's letter first. */
 void text_interface_code(char letter, const uint8_t code[3], char ret_text[8]);
