@@ -445,7 +445,9 @@ const char *core_answer_text(enum core_answer answer)
 		[CORE_ANSWER_LOCKED] = "an earlier detach of it is not confirmed yet; wait, or restart the device qube",
 		[CORE_ANSWER_NO_SOURCE_AGENT] =
 			"no device agent answers in the device's qube; start device-agent there",
-		[CORE_ANSWER_NO_TARGET_AGENT] = "no device agent answers in the target qube; start device-agent there",
+		[CORE_ANSWER_NO_TARGET_AGENT] = "no device agent that takes such devices runs in the target qube; "
+						"start device-agent there (for "
+						"cameras with v4l2loopback 0.13 or later)",
 		[CORE_ANSWER_NOT_ATTACHED] = "the device is not attached to that qube",
 		[CORE_ANSWER_NOT_CONFIRMED] =
 			"the device's qube did not confirm the detach in time; the device stays locked until it does",

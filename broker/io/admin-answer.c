@@ -9,11 +9,12 @@
 
 #include "broker/io/admin-calls.h"
 #include "broker/io/admin-device.h"
+#include "broker/io/device-class.h"
 
 /*
  * {a} "attaching D to Q", {d} device, {b} its backend, {q} the target, {u} who uses it, {c} how to end that, {f} from where it was to
  * move, {h} who was said to have it, {t} the tool, {w} why it failed, {B} why the way back did too, {r} the rule; {o} its part or its
- * whole, {O} what that is doing
+ * whole, {O} what that is doing; {k} what a target's agent must take, {K} what it needs for that
  */
 static const struct {
 	const char *type, *text;
@@ -32,8 +33,8 @@ static const struct {
 						  "ended; if it stays so, restart {b}"},
 	[CORE_ANSWER_NO_SOURCE_AGENT] = {"QubesException",
 					 "no device agent runs in {b}: install and start device-agent there"},
-	[CORE_ANSWER_NO_TARGET_AGENT] = {"QubesException", "no device agent that takes such devices runs in {q}: "
-							   "install and start device-agent there"},
+	[CORE_ANSWER_NO_TARGET_AGENT] = {"QubesException", "no device agent that takes {k} runs in {q}: "
+							   "install and start device-agent there{K}"},
 	[CORE_ANSWER_NOT_ATTACHED] = {"DeviceNotAssigned", "{d} is not attached to {h}"},
 	[CORE_ANSWER_DENIED] = {"QubesException", "denied by {r}; why: qvm-device policy explain {q} {d}"},
 	[CORE_ANSWER_ASKING] = {"QubesException",
@@ -72,6 +73,8 @@ static const struct {
 	[CORE_ANSWER_NOT_CONFIRMED] = {"QubesException", "{b} did not confirm that it stopped passing {d} on, so the "
 							 "device is locked; if it stays so, restart {b}"},
 };
+
+#define CAMERAS_NEED ", and with it the kernel module v4l2loopback, version 0.13 or later (Debian: v4l2loopback-dkms)"
 
 /* Outcomes of CORE_ANSWER_FAILED for which Qubes has a type of its own. */
 static const char *const outcome_types[OUTCOME_COUNT] = {
@@ -131,15 +134,15 @@ static const char *name_user(const struct admin_subject *subject, const struct c
 /* Why its part, or its whole, is in the way. */
 static void name_other(const struct admin_subject *subject, const struct core_device *other, struct phrases *phrases)
 {
-	static const char *const nouns[] = {[WIRE_CLASS_MIC] = "microphone", [WIRE_CLASS_SPEAKER] = "speaker"};
 	bool is_part = other->parent[0];
 	char name[LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT], cure[160];
 	const char *user;
 
 	(void)snprintf(name, sizeof(name), "%s:%s", subject->backend, other->port);
 	user = name_user(subject, other, name, cure, sizeof(cure));
-	if (is_part && other->class_id < ARRAY_SIZE(nouns) && nouns[other->class_id])
-		(void)snprintf(phrases->other, sizeof(phrases->other), "%s %s", nouns[other->class_id], other->port);
+	if (is_part)
+		(void)snprintf(phrases->other, sizeof(phrases->other), "%s %s", device_class_noun(other->class_id),
+			       other->port);
 	else
 		(void)snprintf(phrases->other, sizeof(phrases->other), "%s", name);
 	if (other->state == CORE_LOCKED)
@@ -184,6 +187,8 @@ static const char *answer_word(char letter, const struct admin_subject *subject,
 		{'B', phrases->back},
 		{'o', phrases->other},
 		{'O', phrases->other_state},
+		{'k', subject->class_id == WIRE_CLASS_WEBCAM ? "cameras" : "such devices"},
+		{'K', subject->class_id == WIRE_CLASS_WEBCAM ? CAMERAS_NEED : ""},
 		{'r', action->rule ? action->rule : "the policy"},
 	};
 

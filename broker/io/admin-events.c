@@ -9,6 +9,7 @@
 #include "broker/io/admin-calls.h"
 #include "broker/io/admin-device.h"
 #include "broker/io/clock.h"
+#include "broker/io/device-class.h"
 
 #define DESCRIPTION_MAX (2u * WIRE_TEXT + 2u)
 
@@ -153,7 +154,8 @@ static void describe(const struct core_device *device, char text[DESCRIPTION_MAX
 	(void)snprintf(text, DESCRIPTION_MAX, "%s%s%s", device->manufacturer,
 		       device->manufacturer[0] && device->product_name[0] ? " " : "", device->product_name);
 	if (!text[0])
-		(void)snprintf(text, DESCRIPTION_MAX, "USB device %04x:%04x", device->vendor, device->product);
+		(void)snprintf(text, DESCRIPTION_MAX, "%s %04x:%04x", device_class_noun(device->class_id),
+			       device->vendor, device->product);
 }
 
 static bool find_question_device(const struct core *core, const struct core_question *question, struct telling *t)

@@ -5,14 +5,14 @@
 #include "lib/base/base.h"
 
 static const struct {
-	const char *name;
+	const char *name, *noun;
 	uint8_t class_id;
 } classes[] = {
-	{"block", 0},
-	{"mic", WIRE_CLASS_MIC},
-	{"speaker", WIRE_CLASS_SPEAKER},
-	{"usb", WIRE_CLASS_USB},
-	{"webcam", WIRE_CLASS_WEBCAM},
+	{"block", NULL, 0},
+	{"mic", "microphone", WIRE_CLASS_MIC},
+	{"speaker", "speaker", WIRE_CLASS_SPEAKER},
+	{"usb", "USB device", WIRE_CLASS_USB},
+	{"webcam", "camera", WIRE_CLASS_WEBCAM},
 };
 
 const char *device_class_name(uint8_t class_id)
@@ -21,6 +21,14 @@ const char *device_class_name(uint8_t class_id)
 		if (class_id && classes[i].class_id == class_id)
 			return classes[i].name;
 	return NULL;
+}
+
+const char *device_class_noun(uint8_t class_id)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+		if (class_id && classes[i].class_id == class_id)
+			return classes[i].noun;
+	return "device";
 }
 
 int device_class_id(struct admin_span name)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/io/admin-calls.h"
+#include "broker/io/device-class.h"
 #include "lib/base/base.h"
 #include "lib/base/text.h"
 
@@ -106,12 +107,23 @@ static void test_parts(void **unused _unused_)
 	}
 }
 
+/* What the classes are called. */
+static void test_nouns(void **unused _unused_)
+{
+	assert_string_equal(device_class_noun(WIRE_CLASS_USB), "USB device");
+	assert_string_equal(device_class_noun(WIRE_CLASS_WEBCAM), "camera");
+	assert_string_equal(device_class_noun(0), "device");
+	for (uint8_t class_id = WIRE_CLASS_FIRST; class_id <= WIRE_CLASS_LAST; class_id++)
+		assert_string_not_equal(device_class_noun(class_id), "device");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_answer),
 		cmocka_unit_test(test_every_outcome),
 		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_nouns),
 	};
 
 	return cmocka_run_group_tests_name("admin-answer", tests, NULL, NULL);

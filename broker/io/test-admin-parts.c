@@ -114,9 +114,16 @@ static void test_speaker(void **state)
 
 static void test_webcam(void **state)
 {
+	static const struct row no_agent[] = {
+		{BYTES(CALL("webcam") "Attach+" ARG("webcam", "u0e0100") FROM "vault\0"),
+		 REFUSED("QubesException",
+			 "no device agent that takes cameras runs in vault: install and start device-agent there, and "
+			 "with it the kernel module v4l2loopback, version 0.13 or later (Debian: v4l2loopback-dkms)")},
+	};
 	struct fixture *f = *state;
 
 	add_part(f, WIRE_CLASS_WEBCAM, "webcam-0123abcd", "3-1");
+	run_rows(f, no_agent, ARRAY_SIZE(no_agent));
 	run_rows(f, of_webcam, ARRAY_SIZE(of_webcam));
 }
 
@@ -148,6 +155,24 @@ static const struct row of_headset[] = {
 		 "sys-usb:mic-0123abcd is a part of sys-usb:1-2, which is in use by another qube: detach that first")},
 };
 
+/* Its camera too: who has it, by that name. */
+static const struct row of_camera_of_headset[] = {
+	{BYTES(DETACH STICK_ARG FROM "work\0"), OK("")},
+	{BYTES(CALL("webcam") "Attach+" ARG("webcam", "u0e0100") FROM "Personal\0"), OK("")},
+	{BYTES(CALL("mic") "Attach+" ARG("mic", "m000000") FROM "work\0"), OK("")},
+	{BYTES(CALL("mic") "Detach+" ARG("mic", "m000000") FROM "work\0"), OK("")},
+	{BYTES(ATTACH STICK_ARG FROM "work\0"),
+	 REFUSED("DeviceAlreadyAttached",
+		 "sys-usb:1-2 cannot be taken as a whole: its camera webcam-0123abcd is in use by Personal: detach "
+		 "that first (qvm-webcam detach Personal sys-usb:webcam-0123abcd), or let the policy say parts=end")},
+	{BYTES(CALL("webcam") "Detach+" ARG("webcam", "u0e0100") FROM "Personal\0"), OK("")},
+	{BYTES(ATTACH STICK_ARG FROM "work\0"), OK("")},
+	{BYTES(CALL("webcam") "Attach+" ARG("webcam", "u0e0100") FROM "work\0"),
+	 REFUSED("DeviceAlreadyAttached", "sys-usb:webcam-0123abcd is a part of sys-usb:1-2, which is in use by work: "
+					  "detach that first (qvm-usb "
+					  "detach work sys-usb:1-2)")},
+};
+
 /* The policy lets the whole end them: each is told as any other end, and its user may see that it is gone. */
 static const struct row parts_end[] = {
 	{BYTES(DETACH STICK_ARG FROM "work\0"), OK("")},
@@ -164,7 +189,9 @@ static void test_headset(void **state)
 
 	add_part(f, WIRE_CLASS_MIC, "mic-0123abcd", "1-2");
 	add_part(f, WIRE_CLASS_SPEAKER, "speaker-0123abcd", "1-2");
+	add_part(f, WIRE_CLASS_WEBCAM, "webcam-0123abcd", "1-2");
 	run_rows(f, of_headset, ARRAY_SIZE(of_headset));
+	run_rows(f, of_camera_of_headset, ARRAY_SIZE(of_camera_of_headset));
 	f->end_parts = true;
 	run_rows(f, parts_end, ARRAY_SIZE(parts_end));
 }
@@ -266,6 +293,36 @@ static void test_picture_events(void **state)
 	(void)close(fd);
 }
 
+/* A question names what it is about, also what does not name itself. */
+static void test_nameless_in_question(void **state)
+{
+	static const char attach[] = CALL("webcam") "Attach+sys-usb+webcam-76543210" FROM "work\0";
+	struct fixture *f = *state;
+	struct core_device camera = {.class_id = WIRE_CLASS_WEBCAM,
+				     .ref = {.slot = 30, .generation = 1},
+				     .vendor = 0x046d,
+				     .product = 0x0825,
+				     .n_interfaces = 1,
+				     .interfaces = {{0x0e, 1, 0}},
+				     .port = "webcam-76543210"};
+	int fd = listen_with(f, "device.ask.Listen", "dom0"), waiting = open_client(f);
+
+	f->verdict = CORE_VERDICT_ASK;
+	assert_int_equal(handle(f, (struct core_event){.type = CORE_DEVICE, .qube = f->sys_usb, .device = camera}), 0);
+	assert_int_equal(send(waiting, attach, sizeof(attach) - 1, 0), sizeof(attach) - 1);
+	(void)shutdown(waiting, SHUT_WR);
+	turn(f);
+	assert_events(f, fd,
+		      BYTES("1\0sys-usb\0device-ask:webcam\0question\0"
+			    "1\0device\0"
+			    "sys-usb:webcam-76543210:046d:0825::u0e0100\0description\0camera 046d:0825\0"
+			    "rule\0"
+			    "30-user.policy:4\0targets\0work\0default\0\0seconds\0"
+			    "0\0\0"));
+	(void)close(fd);
+	(void)close(waiting);
+}
+
 #define DOM0_MIC_ID "dom0:mic::m000000"
 #define DOM0_MIC_ARG "dom0+mic+dom0+mic++m000000"
 
@@ -317,6 +374,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_webcam, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pictures, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_picture_events, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nameless_in_question, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_headset, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dom0, set_up, tear_down),
 	};

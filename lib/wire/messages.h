@@ -162,7 +162,7 @@
 	O(NO_PEER, "the other qube did not connect in time")                                                \
 	O(TIMED_OUT, "the qube did not answer in time")                                                     \
 	O(PEER_LOST, "the connection to the other qube broke")                                              \
-	O(PEER_CHEATED, "the other qube sent data that USB does not allow; it was cut off")                 \
+	O(PEER_CHEATED, "the other qube sent data that this kind of device does not allow; it was cut off") \
 	O(UNPLUGGED, "the device was unplugged")                                                            \
 	O(QUBE_GONE, "the qube was shut down")                                                              \
 	O(STOPPED, "it was stopped by the broker")                                                          \
