@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Attach, detach and move: what is so now, and not stored. */
+/*
+ * Attach, detach and move: what is so now, and not stored.
+ *
+ * A camera and the microphone in it are two devices, each with a record, a decision and an end of its own: --with-mic is two
+ * attaches, one after the other. What can be seen to stand in the way of the second is looked for before the first.
+ */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/command.h"
@@ -20,17 +26,12 @@ static int prepare(struct state *state, struct place *place, const struct device
 	return r;
 }
 
-int run_attach(struct state *state)
+static int attach(const struct state *state, const struct device *device, const char *payload)
 {
 	const char *qube = state->options.args[0];
-	const struct device *device;
-	struct place place;
-	char progress[128], payload[PAYLOAD_MAX];
-	int r = prepare(state, &place, &device, payload);
+	char progress[192];
 
-	if (r >= 0)
-		return r;
-	(void)snprintf(progress, sizeof(progress), "Attaching %s to %s", place.shown, qube);
+	(void)snprintf(progress, sizeof(progress), "Attaching %s:%s to %s", device->backend, device->port, qube);
 	return change(state, &(struct change){.method = "Attach",
 					      .dest = qube,
 					      .payload = payload,
@@ -38,6 +39,105 @@ int run_attach(struct state *state)
 					      .backend = device->backend,
 					      .port = device->port,
 					      .id = device->id});
+}
+
+/* The microphone that is a part of what the camera is a part of, and is free. -1 or an exit code. */
+static int find_mic(struct state *of_mics, const struct device *camera, const struct device **ret_mic)
+{
+	struct inventory *inventory = &of_mics->inventory;
+	const struct device *found = NULL;
+	int r = inventory_read_devices(&of_mics->options, NULL, camera->backend, inventory);
+
+	if (r >= 0)
+		return r;
+	for (size_t i = 0; i < inventory->n_devices; i++) {
+		const struct device *mic = &inventory->devices[i];
+
+		if (!camera->parent_port[0] || strcmp(mic->parent_port, camera->parent_port) != 0 ||
+		    strcmp(mic->parent_class, camera->parent_class) != 0)
+			continue;
+		if (found)
+			return runtime_error(
+				of_mics,
+				"%s:%s has more than one microphone, %s and %s; nothing was attached: attach "
+				"each by itself (qvm-mic attach)",
+				camera->backend, camera->port, found->port, mic->port);
+		found = mic;
+	}
+	if (!found)
+		return runtime_error(
+			of_mics, "%s:%s has no microphone that %s knows of; nothing was attached: leave --with-mic out",
+			camera->backend, camera->port, camera->backend);
+	if (found->used_by[0])
+		return runtime_error(of_mics,
+				     "the microphone of %s:%s, %s, is attached to %s; nothing was attached: leave "
+				     "--with-mic out, or detach it first (qvm-mic detach %s %s:%s)",
+				     camera->backend, camera->port, found->port, found->used_by, found->used_by,
+				     found->backend, found->port);
+	*ret_mic = found;
+	return -1;
+}
+
+/* Of what the user said with -o what is of a microphone too. `settings` has room for all. */
+static void keep_settings_of_mic(const struct options *options, const char **settings, struct options *of_mic)
+{
+	of_mic->settings = settings;
+	of_mic->n_settings = 0;
+	for (size_t i = 0; i < options->n_settings; i++)
+		if (strncmp(options->settings[i], "size=", strlen("size=")) != 0 &&
+		    strncmp(options->settings[i], "fps=", strlen("fps=")) != 0)
+			settings[of_mic->n_settings++] = options->settings[i];
+}
+
+static int attach_both(const struct state *state, const struct device *camera, const char *payload,
+		       const struct state *of_mics, const struct device *mic, const char *mic_payload)
+{
+	int r = attach(state, camera, payload);
+
+	if (r != EXIT_DONE)
+		return r;
+	r = attach(of_mics, mic, mic_payload);
+	if (r == EXIT_REFUSED)
+		(void)runtime_error(state, "%s:%s is attached to %s, but its microphone, %s:%s, is not",
+				    camera->backend, camera->port, state->options.args[0], mic->backend, mic->port);
+	else if (r != EXIT_DONE)
+		(void)runtime_error(state,
+				    "%s:%s is attached to %s; whether its microphone, %s:%s, is too is not known",
+				    camera->backend, camera->port, state->options.args[0], mic->backend, mic->port);
+	return r;
+}
+
+static int attach_with_mic(struct state *state, const struct device *camera, const char *payload)
+{
+	_cleanup_free_ const char **settings = calloc(state->options.n_settings + 1, sizeof(*settings));
+	struct state of_mics = {.options = state->options};
+	const struct device *mic = NULL;
+	char mic_payload[PAYLOAD_MAX];
+	int r;
+
+	if (!settings)
+		return runtime_error(state, "out of memory");
+	of_mics.options.class = "mic";
+	keep_settings_of_mic(&state->options, settings, &of_mics.options);
+	r = find_mic(&of_mics, camera, &mic);
+	if (r < 0)
+		r = make_payload(&of_mics, mic, "manual", state->options.args[0], mic_payload);
+	if (r < 0)
+		r = attach_both(state, camera, payload, &of_mics, mic, mic_payload);
+	inventory_deinit(&of_mics.inventory);
+	return r;
+}
+
+int run_attach(struct state *state)
+{
+	const struct device *device;
+	struct place place;
+	char payload[PAYLOAD_MAX];
+	int r = prepare(state, &place, &device, payload);
+
+	if (r >= 0)
+		return r;
+	return state->options.with_mic ? attach_with_mic(state, device, payload) : attach(state, device, payload);
 }
 
 /* The device's own qube says in the list who has it; whether that is still so is the broker's to judge. */

@@ -147,6 +147,12 @@ static void offer(const struct line *line, const char *text)
 		printf("%s%s\n", line->before, text);
 }
 
+/* A device class that is not said yet may be any. */
+static bool is_for_class(const struct line *line, const char *class)
+{
+	return !class || !line->state.options.class || strcmp(line->state.options.class, class) == 0;
+}
+
 static void offer_options(const struct line *line)
 {
 	unsigned int where = line->has_command ? OPTION_IN(line->state.options.command) : OPTION_EVERYWHERE;
@@ -155,7 +161,8 @@ static void offer_options(const struct line *line)
 		char text[CANDIDATE_MAX];
 
 		(void)snprintf(text, sizeof(text), "--%s", option_rows[i].name);
-		if (option_rows[i].help && options_may_stand(&option_rows[i], where))
+		if (option_rows[i].help && options_may_stand(&option_rows[i], where) &&
+		    is_for_class(line, option_rows[i].class))
 			offer(line, text);
 	}
 }
@@ -288,6 +295,10 @@ static void offer_value(struct line *line)
 		offer(line, "max-time=");
 		if (line->state.options.command == COMMAND_ASSIGN)
 			offer(line, "follow-port=yes");
+		if (is_for_class(line, OPTIONS_CAMERAS)) {
+			offer(line, "size=");
+			offer(line, "fps=");
+		}
 	} else {
 		offer_piece(line, line->wants->value);
 	}

@@ -346,6 +346,51 @@ int inventory_read_devices(const struct options *options, struct usb_ids *ids, c
 	return read_lines(&reader, method, backend, add_device);
 }
 
+/* ---- options ---------------------------------------------------------------------------------------------------- */
+
+/* A property, if it is one. */
+static void add_option(const char *untrusted_key, const char *untrusted_value, char options[OPTIONS_TEXT])
+{
+	size_t len = strlen(options);
+	char value[64];
+
+	if (untrusted_key[0] != '_' || !text_is_printable(untrusted_key))
+		return;
+	(void)text_make_safe(untrusted_value, strlen(untrusted_value), value, sizeof(value));
+	(void)snprintf(options + len, OPTIONS_TEXT - len, "%s%s=%s", len ? ", " : "", untrusted_key + 1, value);
+}
+
+/* BACKEND+PORT:ID and properties, of a device that is known already. */
+static int add_attached(const struct line_reader *reader, struct admin_span untrusted_line)
+{
+	struct admin_span untrusted_head, untrusted_backend, untrusted_port;
+	struct inventory *inventory = reader->inventory;
+	char key[64], untrusted_value[DEVICE_ID_TEXT];
+	struct device *device = NULL;
+
+	if (!admin_span_cut(&untrusted_line, ' ', &untrusted_head) ||
+	    !admin_span_cut(&untrusted_head, '+', &untrusted_backend) ||
+	    !admin_span_cut(&untrusted_head, ':', &untrusted_port))
+		return unclear(reader, "what is attached");
+	for (size_t i = 0; i < inventory->n_devices && !device; i++)
+		if (admin_span_is(untrusted_backend, inventory->devices[i].backend) &&
+		    admin_span_is(untrusted_port, inventory->devices[i].port))
+			device = &inventory->devices[i];
+	while (device &&
+	       admin_read_property(&untrusted_line, key, sizeof(key), untrusted_value, sizeof(untrusted_value)))
+		add_option(key, untrusted_value, device->options);
+	return -1;
+}
+
+int inventory_read_attached(const struct options *options, const char *qube, struct inventory *inventory)
+{
+	struct line_reader reader = {.options = options, .qube = qube, .inventory = inventory};
+	char method[64];
+
+	(void)snprintf(method, sizeof(method), "admin.vm.device.%s.Attached", options->class);
+	return read_lines(&reader, method, qube, add_attached);
+}
+
 /* ---- assignments ------------------------------------------------------------------------------------------------ */
 
 #define AFIELD(f) offsetof(struct assignment, f), sizeof(((struct assignment *)NULL)->f)
@@ -361,8 +406,7 @@ static const struct {
 static bool read_assignment(struct admin_span untrusted_line, struct assignment *assignment)
 {
 	struct admin_span untrusted_head;
-	char key[64], untrusted_value[DEVICE_ID_TEXT], value[64];
-	size_t len = 0;
+	char key[64], untrusted_value[DEVICE_ID_TEXT];
 
 	memset(assignment, 0, sizeof(*assignment));
 	if (!admin_span_cut(&untrusted_line, ' ', &untrusted_head))
@@ -373,11 +417,7 @@ static bool read_assignment(struct admin_span untrusted_line, struct assignment 
 				(void)text_make_safe(untrusted_value, strlen(untrusted_value),
 						     (char *)assignment + assignment_fields[i].offset,
 						     assignment_fields[i].size);
-		if (key[0] != '_' || !text_is_printable(key) || len >= sizeof(assignment->options))
-			continue;
-		(void)text_make_safe(untrusted_value, strlen(untrusted_value), value, sizeof(value));
-		len += (size_t)snprintf(assignment->options + len, sizeof(assignment->options) - len, "%s%s=%s",
-					len ? ", " : "", key + 1, value);
+		add_option(key, untrusted_value, assignment->options);
 	}
 	return !untrusted_line.len && assignment->id[0] && assignment->port[0] && assignment->mode[0];
 }
@@ -496,8 +536,8 @@ static const struct {
 	const char *kind;
 	line_adder *add;
 } snapshot_lines[] = {
-	{"broker", add_broker},       {"qube", add_qube},     {"available", add_device},
-	{"assigned", add_assignment}, {"stream", add_stream},
+	{"broker", add_broker},     {"qube", add_qube},           {"available", add_device},
+	{"attached", add_attached}, {"assigned", add_assignment}, {"stream", add_stream},
 };
 
 /* One of a snapshot; kinds that are not for us are passed over. */

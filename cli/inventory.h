@@ -13,6 +13,9 @@
 /* vendor, product, serial number and interfaces; and of Qubes' block devices which part it is */
 #define DEVICE_ID_TEXT (4u + 1u + 4u + 1u + LIMIT_TEXT + 1u + 7u * LIMIT_INTERFACES + 1u + 16u)
 
+/* "max-time=30m, follow-port=yes" */
+#define OPTIONS_TEXT 128u
+
 struct device {
 	char class[16];
 	char backend[LIMIT_QUBE_NAME + 1];
@@ -24,8 +27,9 @@ struct device {
 	char label[LIMIT_LABEL_TEXT + 1];                    /* its user's name for it; "" */
 	char parent_class[16], parent_port[LIMIT_PORT_TEXT]; /* of the same backend: of what it is a part; "" */
 	unsigned int depth;                                  /* below that, as tree_arrange() set it */
-	char state[32]; /* of the attachment, if it is neither done nor free: "attaching", ... */
-	char muted[4];  /* "yes": its source says that it passes nothing on; "" */
+	char state[32];             /* of the attachment, if it is neither done nor free: "attaching", ... */
+	char muted[4];              /* "yes": its source says that it passes nothing on; "" */
+	char options[OPTIONS_TEXT]; /* said with its attachment; "": none, or not read */
 };
 
 /* "USB_Storage: SanDisk Ultra Fit", or "backups (USB_Storage: SanDisk Ultra Fit)": no device can begin as a label does. */
@@ -44,7 +48,7 @@ struct assignment {
 	char port[LIMIT_PORT_TEXT];
 	char id[DEVICE_ID_TEXT];
 	char mode[16];
-	char options[128]; /* "max-time=30m, follow-port=yes" */
+	char options[OPTIONS_TEXT];
 };
 
 /* What one side of a stream says of it. */
@@ -98,6 +102,8 @@ int inventory_refused(const struct admin_reply *reply);
 int inventory_read_qubes(const struct options *options, struct inventory *inventory);
 int inventory_read_devices(const struct options *options, struct usb_ids *ids, const char *backend,
 			   struct inventory *inventory);
+/* Adds to the devices of the inventory that are attached to this qube what was said with that. */
+int inventory_read_attached(const struct options *options, const char *qube, struct inventory *inventory);
 /* Of one qube. */
 int inventory_read_assignments(const struct options *options, const char *qube, struct inventory *inventory);
 /*

@@ -67,6 +67,8 @@ int run_info(struct state *state)
 
 	if (r < 0)
 		r = find_device(state, &place, &device);
+	if (r < 0 && inventory_has_qube(&state->inventory, device->used_by))
+		r = inventory_read_attached(&state->options, device->used_by, &state->inventory);
 	if (r >= 0)
 		return r;
 	if (state->options.json)

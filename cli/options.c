@@ -24,9 +24,14 @@ const struct command_row command_rows[COMMAND_COUNT] = {
 	[COMMAND_DETACH] =
 		{"detach", {"dt", "d"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "detach a device, or all, from a qube"},
 	[COMMAND_MOVE] = {"move", {"mv", "m"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "to this qube from where it is"},
-	[COMMAND_MUTE] =
-		{"mute", {NULL}, false, 2, 2, "VM BACKEND:PORT[:ID]", "a microphone or speaker stays, and is silent"},
-	[COMMAND_UNMUTE] = {"unmute", {NULL}, false, 2, 2, "VM BACKEND:PORT[:ID]", "let it be heard again"},
+	[COMMAND_MUTE] = {"mute",
+			  {NULL},
+			  false,
+			  2,
+			  2,
+			  "VM BACKEND:PORT[:ID]",
+			  "a microphone, speaker or camera stays, and passes nothing on"},
+	[COMMAND_UNMUTE] = {"unmute", {NULL}, false, 2, 2, "VM BACKEND:PORT[:ID]", "let it be heard or seen again"},
 	[COMMAND_ASSIGN] = {"assign", {"s"}, false, 2, 2, "VM BACKEND:PORT[:ID]", "attach it whenever it can be"},
 	[COMMAND_UNASSIGN] =
 		{"unassign", {"u"}, false, 1, 2, "VM [BACKEND:PORT[:ID]]", "end an assignment, or all, of a qube"},
@@ -74,6 +79,7 @@ enum option_id {
 	OPTION_EXCLUDE,
 	OPTION_SETTING,
 	OPTION_READ_ONLY,
+	OPTION_WITH_MIC,
 	OPTION_ASK,
 	OPTION_REQUIRED,
 	OPTION_ONLY_PORT,
@@ -90,30 +96,32 @@ enum option_id {
 #define ASSIGNING (IN(COMMAND_ASSIGN) | IN(COMMAND_UNASSIGN))
 
 const struct option_row option_rows[] = {
-	{OPTION_HELP, 'h', "help", NULL, EVERYWHERE, "show this help"},
-	{OPTION_VERSION, 0, "version", NULL, EVERYWHERE, "show the version"},
-	{OPTION_VERBOSE, 'v', "verbose", NULL, EVERYWHERE, "say what was done"},
-	{OPTION_QUIET, 'q', "quiet", NULL, EVERYWHERE, "no progress, no hints"},
-	{OPTION_SOCKET, 0, "socket", "PATH", EVERYWHERE, "the broker's socket (" SOCKET_PATH ")"},
-	{OPTION_CLASSES, 0, "list-device-classes", NULL, EVERYWHERE, "show the classes of devices"},
-	{OPTION_CLASSES, 0, "list-classes", NULL, EVERYWHERE, NULL},
-	{OPTION_JSON, 0, "json", NULL, EVERYWHERE, "output for programs; see qvm-device-json(5)"},
-	{OPTION_ASSIGNMENTS, 's', "assignments", NULL, IN(COMMAND_LIST), "also stored assignments"},
-	{OPTION_ALL, 0, "all", NULL, IN(COMMAND_LIST), "all qubes but dom0"},
-	{OPTION_EXCLUDE, 0, "exclude", "VM", IN(COMMAND_LIST), "with --all, not this qube"},
-	{OPTION_SETTING, 'o', "option", "KEY=VALUE", SETTABLE, "max-time=30m and others"},
-	{OPTION_READ_ONLY, 0, "ro", NULL, SETTABLE, "the same as -o read-only=yes"},
-	{OPTION_ASK, 0, "ask", NULL, IN(COMMAND_ASSIGN), "ask before each attach"},
-	{OPTION_ASK, 0, "ask-to-attach", NULL, IN(COMMAND_ASSIGN), NULL},
-	{OPTION_REQUIRED, 'r', "required", NULL, IN(COMMAND_ASSIGN), "the qube cannot be without it"},
-	{OPTION_ONLY_PORT, 0, "port", NULL, ASSIGNING, "whatever is at that port"},
-	{OPTION_ONLY_PORT, 0, "only-port", NULL, ASSIGNING, NULL},
-	{OPTION_ONLY_DEVICE, 0, "device", NULL, ASSIGNING, "that device at any port"},
-	{OPTION_ONLY_DEVICE, 0, "only-device", NULL, ASSIGNING, NULL},
-	{OPTION_FOLLOW, 'f', "follow", NULL, IN(COMMAND_AUDIT), "go on with new records"},
-	{OPTION_VERIFY, 0, "verify", NULL, IN(COMMAND_AUDIT), "check that no record was changed or lost"},
-	{OPTION_ONCE, 0, "once", NULL, IN(COMMAND_STATUS), "show it once, as when the output is no terminal"},
-	{OPTION_ANSWER, 0, "answer", NULL, IN(COMMAND_WATCH), "ask here when a device needs a decision"},
+	{OPTION_HELP, 'h', "help", NULL, EVERYWHERE, "show this help", NULL},
+	{OPTION_VERSION, 0, "version", NULL, EVERYWHERE, "show the version", NULL},
+	{OPTION_VERBOSE, 'v', "verbose", NULL, EVERYWHERE, "say what was done", NULL},
+	{OPTION_QUIET, 'q', "quiet", NULL, EVERYWHERE, "no progress, no hints", NULL},
+	{OPTION_SOCKET, 0, "socket", "PATH", EVERYWHERE, "the broker's socket (" SOCKET_PATH ")", NULL},
+	{OPTION_CLASSES, 0, "list-device-classes", NULL, EVERYWHERE, "show the classes of devices", NULL},
+	{OPTION_CLASSES, 0, "list-classes", NULL, EVERYWHERE, NULL, NULL},
+	{OPTION_JSON, 0, "json", NULL, EVERYWHERE, "output for programs; see qvm-device-json(5)", NULL},
+	{OPTION_ASSIGNMENTS, 's', "assignments", NULL, IN(COMMAND_LIST), "also stored assignments", NULL},
+	{OPTION_ALL, 0, "all", NULL, IN(COMMAND_LIST), "all qubes but dom0", NULL},
+	{OPTION_EXCLUDE, 0, "exclude", "VM", IN(COMMAND_LIST), "with --all, not this qube", NULL},
+	{OPTION_SETTING, 'o', "option", "KEY=VALUE", SETTABLE, "max-time=30m; of cameras size=1280x720, fps=30", NULL},
+	{OPTION_READ_ONLY, 0, "ro", NULL, SETTABLE, "the same as -o read-only=yes", NULL},
+	{OPTION_WITH_MIC, 0, "with-mic", NULL, IN(COMMAND_ATTACH), "a camera, and then the microphone in it",
+	 OPTIONS_CAMERAS},
+	{OPTION_ASK, 0, "ask", NULL, IN(COMMAND_ASSIGN), "ask before each attach", NULL},
+	{OPTION_ASK, 0, "ask-to-attach", NULL, IN(COMMAND_ASSIGN), NULL, NULL},
+	{OPTION_REQUIRED, 'r', "required", NULL, IN(COMMAND_ASSIGN), "the qube cannot be without it", NULL},
+	{OPTION_ONLY_PORT, 0, "port", NULL, ASSIGNING, "whatever is at that port", NULL},
+	{OPTION_ONLY_PORT, 0, "only-port", NULL, ASSIGNING, NULL, NULL},
+	{OPTION_ONLY_DEVICE, 0, "device", NULL, ASSIGNING, "that device at any port", NULL},
+	{OPTION_ONLY_DEVICE, 0, "only-device", NULL, ASSIGNING, NULL, NULL},
+	{OPTION_FOLLOW, 'f', "follow", NULL, IN(COMMAND_AUDIT), "go on with new records", NULL},
+	{OPTION_VERIFY, 0, "verify", NULL, IN(COMMAND_AUDIT), "check that no record was changed or lost", NULL},
+	{OPTION_ONCE, 0, "once", NULL, IN(COMMAND_STATUS), "show it once, as when the output is no terminal", NULL},
+	{OPTION_ANSWER, 0, "answer", NULL, IN(COMMAND_WATCH), "ask here when a device needs a decision", NULL},
 };
 const size_t n_option_rows = ARRAY_SIZE(option_rows);
 
@@ -229,6 +237,9 @@ static int apply(struct options *options, enum option_id id)
 		break;
 	case OPTION_READ_ONLY:
 		options->settings[options->n_settings++] = "read-only=yes";
+		break;
+	case OPTION_WITH_MIC:
+		options->with_mic = true;
 		break;
 	case OPTION_ASK:
 		options->ask = true;
@@ -371,6 +382,8 @@ static const char *find_contradiction(const struct options *options)
 		return "argument --verify: not allowed with argument --follow";
 	if (options->answer && options->json)
 		return "argument --answer: not allowed with argument --json";
+	if (options->with_mic && strcmp(options->class, OPTIONS_CAMERAS) != 0)
+		return "argument --with-mic: for cameras only (qvm-webcam attach)";
 	return NULL;
 }
 

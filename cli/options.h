@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define OPTIONS_DEFAULT_CLASS "usb"
+#define OPTIONS_CAMERAS "webcam"
 #define OPTIONS_TOOL "qvm-device" /* by any other name the class is fixed */
 
 enum command {
@@ -44,13 +45,16 @@ struct command_row {
 };
 extern const struct command_row command_rows[COMMAND_COUNT];
 
-/* `where` is a bit for each command, or OPTION_EVERYWHERE. One without `help` is another name of the row before it. */
+/*
+ * `where` is a bit for each command, or OPTION_EVERYWHERE; `class` the only one that it is for, or NULL. One without `help` is
+ * another name of the row before it.
+ */
 struct option_row {
 	int id;
 	char letter; /* 0: none */
 	const char *name, *value;
 	unsigned int where;
-	const char *help;
+	const char *help, *class;
 };
 extern const struct option_row option_rows[];
 extern const size_t n_option_rows;
@@ -78,7 +82,7 @@ struct options {
 	bool json, assignments, all;
 	bool ask, required;          /* assign: the mode; neither: auto-attach */
 	bool only_port, only_device; /* assign, unassign: which half of BACKEND:PORT:ID is meant */
-	bool follow, verify, answer, once;
+	bool follow, verify, answer, once, with_mic;
 	const char **excludes; /* n_excludes patterns */
 	size_t n_excludes;
 	const char **settings; /* -o, n_settings texts with a '=' */

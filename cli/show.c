@@ -117,6 +117,7 @@ static struct json_object *device_object(const struct device *device, struct usb
 		     json_out_text(device->state[0]     ? device->state
 				   : device->used_by[0] ? "attached"
 							: "free"));
+	json_out_add(object, "options", json_out_text(device->options));
 	return object;
 }
 
@@ -152,6 +153,10 @@ void show_info(const struct device *device, struct usb_ids *ids)
 		printf("used by: %s\n", device->used_by);
 	if (device->state[0])
 		printf("state: %s\n", device->state);
+	if (device->muted[0])
+		printf("muted: %s\n", device->muted);
+	if (device->options[0])
+		printf("options: %s\n", device->options);
 }
 
 void show_info_json(const struct device *device, struct usb_ids *ids)

@@ -8,6 +8,8 @@
  *     halt NAME                   it goes
  *     device QUBE SLOT PORT VENDOR PRODUCT SERIAL MANUFACTURER NAME CODE...
  *                                 a device comes; texts are hexadecimal, "-" is empty; CODE is six hex digits
+ *     part QUBE SLOT CLASS PORT PARENT VENDOR PRODUCT SERIAL NAME
+ *                                 a microphone, speaker or camera of what is at the port PARENT ("-": of nothing) comes
  *     unplug QUBE SLOT
  *     stream QUBE SLOT SIDE TO FROM USED   what a side (1 source, 2 target) says of the device's stream
  *     mode honest|silent|fail     what agents do with EXPORT, IMPORT and STOP: do it, nothing, refuse
@@ -21,6 +23,7 @@
 
 #include "broker/io/admin.h"
 #include "broker/io/clock.h"
+#include "broker/io/device-class.h"
 #include "lib/base/base.h"
 #include "lib/base/log.h"
 
@@ -39,6 +42,7 @@ struct server {
 		enum core_action_type type;
 		uint64_t session;
 		struct core_qube_ref qube;
+		bool muted; /* of a MUTE */
 	} queue[ACTIONS_MAX];
 	size_t n_queue;
 	uint32_t generation;
@@ -55,7 +59,10 @@ static void emit(void *userdata, const struct core_action *action)
 	admin_event(server->admin, action);
 	if (server->n_queue < ACTIONS_MAX)
 		server->queue[server->n_queue++] =
-			(struct queued){.type = action->type, .session = action->session, .qube = action->qube};
+			(struct queued){.type = action->type,
+					.session = action->session,
+					.qube = action->qube,
+					.muted = action->type == CORE_DO_MUTE && action->device->terms.muted};
 }
 
 static void on_decide(void *userdata, const struct core_device *device _unused_,
@@ -87,7 +94,23 @@ static enum core_event_type reaction(const struct server *server, const struct q
 		return CORE_IMPORTED;
 	if (queued->type == CORE_DO_STOP_SOURCE || queued->type == CORE_DO_STOP_TARGET)
 		return CORE_STOPPED;
+	if (queued->type == CORE_DO_MUTE)
+		return CORE_MUTED;
 	return CORE_EVENT_COUNT;
+}
+
+static void react(struct server *server, const struct queued *queued, enum core_event_type type)
+{
+	struct core_event event = {.type = type, .qube = queued->qube};
+
+	if (type == CORE_MUTED) {
+		event.muted.session = queued->session;
+		event.muted.muted = queued->muted;
+	} else {
+		event.session.session = queued->session;
+		event.session.outcome = type == CORE_FAILED ? OUTCOME_NO_PORT : OUTCOME_OK;
+	}
+	(void)handle(server, event);
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata);
@@ -107,11 +130,7 @@ static void settle(struct server *server)
 			server->queue[kept++] = queued;
 			continue;
 		}
-		(void)handle(server, (struct core_event){.type = type,
-							 .qube = queued.qube,
-							 .session = {.session = queued.session,
-								     .outcome = type == CORE_FAILED ? OUTCOME_NO_PORT
-												    : OUTCOME_OK}});
+		react(server, &queued, type);
 	}
 	server->n_queue = kept;
 	server->timer = sd_event_source_disable_unref(server->timer);
@@ -274,6 +293,35 @@ static bool do_device(struct server *server, char **words, size_t n)
 	return handle(server, event) == 0;
 }
 
+static bool do_part(struct server *server, char **words, size_t n)
+{
+	const struct core_qube *qube = n == 10 ? core_find_qube_by_name(server->core, words[1]) : NULL;
+	int class_id = n == 10 ? device_class_id(admin_span(words[3])) : -1;
+	struct core_event event = {.type = CORE_DEVICE};
+	struct core_device *device = &event.device;
+	unsigned int vendor, product;
+
+	if (!qube || class_id <= 0 || !wire_may_be_part((uint8_t)class_id) ||
+	    !wire_is_port((uint8_t)class_id, words[4]) || sscanf(words[6], "%x", &vendor) != 1 ||
+	    sscanf(words[7], "%x", &product) != 1)
+		return false;
+	event.qube = qube->ref;
+	device->ref.slot = (uint16_t)atoi(words[2]);
+	device->ref.generation = ++server->generation;
+	device->class_id = (uint8_t)class_id;
+	device->vendor = (uint16_t)vendor;
+	device->product = (uint16_t)product;
+	device->n_interfaces = 1;
+	if (class_id == WIRE_CLASS_WEBCAM)
+		memcpy(device->interfaces[0], "\x0e\x01\x00", 3);
+	(void)snprintf(device->port, sizeof(device->port), "%s", words[4]);
+	if (strcmp(words[5], "-") != 0)
+		(void)snprintf(device->parent, sizeof(device->parent), "%s", words[5]);
+	from_hex(words[8], device->serial, sizeof(device->serial) - 1);
+	from_hex(words[9], device->product_name, sizeof(device->product_name) - 1);
+	return handle(server, event) == 0;
+}
+
 static const struct core_device *find_slot(const struct server *server, const char *name, const char *slot)
 {
 	const struct core_qube *qube = core_find_qube_by_name(server->core, name);
@@ -357,7 +405,7 @@ static const struct {
 	const char *name;
 	bool (*run)(struct server *server, char **words, size_t n);
 } commands[] = {
-	{"qube", do_qube}, {"halt", do_halt},       {"device", do_device}, {"unplug", do_unplug},
+	{"part", do_part}, {"qube", do_qube},       {"halt", do_halt},     {"device", do_device}, {"unplug", do_unplug},
 	{"mode", do_mode}, {"proceed", do_proceed}, {"policy", do_policy}, {"stream", do_stream},
 };
 

@@ -47,6 +47,9 @@ class Server:
         self.do(" ".join([f"device {qube} {slot} {port} {vendor} {product}", hexed(serial), hexed(manufacturer),
                           hexed(name), *codes]))
 
+    def part(self, qube, slot, device_class, port, parent, vendor, product, serial, name):
+        self.do(f"part {qube} {slot} {device_class} {port} {parent or '-'} {vendor} {product} {hexed(serial)} {hexed(name)}")
+
     def stop(self):
         self.process.stdin.close()
         status = self.process.wait(10)

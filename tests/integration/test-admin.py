@@ -89,7 +89,7 @@ def test_info_and_json(server):
         "class": "usb", "backend": "sys-usb", "port": "1-2", "device_id": "0781:5581:AB12:u080650",
         "description": "USB_Storage: SanDisk Ultra Fit", "manufacturer": "SanDisk", "product": "Ultra Fit",
         "serial": "AB12", "interfaces": ["u080650"], "label": None, "parent_class": None,
-        "parent_port": None, "used_by": "work", "muted": False, "state": "attached"}, listed[1]
+        "parent_port": None, "used_by": "work", "muted": False, "state": "attached", "options": None}, listed[1]
     assert listed[2]["manufacturer"] is None and listed[2]["used_by"] is None and listed[2]["state"] == "free"
 
 

@@ -59,6 +59,7 @@ def test_words(server):
     qubes = ["personal", "sys-usb", "sys-usb2", "work"]
     run("attach", "work", "sys-usb:1-2.4", path=server.path)
     run("assign", "-q", "--port", "personal", "sys-usb:9-9", path=server.path)
+    server.part("sys-usb", 9, "webcam", "webcam-0123abcd", "1-2", "046d", "0825", "", "HD Webcam")
     for program, line, expected in [
         ("qvm-device", [""], FREE + ["block", "mic", "speaker", "usb", "webcam"]), ("qvm-device", ["u"], ["usb"]),
         ("qvm-device", ["usb", ""], COMMANDS), ("qvm-device", ["policy", ""], ["check", "explain"]),
@@ -78,6 +79,12 @@ def test_words(server):
         ("qvm-usb", ["list", "--all", "--exclude", "w"], ["work"]), ("qvm-usb", ["list", "--exclude=w"], ["--exclude=work"]),
         ("qvm-usb", ["attach", "-o", ""], ["max-time="]), ("qvm-usb", ["assign", "-vo", "f"], ["follow-port=yes"]),
         ("qvm-usb", ["assign", "-ofoo=bar", "w"], ["work"]), ("qvm-usb", ["audit", "--f"], ["--follow"]),
+        ("qvm-usb", ["attach", "--w"], []), ("qvm-webcam", ["attach", "--w"], ["--with-mic"]), ("qvm-webcam", ["move", "--w"], []),
+        ("qvm-device", ["webcam", "attach", "-"], every + ["--option", "--ro", "--with-mic"]),
+        ("qvm-device", ["mic", "attach", "-"], every + ["--option", "--ro"]),
+        ("qvm-webcam", ["attach", "-o", ""], ["max-time=", "size=", "fps="]), ("qvm-webcam", ["move", "--option=s"], ["--option=size="]),
+        ("qvm-webcam", ["assign", "-o", ""], ["max-time=", "follow-port=yes", "size=", "fps="]), ("qvm-mic", ["attach", "-o", "s"], []),
+        ("qvm-webcam", ["attach", "work", ""], ["sys-usb:webcam-0123abcd"]), ("qvm-mic", ["attach", "work", ""], []),
         ("qvm-usb", ["attach", "--", "-"], []), ("qvm-usb", ["--frob=x"], []), ("qvm-usb", ["watch", "x", "y", "z", ""], []),
         ("qvm-usb", ["--socket", "/nonexistent", "attach", ""], []), ("qvm-usb", ["--socket=/nonexistent", "attach", ""], []),
     ]:
@@ -94,7 +101,8 @@ def test_bash(server):
             ("qvm-device usb attach work sys-usb:1", ["sys-usb:1-2", "sys-usb:1-2.4"]),
             ("qvm-usb info sys-usb2", ["sys-usb2:1-2"]), ("qvm-usb info sys-usb2:1-2:0781:55", [f"sys-usb2:1-2:{STICK}"]),
             ("qvm-usb list --exclude=per", ["--exclude=personal"]), ("qvm-usb assign -o follow", ["follow-port=yes"]),
-            ("qvm-mic attach work ", []), ("qvm-webcam li", ["list"]), ("qvm-device pol", ["policy"]),
+            ("qvm-mic attach work ", []), ("qvm-webcam li", ["list"]), ("qvm-webcam attach --with", ["--with-mic"]),
+            ("qvm-webcam attach -o si", ["size="]), ("qvm-device webcam assign -o f", ["follow-port=yes", "fps="]), ("qvm-device pol", ["policy"]),
             (f"qvm-usb --socket {ROOT}/README", [f"{ROOT}/README.md"]), (f"qvm-usb --socket={ROOT}/README", None),
         ]:
             found = in_bash(server, line, breaks)

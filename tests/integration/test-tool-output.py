@@ -73,7 +73,7 @@ class Liar:
             "device.audit.Verify": raw,
         }
         if method == "device.Snapshot":  # an older server closes
-            lines = [(b"qube", "admin.vm.List", ""), (b"available", "Available", "sys-usb"), (b"assigned", "Assigned", "work")]
+            lines = [(b"qube", "admin.vm.List", ""), (b"available", "Available", "sys-usb"), (b"attached", "Attached", "work"), (b"assigned", "Assigned", "work")]
             stream = (b"stream sys-usb:1-1 devclass='usb' frontend_domain='work' since='1'", b" source-at-usec='1'")
             return b"" if self.old else b"0\0broker policy='" + good + b"'\n" + b"".join(
                 kind + b" " + line + b"\n" for kind, name, of in lines
@@ -201,7 +201,7 @@ def test_escapes(server):
 
 CHANGE = {"action", "class", "qube", "backend", "port", "device_id", "interfaces", "done", "warning", "error"}
 DEVICE = {"class", "backend", "port", "device_id", "description", "manufacturer", "product", "serial", "interfaces", "label",
-          "parent_class", "parent_port", "used_by", "state", "muted"}
+          "parent_class", "parent_port", "used_by", "state", "muted", "options"}
 
 
 def asked(server, *words, status=0, program="qvm-usb"):

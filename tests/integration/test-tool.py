@@ -21,7 +21,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True
-from admin_world import BIN, ROOT, main, run
+from admin_world import BIN, ROOT, call, main, run
 
 PATIENCE = 30
 STICK = "0781:5581:AB12:u080650"
@@ -603,6 +603,160 @@ def test_full_disk(server):  # what could not be written is said
             done = subprocess.run(["qvm-usb", *words], executable=BIN / "qvm-device", env={"QDB_SOCKET": server.path}, stdout=full,
                                   stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
         assert done.returncode == 1 and "could not be written (" in done.stderr, done
+
+
+CAMERA, MIC = "sys-usb:webcam-0123abcd", "sys-usb:mic-0123abcd"
+CAMERA_ID, MIC_ID = "046d:0825:S1:u0e0100", "046d:0825:S1:m000000"
+
+
+def add_camera(server, parent="1-2", mic_parent="1-2"):
+    server.part("sys-usb", 9, "webcam", "webcam-0123abcd", parent, "046d", "0825", "S1", "HD Webcam C310")
+    if mic_parent:
+        server.part("sys-usb", 10, "mic", "mic-0123abcd", mic_parent, "046d", "0825", "S1", "HD Webcam C310")
+
+
+def camera(server, *words, program="qvm-webcam", **more):
+    return run(*words, program=program, path=server.path, **more)
+
+
+def users(server):  # of the camera and of its microphone
+    listed = [json.loads(camera(server, "list", "--json", program=name)[0]) for name in ("qvm-webcam", "qvm-mic")]
+    return [device["used_by"] for devices in listed for device in devices]
+
+
+def test_camera(server):  # shown as a part, in use, muted, and with what was asked of it
+    add_camera(server)
+    assert camera(server)[0] == f"{CAMERA}  Camera: HD Webcam C310\n"
+    listed = camera(server, "list", "sys-usb", program="qvm-device")[0]
+    assert re.sub(" +", " ", listed).splitlines()[:3] == [
+        "sys-usb:1-2 USB_Storage: SanDisk Ultra Fit", f" {MIC} Microphone: HD Webcam C310", f" {CAMERA} Camera: HD Webcam C310"], listed
+    assert camera(server, "attach", "-v", "-o", "size=1280x720", "-o", "fps=30", "work", CAMERA) == (
+        f"Attaching {CAMERA} to work: done\n", "")
+    assert camera(server)[0] == f"{CAMERA}  Camera: HD Webcam C310  work (attached)\n"
+    server.do("stream sys-usb 9 1 41472000 100 1")
+    status = camera(server, "status")[0]
+    assert re.sub(" +", " ", status) == f"work {CAMERA} 0s 39.6 MiB 100 B yes Camera: HD Webcam C310\n", status
+    assert camera(server, "info", CAMERA)[0] == (
+        f"Camera: HD Webcam C310\ndevice ID: {CAMERA_ID}\nused by: work\noptions: size=1280x720, fps=30\n")
+    camera(server, "mute", "work", CAMERA)
+    assert "work (attached, muted)" in camera(server)[0] and " muted " in camera(server, "status")[0]
+    assert "used by: work\nmuted: yes\n" in camera(server, "info", CAMERA)[0]
+    for words in [["list"], ["info", CAMERA]]:
+        shown = json.loads(camera(server, *words, "--json")[0])
+        shown = shown[0] if words == ["list"] else shown
+        assert (shown["muted"], shown["options"], shown["parent_port"]) == (True, "size=1280x720, fps=30", "1-2"), shown
+    camera(server, "unmute", "work", CAMERA)
+    camera(server, "move", "-o", "fps=15", "personal", CAMERA)
+    assert "used by: personal\noptions: fps=15\n" in camera(server, "info", CAMERA)[0]
+    assert "its camera webcam-0123abcd is in use by personal" in run("attach", "work", "sys-usb:1-2", path=server.path, status=1)[1]
+    camera(server, "detach", "personal")
+    camera(server, "assign", "-q", "-o", "size=640x480", "work", CAMERA)
+    assert "*work (auto-attach: size=640x480)" in camera(server, "list", "-s")[0]
+    assert json.loads(camera(server, "list", "-s", "--json")[0])[1]["options"] == "size=640x480"
+    assert "options: size=640x480\n" in camera(server, "info", CAMERA)[0]
+
+
+def test_camera_options(server):  # of cameras only, and of the form that is wanted
+    add_camera(server)
+    size = "option size must be WIDTHxHEIGHT in pixels, as in 1280x720: even numbers from 16 to 4096, not "
+    fps = "option fps must be a whole number of pictures a second, from 1 to 120, not "
+    for program, line, text in [
+        ("qvm-webcam", f"attach -o size=1281x720 work {CAMERA}", size + "1281x720"),
+        ("qvm-webcam", f"assign -o size=big work {CAMERA}", size + "big"),
+        ("qvm-webcam", f"attach -o fps=121 work {CAMERA}", fps + "121"),
+        ("qvm-webcam", f"attach -o rate=3 work {CAMERA}", "there is no option rate here, only max-time, size and fps: leave it out"),
+        ("qvm-usb", "attach -o size=1280x720 work sys-usb:1-2", "option size is for cameras only: leave it out"),
+        ("qvm-mic", f"attach -o fps=30 work {MIC}", "option fps is for cameras only: leave it out"),
+    ]:
+        assert run(*line.split(), path=server.path, program=program, status=1) == ("", f"Error: {text}\n"), line
+    assert users(server) == [None, None]
+
+
+def test_with_mic(server):
+    add_camera(server)
+    server.part("sys-usb", 11, "mic", "mic-76543210", "1-3", "046d", "0825", "S2", "Another")
+    server.part("sys-usb2", 9, "mic", "mic-0123abce", "1-2", "046d", "0825", "S2", "Another")
+    words = ["attach", "-v", "--with-mic", "-o", "size=1280x720", "-o", "max-time=1h", "-o", "fps=30", "work", CAMERA]
+    assert camera(server, *words) == (f"Attaching {CAMERA} to work: done\nAttaching {MIC} to work: done\n", "")
+    assert sorted(users(server), key=str) == [None, None, "work", "work"]
+    assert "options: max-time=1h, size=1280x720, fps=30\n" in camera(server, "info", CAMERA)[0]
+    assert "options: max-time=1h\n" in camera(server, "info", MIC, program="qvm-mic")[0]
+    assert camera(server, *words, status=1)[1].startswith(f"qvm-webcam: error: the microphone of {CAMERA}, mic-0123abcd, is attached to work;")
+    camera(server, "detach", "work")
+    camera(server, "detach", "work", program="qvm-mic")
+    done = camera(server, "webcam", "attach", "--with-mic", "--json", "personal", CAMERA, program="qvm-device")
+    lines = [json.loads(line) for line in done[0].splitlines()]
+    assert [(line["class"], line["port"], line["device_id"], line["qube"], line["done"]) for line in lines] == [
+        ("webcam", "webcam-0123abcd", CAMERA_ID, "personal", True), ("mic", "mic-0123abcd", MIC_ID, "personal", True)] and not done[1]
+
+
+def test_with_mic_unanswered(server):  # the broker ends between the two
+    add_camera(server)
+    path = server.directory + "/relay.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(8)
+
+        def relay():
+            while True:
+                try:
+                    connection = listener.accept()[0]
+                except OSError:
+                    return
+                with connection:
+                    request = b""
+                    while data := connection.recv(65536):
+                        request += data
+                    if not request.startswith(b"admin.vm.device.mic.Attach"):
+                        connection.sendall(call(server.path, request))
+
+        thread = threading.Thread(target=relay)
+        thread.start()
+        out, said = run("attach", "--with-mic", "--json", "work", CAMERA, program="qvm-webcam", path=path, status=3)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(PATIENCE)
+    assert [json.loads(line)["done"] for line in out.splitlines()] == [True, None], out
+    assert said.endswith(f"qvm-webcam: error: {CAMERA} is attached to work; whether its microphone, {MIC}, is too is not known\n"), said
+
+
+def test_with_mic_refused(server):  # before anything was attached, where that can be seen
+    usage = "argument --with-mic: for cameras only (qvm-webcam attach)\n"
+    assert run("attach", "--with-mic", "work", "sys-usb:1-2", path=server.path, status=2)[1].endswith(usage)
+    assert camera(server, "attach", "--with-mic", "work", MIC, program="qvm-mic", status=2)[1].endswith(usage)
+    none = f"qvm-webcam: error: {CAMERA} has no microphone that sys-usb knows of; nothing was attached: leave --with-mic out\n"
+    for parent, mic_parent in [(None, None), (None, "1-2"), ("1-2", None), ("1-2", "1-3"), ("1-2", "1-2.4")]:
+        add_camera(server, parent, mic_parent)
+        assert camera(server, "attach", "--with-mic", "work", CAMERA, status=1) == ("", none), (parent, mic_parent)
+        server.do("unplug sys-usb 9")
+        if mic_parent:
+            server.do("unplug sys-usb 10")
+    add_camera(server)
+    camera(server, "attach", "personal", MIC, program="qvm-mic")
+    assert camera(server, "attach", "--with-mic", "work", CAMERA, status=1) == (
+        "", f"qvm-webcam: error: the microphone of {CAMERA}, mic-0123abcd, is attached to personal; nothing was attached: leave "
+        f"--with-mic out, or detach it first (qvm-mic detach personal {MIC})\n")
+    camera(server, "detach", "personal", program="qvm-mic")
+    server.part("sys-usb", 11, "mic", "mic-76543210", "1-2", "046d", "0825", "S1", "HD Webcam C310")
+    assert camera(server, "attach", "--with-mic", "--json", "work", CAMERA, status=1) == (
+        "", f"qvm-webcam: error: {CAMERA} has more than one microphone, mic-0123abcd and mic-76543210; nothing was attached: "
+        "attach each by itself (qvm-mic attach)\n")
+    assert users(server) == [None, None, None]
+    server.do("unplug sys-usb 11")
+    run("deny", "work", "m", path=server.path)  # what cannot be seen before: the camera stays
+    said = f"denied by deny list of work: m******; why: qvm-device policy explain work {MIC}"
+    both = f"qvm-webcam: error: {CAMERA} is attached to work, but its microphone, {MIC}, is not\n"
+    assert camera(server, "attach", "--with-mic", "work", CAMERA, status=1) == ("", f"Error: {said}\n{both}")
+    assert users(server) == ["work", None]
+    camera(server, "detach", "work")
+    out, errors = camera(server, "attach", "--with-mic", "--json", "work", CAMERA, status=1)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [(line["class"], line["done"], line["error"]) for line in lines] == [("webcam", True, None), ("mic", False, said)], out
+    assert errors == f"Error: {said}\n{both}"
+    camera(server, "detach", "work")
+    run("deny", "work", "u0e", path=server.path)  # and when the camera is refused the microphone is not tried
+    out, errors = camera(server, "attach", "--with-mic", "--json", "work", CAMERA, status=1)
+    assert len(out.splitlines()) == 1 and "deny list of work: u0e****" in errors and "microphone" not in errors
+    assert users(server) == [None, None]
 
 
 def test_names(server):  # as they are installed: the name has the class
