@@ -46,8 +46,11 @@ static void say_device(struct qube *qube, unsigned int p)
 		(void)snprintf(event.device.port, sizeof(event.device.port), "%u-1", qube->buses[p]);
 		event.device.path[0] = (char)(qube->pathless ? '\0' : 'A' + p);
 	} else {
-		event.device.class_id = WIRE_CLASS_MIC;
-		(void)snprintf(event.device.port, sizeof(event.device.port), "mic-%08u", p);
+		bool is_camera = p == CAMERA_PLACE;
+
+		event.device.class_id = is_camera ? WIRE_CLASS_WEBCAM : WIRE_CLASS_MIC;
+		(void)snprintf(event.device.port, sizeof(event.device.port), "%s-%08u", is_camera ? "webcam" : "mic",
+			       p);
 		(void)snprintf(event.device.parent, sizeof(event.device.parent), "%u-1", qube->buses[0]);
 	}
 	say(qube, event);

@@ -152,6 +152,18 @@ static uint64_t new_token(enum core_event_type type)
 	return w.n_tokens;
 }
 
+static struct core_picture draw_picture(uint8_t class_id)
+{
+	struct core_picture picture = {0};
+
+	if (class_id != WIRE_CLASS_WEBCAM)
+		return picture;
+	if (draw(2))
+		picture.width = picture.height = (uint16_t)(16 + 2 * draw(2041));
+	picture.fps = (uint16_t)draw(LIMIT_PICTURE_FPS + 1);
+	return picture;
+}
+
 /* A user's request. */
 static void ask(void)
 {
@@ -177,6 +189,7 @@ static void ask(void)
 	event.request.from = draw(8) ? device->target : target->ref;
 	event.request.target = event.type == CORE_DETACH && draw(4) ? device->target : target->ref;
 	event.request.max_time_usec = draw(8) == 0 ? (1 + draw(40)) * USEC_PER_SEC : 0;
+	event.request.picture = draw_picture(device->class_id);
 	if (draw(16) == 0)
 		event.request.device.generation++;
 	event.request.token = new_token(event.type);
@@ -184,6 +197,7 @@ static void ask(void)
 		return;
 	token = &w.tokens[event.request.token - 1];
 	token->max_time_usec = event.type == CORE_DETACH ? 0 : event.request.max_time_usec;
+	token->picture = event.request.picture;
 	token->device = event.request.device;
 	token->from = event.request.from;
 	token->target = event.request.target;
@@ -268,7 +282,8 @@ static void change_assignment(void)
 	static const enum core_event_type types[] = {CORE_ASSIGNED, CORE_UNASSIGNED, CORE_UNASSIGNED, CORE_ASSIGN_MODE};
 	static const enum core_assign_mode modes[] = {CORE_ASSIGN_AUTO, CORE_ASSIGN_AUTO, CORE_ASSIGN_ASK,
 						      CORE_ASSIGN_REQUIRED};
-	struct core_assignment assignment = {.class_id = draw(8) ? WIRE_CLASS_USB : WIRE_CLASS_MIC};
+	static const uint8_t parts[] = {WIRE_CLASS_MIC, WIRE_CLASS_WEBCAM};
+	struct core_assignment assignment = {.class_id = draw(8) ? WIRE_CLASS_USB : parts[draw(2)]};
 	const struct core_assignment *named;
 	struct core_event event = {.type = types[draw(ARRAY_SIZE(types))], .assignment = &assignment};
 	unsigned int source = (unsigned int)draw(N_QUBES);
@@ -277,6 +292,7 @@ static void change_assignment(void)
 	assignment.mode = modes[draw(ARRAY_SIZE(modes))];
 	assignment.follow_port = draw(2);
 	assignment.max_time_usec = draw(8) == 0 ? 20 * USEC_PER_SEC : 0;
+	assignment.picture = draw_picture(assignment.class_id);
 	(void)snprintf(assignment.source, sizeof(assignment.source), "q%u", source);
 	(void)snprintf(assignment.target, sizeof(assignment.target), "q%u",
 		       (source + 1 + (unsigned int)draw(N_QUBES - 1)) % N_QUBES);

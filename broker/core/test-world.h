@@ -17,8 +17,10 @@
 #include "lib/base/base.h"
 
 #define N_QUBES 4
-#define N_PORTS 3  /* of USB */
-#define N_PLACES 4 /* the last one is a microphone's, a part of what is in the first port, or left over from it */
+#define N_PORTS 3 /* of USB */
+/* and then a microphone's and a camera's, parts of what is in the first port, or left over from it */
+#define CAMERA_PLACE (N_PORTS + 1)
+#define N_PLACES (N_PORTS + 2)
 #define N_STREAMS 16
 #define N_QUEUE 128
 #define N_TOKENS 4096
@@ -86,6 +88,7 @@ struct token {
 	unsigned int n_answers;
 	uint64_t since_usec;
 	uint64_t max_time_usec;
+	struct core_picture picture;
 	struct core_device_ref device;
 	struct core_qube_ref from, target;
 };
@@ -190,10 +193,10 @@ static bool may_flow(const struct qube *qube, uint64_t session)
 	return false;
 }
 
-/* The whole and its part. */
+/* The whole and a part of it; two parts are not. */
 static bool are_related(unsigned int place, unsigned int other)
 {
-	return (place == 0 && other == N_PORTS) || (place == N_PORTS && other == 0);
+	return (place == 0 && other >= N_PORTS) || (place >= N_PORTS && other == 0);
 }
 
 /* Nothing of its part, or its whole, flows; what was of a former plug is not of this one. */
@@ -246,6 +249,8 @@ static void order(const struct core_action *action)
 	} else if (action->type == CORE_DO_IMPORT) {
 		o->peer = source->domid;
 		o->digest = approved_of(action->device);
+		assert_true(core_picture_is_fit(&action->device->terms.picture, action->device->class_id));
+		assert_true(action->label[0] != '\0' && strlen(action->label) < WIRE_LABEL);
 	}
 }
 
@@ -383,6 +388,8 @@ static void on_audit(const struct core_action *action)
 	w.n_replugged += terms->origin == CORE_ORIGIN_REPLUG;
 	if (w.policy_limit_usec != 0)
 		assert_true(terms->end_usec != 0 && terms->end_usec <= w.now_usec + w.policy_limit_usec);
+	if (action->token != 0)
+		assert_memory_equal(&terms->picture, &w.tokens[action->token - 1].picture, sizeof(terms->picture));
 	if (action->token != 0 && w.tokens[action->token - 1].max_time_usec != 0)
 		assert_true(terms->end_usec != 0 &&
 			    terms->end_usec <= w.now_usec + w.tokens[action->token - 1].max_time_usec);
@@ -463,7 +470,7 @@ static void on_note(const struct core_action *action)
 			has_whole = has_whole || (w.sessions[i].device.slot < N_PORTS && w.sessions[i].audited &&
 						  !w.sessions[i].free &&
 						  w.sessions[i].source.index == action->device->ref.qube.index);
-		assert_true(has_whole && action->device->ref.slot == N_PORTS);
+		assert_true(has_whole && action->device->ref.slot >= N_PORTS);
 		w.n_parts_ended++;
 	}
 	if (record && record->given && action->state != CORE_ADOPTING && action->state != CORE_ATTACHED)

@@ -472,22 +472,31 @@ static void test_replug(void **unused _unused_)
 #define MIC "sys-usb+mic-0123abcd+_"
 #define MIC_SLOT 7
 
-/* A microphone of what is at 1-2. */
-static void say_microphone(struct agent *agent)
+/* A part of what is at 1-2. */
+static void say_part(struct agent *agent, uint16_t slot, uint8_t class_id, const char *port, const char *name)
 {
 	struct wire_message m = {.type = WIRE_DEVICE};
 
-	m.DEVICE.slot = MIC_SLOT;
+	m.DEVICE.slot = slot;
 	m.DEVICE.generation = 1;
-	m.DEVICE.class = WIRE_CLASS_MIC;
+	m.DEVICE.class = class_id;
 	m.DEVICE.n_interfaces = 1;
-	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "mic-0123abcd");
+	if (class_id == WIRE_CLASS_WEBCAM)
+		memcpy(m.DEVICE.interfaces, "\x0e\x01\x00", 3);
+	(void)snprintf(m.DEVICE.port, sizeof(m.DEVICE.port), "%s", port);
 	say(agent, &m);
-	say_text(agent, MIC_SLOT, 1, WIRE_TEXT_PARENT, "1-2");
+	if (name)
+		say_text(agent, slot, 1, WIRE_TEXT_PRODUCT, name);
+	say_text(agent, slot, 1, WIRE_TEXT_PARENT, "1-2");
 	m = (struct wire_message){.type = WIRE_DEVICE_COMMIT};
-	m.DEVICE_COMMIT.slot = MIC_SLOT;
+	m.DEVICE_COMMIT.slot = slot;
 	m.DEVICE_COMMIT.generation = 1;
 	say(agent, &m);
+}
+
+static void say_microphone(struct agent *agent)
+{
+	say_part(agent, MIC_SLOT, WIRE_CLASS_MIC, "mic-0123abcd", NULL);
 }
 
 static const char *mic(const char *what, const char *qube)
@@ -552,6 +561,72 @@ static void test_headset(void **unused _unused_)
 	assert_string_equal(orders, "s");
 	assert_text_has(attach("personal"), "its microphone mic-0123abcd is locked: sys-usb has not confirmed");
 	close_stream(&events);
+}
+
+#define CAMERA "sys-usb+webcam-0123abcd+_"
+
+static const char *camera(const char *what, const char *qube, const char *payload)
+{
+	char method[64];
+
+	(void)snprintf(method, sizeof(method), "admin.vm.device.webcam.%s", what);
+	return call_with(method, CAMERA, qube, payload);
+}
+
+/* What the last IMPORT said of a camera. */
+static char imported[96];
+static bool note_import(struct agent *agent _unused_, const struct wire_message *order)
+{
+	if (order->type == WIRE_IMPORT)
+		(void)snprintf(imported, sizeof(imported), "%u %ux%u %u %s", order->IMPORT.class, order->IMPORT.width,
+			       order->IMPORT.height, order->IMPORT.fps, order->IMPORT.label);
+	return true;
+}
+
+static void say_camera(struct trio *t, const char *name)
+{
+	say_part(t->usb, MIC_SLOT, WIRE_CLASS_WEBCAM, "webcam-0123abcd", name);
+	SERVE_UNTIL(strstr(call("admin.vm.device.webcam.Available", "", "sys-usb"), "webcam-0123abcd:"));
+}
+
+/* What its user asks for reaches the target's agent, also after a sleep and the broker's end, and from the store. */
+static void test_camera(void **unused _unused_)
+{
+	struct trio t = add_trio(0);
+
+	set_policy("webcam u0e**** sys-usb @anyvm allow\nusb * sys-usb @anyvm allow\n");
+	scene.on_order = note_import;
+	assert_done(attach("work"));
+	assert_string_equal(imported, "1 0x0 0 ");
+	assert_done(detach("work"));
+	say_camera(&t, NULL);
+	assert_done(camera("Attach", "work", ""));
+	assert_string_equal(imported, "4 0x0 0 Camera");
+	assert_done(camera("Detach", "work", ""));
+	assert_done(call_with("device.label.Set", CAMERA, "sys-usb", "the one on the desk, a very good one"));
+	assert_done(camera("Attach", "work", "_size='1280x720' _fps='30'"));
+	assert_string_equal(imported, "4 1280x720 30 the one on the desk, a very goo");
+
+	imported[0] = '\0';
+	assert_done(call("device.Suspend", "", "dom0"));
+	restart_broker(SIGKILL);
+	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:"));
+	say_camera(&t, "C310");
+	SERVE_UNTIL(strstr(call("admin.vm.device.webcam.Attached", "", "work"), " _size='1280x720' _fps='30'\n"));
+	assert_string_equal(imported, "4 1280x720 30 the one on the desk, a very goo");
+	assert_done(camera("Detach", "work", ""));
+
+	assert_done(call_with("device.label.Set", CAMERA, "sys-usb", ""));
+	assert_done(camera("Assign", "work", "mode='auto-attach' _size='640x480'"));
+	SERVE_UNTIL(strcmp(imported, "4 640x480 0 C310") == 0);
+	assert_done(camera("Detach", "work", ""));
+	restart_broker(SIGKILL);
+	imported[0] = '\0';
+	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:"));
+	say_camera(&t, NULL);
+	SERVE_UNTIL(strcmp(imported, "4 640x480 0 Camera") == 0);
+	assert_text_has(call("admin.vm.device.webcam.Assigned", "", "work"), " _size='640x480'\n");
+	scene.on_order = NULL;
 }
 
 static void test_max_time(void **unused _unused_)
@@ -691,6 +766,7 @@ int main(void)
 		SCENE(test_killed_asleep),
 		SCENE(test_replug),
 		SCENE(test_headset),
+		SCENE(test_camera),
 		SCENE(test_max_time),
 		SCENE(test_adoption),
 		SCENE(test_not_adopted),
