@@ -11,7 +11,8 @@
 static const char rules[] = "usb u03**01 @anyvm @anyvm ask default_target=work max-time=2h\n"
 			    "usb 0781:5581 sys-usb work allow max-time=90s parts=end\n"
 			    "usb * @adminvm work allow\n"
-			    "usb * @anyvm @anyvm deny\n";
+			    "usb * @anyvm @anyvm deny\n"
+			    "webcam u0e0100 sys-usb work ask\n";
 
 struct qubes {
 	struct core_qube dom0, usb, work, vault;
@@ -73,6 +74,14 @@ static const struct {
 	 {.vendor = 1, .product = 2, .n_interfaces = 1, .interfaces = {{8, 6, 80}}},
 	 CORE_VERDICT_DENY,
 	 "no rule",
+	 0,
+	 "",
+	 false},
+	{"a camera",
+	 FROM_TO(usb, work),
+	 {.class_id = WIRE_CLASS_WEBCAM, .n_interfaces = 1, .interfaces = {{0x0e, 1, 0}}},
+	 CORE_VERDICT_ASK,
+	 "p.policy:5",
 	 0,
 	 "",
 	 false},

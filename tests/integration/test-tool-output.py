@@ -89,9 +89,10 @@ class Liar:
         if last == "Available":
             if dest != "sys-usb":
                 return b"0\0"
-            bad = HONEST.replace(b"1-1", good[:20])
-            return (b"0\0" + b"1-1:x " + HONEST + b" " + texts + b"\n" + b"x " + bad + b" " + texts + b"\n" +
-                    b"x " + HONEST + b" name='" + raw + b"'\n" + raw + b"\n")
+            honest = HONEST.replace(b"'usb'", b"'" + (method.split(".")[3:4] or ["usb"])[0].encode() + b"'")
+            bad = honest.replace(b"1-1", good[:20])
+            return (b"0\0" + b"1-1:x " + honest + b" " + texts + b"\n" + b"x " + bad + b" " + texts + b"\n" +
+                    b"x " + honest + b" name='" + raw + b"'\n" + raw + b"\n")
         if last in ("Attached", "Assigned"):
             more = b" mode='auto-attach' frontend_domain='" + dest.encode() + b"' _" + good[:20] + b"='" + good[:60] + b"'\n"
             hostile = b"sys-usb+" + (b"1-3:" + good[:60].replace(b" ", b"") if last == "Attached" else good) + b" "
@@ -121,7 +122,7 @@ READS = [["list"], ["list", "-s"], ["list", "--all", "-s"], ["info", "sys-usb:1-
          ["label", "sys-usb:1-1"], ["status", "--once"], ["deny", "work"], ["audit"], ["watch"],
          ["watch", "--answer"], ["policy", "explain", "work", "sys-usb:1-1"]]
 REFUSABLE = [  # and policy check has two forms
-    ["attach", "work", "sys-usb:1-1"], ["attach", "-v", "-o", "a=b", "work", "sys-usb:1-1"], ["detach", "work", "sys-usb:1-1"],
+    ["attach", "work", "sys-usb:1-1"], ["qvm-webcam", "attach", "--with-mic", "work", "sys-usb:1-1"], ["attach", "-v", "-o", "a=b", "work", "sys-usb:1-1"], ["detach", "work", "sys-usb:1-1"],
     ["detach", "work"], ["move", "work", "sys-usb:1-1"], ["mute", "work", "sys-usb:1-1"], ["unmute", "work", "sys-usb:1-1"], ["assign", "work", "sys-usb:1-1"],
     ["assign", "--port", "work", "sys-usb:1-1"], ["unassign", "work", "sys-usb:1-1"], ["unassign", "work"],
     ["label", "sys-usb:1-1", "x"],
@@ -130,9 +131,13 @@ REFUSABLE = [  # and policy check has two forms
 ]
 
 
+def command(words):
+    return words if words[0].startswith("qvm-") else ["qvm-usb", *words]
+
+
 def on_terminal(words, path):
     keys, terminal = pty.openpty()
-    process = subprocess.Popen(["qvm-usb", *words], executable=BIN / "qvm-device", stdin=subprocess.DEVNULL, stdout=terminal,
+    process = subprocess.Popen(command(words), executable=BIN / "qvm-device", stdin=subprocess.DEVNULL, stdout=terminal,
                                stderr=terminal, env={"QDB_SOCKET": path, "QDB_USB_IDS": "/nonexistent"})
     os.close(terminal)
     said = b""
@@ -144,7 +149,7 @@ def on_terminal(words, path):
 
 
 def on_pipe(words, path):
-    done = subprocess.run(["qvm-usb", *words], executable=BIN / "qvm-device", stdin=subprocess.DEVNULL, capture_output=True,
+    done = subprocess.run(command(words), executable=BIN / "qvm-device", stdin=subprocess.DEVNULL, capture_output=True,
                           env={"QDB_SOCKET": path, "QDB_USB_IDS": "/nonexistent"}, timeout=60)
     return done.returncode, done.stdout + done.stderr
 
@@ -166,7 +171,7 @@ def parse(out):  # one document, or one in each line
 
 
 def in_json(words, path):
-    done = subprocess.run(["qvm-usb", *words, "--json"], executable=BIN / "qvm-device", stdin=subprocess.DEVNULL,
+    done = subprocess.run([*command(words), "--json"], executable=BIN / "qvm-device", stdin=subprocess.DEVNULL,
                           capture_output=True, env={"QDB_SOCKET": path, "QDB_USB_IDS": "/nonexistent"}, timeout=60)
     for value in parse(done.stdout.decode("ascii")) if done.stdout else []:
         for text in texts_of(value):
