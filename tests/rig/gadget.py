@@ -4,9 +4,10 @@
     g = rig["sys-usb"].gadget("stick", [mass_storage(data=image)], serial="S1")
     g.up(); g.down(); g.remove()
 
-A function is what mass_storage(), keyboard(), mouse(), acm(), ncm(), ecm(), source_sink(), loopback(), uac1(), uac2() return,
-or one of these names. One gadget holds one UDC while it is up; dummy_hcd has four (dummy_udc.0 to .3).
+A function is what mass_storage(), keyboard(), mouse(), acm(), ncm(), ecm(), source_sink(), loopback(), uac1(), uac2(), uvc()
+return, or one of these names. One gadget holds one UDC while it is up; dummy_hcd has four (dummy_udc.0 to .3).
 """
+import os
 import shlex
 
 from agent import RigError, RigTimeout, RUN_TIMEOUT
@@ -24,9 +25,9 @@ MOUSE_REPORTS = bytes.fromhex(
 class Function:
     """kind: configfs' name of it; attributes: files below it; more: {file: bytes} to make in the domain first."""
 
-    def __init__(self, kind, attributes=None, data=None, size=None, path=None):
+    def __init__(self, kind, attributes=None, data=None, size=None, path=None, links=()):
         self.kind, self.attributes = kind, dict(attributes or {})
-        self.data, self.size, self.path = data, size, path
+        self.data, self.size, self.path, self.links = data, size, path, links
         self.directory = None
 
 
@@ -77,6 +78,20 @@ def uac1(**attributes):
 def uac2(**attributes):
     return Function("uac2", dict({"p_chmask": 3, "c_chmask": 3, "p_srate": 48000, "c_srate": 48000, "p_ssize": 2,
                                   "c_ssize": 2}, **attributes))
+
+
+def uvc(*formats):
+    """A camera: (fourcc "YUYV" or "MJPG", width, height, fps) each. Something must feed it: rig-camera on Gadget.camera()."""
+    attributes, links = {"streaming_maxpacket": 3072}, []
+    for n, (fourcc, width, height, fps) in enumerate(formats):
+        form = f"streaming/{'mjpeg' if fourcc == 'MJPG' else 'uncompressed'}/f{n}"
+        attributes |= {f"{form}/s/wWidth": width, f"{form}/s/wHeight": height,
+                       f"{form}/s/dwMaxVideoFrameBufferSize": width * height * 2,
+                       f"{form}/s/dwFrameInterval": 10000000 // fps, f"{form}/s/dwDefaultFrameInterval": 10000000 // fps}
+        links.append((form, "streaming/header/h"))
+    links += [("streaming/header/h", f"streaming/class/{speed}") for speed in ("fs", "hs", "ss")]
+    links += [("control/header/h", f"control/class/{speed}") for speed in ("fs", "ss")]
+    return Function("uvc", attributes, links=links)
 
 
 NAMES = {"mass_storage": lambda: mass_storage(size=8 << 20), "keyboard": keyboard, "mouse": mouse, "acm": acm, "ncm": ncm,
@@ -130,8 +145,11 @@ class Gadget:
                     domain.put(f.path, f.data)
                 elif f.size is not None:
                     s.append(f"truncate -s {f.size} {f.path}")
+            s += [f"mkdir -p {f.directory}/{path}" for pair in f.links for path in pair]
             for k, v in f.attributes.items():
+                s.append(f"mkdir -p {os.path.dirname(f'{f.directory}/{k}')}")
                 attribute(f"{f.directory}/{k}", v)
+            s += [f"ln -s {f.directory}/{what} {f.directory}/{where}/" for what, where in f.links]
             if f.kind == "mass_storage":
                 attribute(f"{f.directory}/lun.0/file", f.path)
         for c, members in enumerate(configs or [range(len(self.functions))], 1):
@@ -177,7 +195,8 @@ class Gadget:
         self.domain.run(f"""cd {self.path} || exit 0
             [ -n "$(cat UDC)" ] && echo '' > UDC
             for l in configs/*/*.*; do [ -L $l ] && rm $l; done
-            rmdir configs/*/strings/* configs/* functions/* strings/* 2>/dev/null
+            for l in functions/*/*/class/*/* functions/*/streaming/header/*/*; do [ -L $l ] && rm $l; done
+            rmdir functions/*/streaming/*/*/* functions/*/*/*/* configs/*/strings/* configs/* functions/* strings/* 2>/dev/null
             cd / && rmdir {self.path}""", check=check)
         self.udc = None
         if self in self.domain.gadgets:
@@ -201,6 +220,11 @@ class Gadget:
         if index is None:
             index = next(n for n, f in enumerate(self.functions) if f.kind in ("ncm", "ecm"))
         return self._attribute(index, "ifname")
+
+    def camera(self):
+        """Gadget's end of its camera, like /dev/video1."""
+        return self.domain.wait_for(f"for d in /sys/devices/platform/dummy_udc.{self.udc}/gadget*/video4linux/video*; do "
+                                    "[ -e $d/dev ] && echo /dev/${d##*/} && exit 0; done; exit 1").out.strip()
 
     def report(self, data, index=None):
         """Sends HID reports: bytes, or a list of them."""
