@@ -37,6 +37,16 @@ void digest_approved(const uint8_t snapshot_digest[DIGEST_SIZE], const struct di
 	sha256_digest(&context, DIGEST_SIZE, ret_digest);
 }
 
+bool digest_is_approved(const void *snapshot, size_t len, const struct digest_shown *shown,
+			const uint8_t approved[DIGEST_SIZE])
+{
+	uint8_t digest[DIGEST_SIZE];
+
+	digest_sha256(snapshot, len, digest);
+	digest_approved(digest, shown, digest);
+	return memcmp(digest, approved, DIGEST_SIZE) == 0;
+}
+
 void digest_to_hex(const uint8_t digest[DIGEST_SIZE], char ret_text[2 * DIGEST_SIZE + 1])
 {
 	static const char digits[] = "0123456789abcdef";

@@ -2,6 +2,7 @@
 /* SHA-256, by nettle. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,10 @@ struct digest_shown {
  */
 void digest_approved(const uint8_t snapshot_digest[DIGEST_SIZE], const struct digest_shown *shown,
 		     uint8_t ret_digest[DIGEST_SIZE]);
+
+/* An importer's question: is `approved` the digest_approved() of this snapshot? */
+bool digest_is_approved(const void *snapshot, size_t len, const struct digest_shown *shown,
+			const uint8_t approved[DIGEST_SIZE]);
 
 /* 64 hexadecimal digits and a NUL. */
 void digest_to_hex(const uint8_t digest[DIGEST_SIZE], char ret_text[2 * DIGEST_SIZE + 1]);

@@ -10,6 +10,7 @@
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/proxy/greeting.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/audio/player.h"
 #include "proxies/audio/pulse.h"
@@ -111,16 +112,18 @@ static void on_sound(void *userdata, const struct receiver_sound *sound, uint64_
 }
 
 /* What is there of the importer's words and blocks. OUTCOME_COUNT: go on. */
-static enum outcome take(struct export_session *s)
+static enum outcome take(void *userdata)
 {
+	struct export_session *s = userdata;
 	static const struct audio_taker taker = {.word = on_word, .sound = on_sound};
 
 	return audio_take(&s->session, &s->receiver, &taker, s, &s->session.bytes_from_target);
 }
 
 /* Waits once. OUTCOME_COUNT: go on. */
-static enum outcome turn(struct export_session *s, uint64_t deadline_usec)
+static enum outcome turn(void *userdata, uint64_t deadline_usec)
 {
+	struct export_session *s = userdata;
 	uint64_t now = clock_monotonic_usec(), due = receiver_deadline(&s->receiver, now);
 	uint8_t *at;
 	bool want_read = receiver_want(&s->receiver, now, &at) > 0;
@@ -168,28 +171,9 @@ static int set_up(void *userdata)
 static enum outcome greet(void *userdata)
 {
 	struct export_session *s = userdata;
-	struct channel *channel = s->session.channel;
-	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
-	enum outcome outcome = OUTCOME_COUNT;
-	bool sent = false;
+	const struct greeting greeting = {.session = &s->session, .wait = turn, .userdata = s};
 
-	while (outcome == OUTCOME_COUNT && !s->gate.going) {
-		bool waiting = channel_state(channel) == CHANNEL_WAITING;
-
-		if (!waiting && !sent) {
-			sent = channel_write(channel, s->hello_bytes, AUDIO_HELLO) == AUDIO_HELLO;
-			deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
-			if (!sent)
-				return OUTCOME_PEER_LOST; /* a ring that is new has room for it */
-		}
-		if (clock_monotonic_usec() >= deadline)
-			return waiting ? OUTCOME_NO_PEER : OUTCOME_TIMED_OUT;
-		if (sent) /* before each wait: what came with the importer wakes nobody again */
-			outcome = take(s);
-		if (outcome == OUTCOME_COUNT && !s->gate.going)
-			outcome = turn(s, deadline);
-	}
-	return outcome;
+	return greeting_send(&greeting, s->hello_bytes, AUDIO_HELLO, take, &s->gate.going);
 }
 
 static enum outcome serve(void *userdata)

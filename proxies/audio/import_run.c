@@ -14,6 +14,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/media/starter.h"
+#include "lib/proxy/greeting.h"
 #include "lib/proxy/sources.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/audio/opener.h"
@@ -123,40 +124,34 @@ static int set_up(void *userdata)
 	return r;
 }
 
+static enum outcome greet_turn(void *userdata, uint64_t deadline_usec)
+{
+	struct import_session *s = userdata;
+
+	return pulse_turn(s->pulse, &s->session, true, false, deadline_usec);
+}
+
 /* What the device is, and that it is what the broker showed. OUTCOME_COUNT: it is. */
 static enum outcome read_hello(struct import_session *s)
 {
-	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
-	uint8_t bytes[AUDIO_HELLO], digest[DIGEST_SIZE], approved[DIGEST_SIZE];
-	size_t got = 0;
+	const struct greeting greeting = {.session = &s->session, .wait = greet_turn, .userdata = s};
+	uint8_t bytes[AUDIO_HELLO];
+	enum outcome outcome =
+		greeting_read(&greeting, bytes, sizeof(bytes), clock_monotonic_usec() + TIMEOUT_CONNECT_USEC);
 
-	while (got < sizeof(bytes)) {
-		ssize_t n = channel_read(s->session.channel, bytes + got, sizeof(bytes) - got);
-		enum outcome outcome;
-
-		if (n > 0) {
-			got += (size_t)n;
-			continue;
-		}
-		outcome = session_channel_outcome(&s->session);
-		if (outcome == OUTCOME_COUNT)
-			outcome = pulse_turn(s->pulse, &s->session, true, false, deadline);
-		if (outcome != OUTCOME_COUNT)
-			return outcome == OUTCOME_OK ? OUTCOME_PEER_LOST : outcome;
-		if (clock_monotonic_usec() >= deadline)
-			return OUTCOME_TIMED_OUT;
-	}
+	if (outcome != OUTCOME_COUNT)
+		return outcome;
 	if (audio_hello_read(bytes, &s->hello) < 0 || s->hello.kind != s->options->kind)
 		return OUTCOME_CHANGED;
-	digest_sha256(bytes, sizeof(bytes), digest);
-	digest_approved(digest,
-			&(struct digest_shown){.vendor = s->hello.vendor,
-					       .product = s->hello.product,
-					       .n_interfaces = 1,
-					       .interfaces = &(const uint8_t[3]){0}, /* as of all sound */
-					       .serial = s->hello.serial},
-			approved);
-	return memcmp(approved, s->options->digest, sizeof(approved)) == 0 ? OUTCOME_COUNT : OUTCOME_CHANGED;
+	return digest_is_approved(bytes, sizeof(bytes),
+				  &(struct digest_shown){.vendor = s->hello.vendor,
+							 .product = s->hello.product,
+							 .n_interfaces = 1,
+							 .interfaces = &(const uint8_t[3]){0}, /* as of all sound */
+							 .serial = s->hello.serial},
+				  s->options->digest)
+		       ? OUTCOME_COUNT
+		       : OUTCOME_CHANGED;
 }
 
 /* OUTCOME_COUNT: its pipe is open. */

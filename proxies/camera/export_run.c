@@ -12,6 +12,7 @@
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/proxy/greeting.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/camera/capture.h"
 #include "proxies/camera/jpeg.h"
@@ -105,8 +106,10 @@ static enum outcome give_back(struct export_session *s, int buffer)
 }
 
 /* What is there of the importer's words. OUTCOME_COUNT: go on. */
-static enum outcome take(struct export_session *s)
+static enum outcome take(void *userdata)
 {
+	struct export_session *s = userdata;
+
 	while (!session_was_stopped(&s->session)) {
 		ssize_t n = channel_read(s->session.channel, s->word + s->got, sizeof(s->word) - s->got);
 		struct camera_word word;
@@ -138,8 +141,9 @@ static enum outcome take(struct export_session *s)
 /* ---- pictures ---------------------------------------------------------------------------------------------------------- */
 
 /* Opens the camera or closes it, as the importer wants it now. OUTCOME_COUNT: go on. */
-static enum outcome follow(struct export_session *s)
+static enum outcome follow(void *userdata)
 {
+	struct export_session *s = userdata;
 	int r;
 
 	s->gate.muted = s->session.muted;
@@ -152,8 +156,9 @@ static enum outcome follow(struct export_session *s)
 }
 
 /* All that the camera has taken. OUTCOME_COUNT: go on. */
-static enum outcome photograph(struct export_session *s)
+static enum outcome photograph(void *userdata)
 {
+	struct export_session *s = userdata;
 	struct capture_picture picture;
 	enum outcome outcome = OUTCOME_COUNT;
 	int r = 0;
@@ -178,8 +183,9 @@ static const uint8_t *frame_bytes(const struct export_session *s)
 }
 
 /* What is on its way, as far as there is room. OUTCOME_COUNT: go on. */
-static enum outcome send(struct export_session *s)
+static enum outcome send(void *userdata)
 {
+	struct export_session *s = userdata;
 	enum outcome outcome = OUTCOME_COUNT;
 
 	while (outcome == OUTCOME_COUNT) {
@@ -212,8 +218,9 @@ static enum outcome send(struct export_session *s)
 /* ---- the session ------------------------------------------------------------------------------------------------------- */
 
 /* Waits once. OUTCOME_COUNT: go on. */
-static enum outcome turn(struct export_session *s, uint64_t deadline_usec)
+static enum outcome turn(void *userdata, uint64_t deadline_usec)
 {
+	struct export_session *s = userdata;
 	struct pollfd fds[3] = {{.fd = capture_fd(s->capture), .events = POLLIN}};
 	int n_fds = gate_is_open(&s->gate) ? 1 : 0;
 
@@ -241,33 +248,15 @@ static enum outcome prepare(struct export_session *s)
 static enum outcome greet(void *userdata)
 {
 	struct export_session *s = userdata;
-	struct channel *channel = s->session.channel;
-	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
-	enum outcome outcome = OUTCOME_COUNT;
-	bool sent = false;
+	const struct greeting greeting = {.session = &s->session, .wait = turn, .userdata = s};
+	enum outcome outcome = greeting_send(&greeting, s->hello_bytes, CAMERA_HELLO, take, &s->gate.going);
 
-	while (outcome == OUTCOME_COUNT && !s->gate.going) {
-		bool waiting = channel_state(channel) == CHANNEL_WAITING;
-
-		if (!waiting && !sent) {
-			sent = channel_write(channel, s->hello_bytes, CAMERA_HELLO) == CAMERA_HELLO;
-			deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
-			if (!sent)
-				return OUTCOME_PEER_LOST; /* a ring that is new has room for it */
-		}
-		if (clock_monotonic_usec() >= deadline)
-			return waiting ? OUTCOME_NO_PEER : OUTCOME_TIMED_OUT;
-		if (sent) /* before each wait: what came with the importer wakes nobody again */
-			outcome = take(s);
-		if (outcome == OUTCOME_COUNT && !s->gate.going)
-			outcome = turn(s, deadline);
-	}
 	return outcome == OUTCOME_COUNT ? prepare(s) : outcome;
 }
 
 static enum outcome serve(void *userdata)
 {
-	static enum outcome (*const steps[])(struct export_session * s) = {take, follow, photograph, send};
+	static enum outcome (*const steps[])(void *userdata) = {take, follow, photograph, send};
 	struct export_session *s = userdata;
 
 	for (;;) {

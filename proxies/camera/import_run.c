@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/media/starter.h"
+#include "lib/proxy/greeting.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/camera/intake.h"
 #include "proxies/camera/run.h"
@@ -44,40 +45,24 @@ static int set_up(void *userdata)
 /* What the camera is, and that it is what the broker showed. OUTCOME_COUNT: it is. */
 static enum outcome read_hello(struct import_session *s)
 {
-	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_CONNECT_USEC;
-	uint8_t bytes[CAMERA_HELLO], digest[DIGEST_SIZE], approved[DIGEST_SIZE];
-	size_t got = 0;
+	const struct greeting greeting = {.session = &s->session};
+	uint8_t bytes[CAMERA_HELLO];
+	enum outcome outcome =
+		greeting_read(&greeting, bytes, sizeof(bytes), clock_monotonic_usec() + TIMEOUT_CONNECT_USEC);
 
-	while (got < sizeof(bytes)) {
-		struct pollfd fds[2];
-		ssize_t n = channel_read(s->session.channel, bytes + got, sizeof(bytes) - got);
-		enum outcome outcome;
-
-		if (n > 0) {
-			got += (size_t)n;
-			continue;
-		}
-		outcome = session_channel_outcome(&s->session);
-		if (outcome != OUTCOME_COUNT)
-			return outcome == OUTCOME_OK ? OUTCOME_PEER_LOST : outcome;
-		if (session_wait(&s->session, fds, 0, true, false, deadline) < 0)
-			return OUTCOME_INTERNAL;
-		if (s->session.stopped)
-			return OUTCOME_STOPPED;
-		if (clock_monotonic_usec() >= deadline)
-			return OUTCOME_TIMED_OUT;
-	}
+	if (outcome != OUTCOME_COUNT)
+		return outcome;
 	if (camera_hello_read(bytes, &s->hello) < 0)
 		return OUTCOME_CHANGED;
-	digest_sha256(bytes, sizeof(bytes), digest);
-	digest_approved(digest,
-			&(struct digest_shown){.vendor = s->hello.vendor,
-					       .product = s->hello.product,
-					       .n_interfaces = 1,
-					       .interfaces = &camera_interface,
-					       .serial = s->hello.serial},
-			approved);
-	return memcmp(approved, s->options->digest, sizeof(approved)) == 0 ? OUTCOME_COUNT : OUTCOME_CHANGED;
+	return digest_is_approved(bytes, sizeof(bytes),
+				  &(struct digest_shown){.vendor = s->hello.vendor,
+							 .product = s->hello.product,
+							 .n_interfaces = 1,
+							 .interfaces = &camera_interface,
+							 .serial = s->hello.serial},
+				  s->options->digest)
+		       ? OUTCOME_COUNT
+		       : OUTCOME_CHANGED;
 }
 
 /* OUTCOME_COUNT: the virtual camera is there, and the exporter knows. */

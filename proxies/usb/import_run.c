@@ -10,6 +10,7 @@
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/proxy/greeting.h"
 #include "lib/sandbox/sandbox.h"
 #include "proxies/usb/flow.h"
 #include "proxies/usb/import_filter.h"
@@ -51,38 +52,10 @@ static int set_up(void *userdata)
 	return r;
 }
 
-/* Exactly `len` bytes of the preamble. OUTCOME_COUNT: there they are. */
-static enum outcome read_exactly(struct import_session *s, uint8_t *bytes, size_t len, uint64_t deadline_usec)
-{
-	struct pollfd fds[SESSION_POLLFDS];
-	size_t got = 0;
-
-	while (got < len) {
-		ssize_t n = channel_read(s->session.channel, bytes + got, len - got);
-		enum outcome outcome;
-
-		if (n > 0) {
-			got += (size_t)n;
-			continue;
-		}
-		outcome = session_channel_outcome(&s->session);
-		if (outcome != OUTCOME_COUNT)
-			return outcome == OUTCOME_OK ? OUTCOME_PEER_LOST : outcome;
-		if (session_wait(&s->session, fds, 0, true, false, deadline_usec) < 0)
-			return OUTCOME_INTERNAL;
-		if (s->session.stopped)
-			return OUTCOME_STOPPED;
-		if (clock_monotonic_usec() >= deadline_usec)
-			return OUTCOME_TIMED_OUT;
-	}
-	return OUTCOME_COUNT;
-}
-
 /* The snapshot is the one that the broker named, and is of the device that the broker showed. OUTCOME_COUNT: it is. */
 static enum outcome check_snapshot(struct import_session *s, size_t len)
 {
 	const struct usb_descriptors *d = &s->snapshot.descriptors;
-	uint8_t digest[DIGEST_SIZE], approved[DIGEST_SIZE];
 	int fault = usb_snapshot_parse(s->snapshot_bytes, len, &s->snapshot);
 
 	if (fault) {
@@ -94,27 +67,28 @@ static enum outcome check_snapshot(struct import_session *s, size_t len)
 		return OUTCOME_UNSUPPORTED;
 	}
 	s->session.speed = s->snapshot.speed;
-	digest_sha256(s->snapshot_bytes, len, digest);
-	digest_approved(digest,
-			&(struct digest_shown){.speed = s->snapshot.speed,
-					       .vendor = d->vendor,
-					       .product = d->product,
-					       .n_interfaces = d->n_interface_codes,
-					       .interfaces = d->interface_codes,
-					       .serial = s->snapshot.serial},
-			approved);
-	return memcmp(approved, s->options->digest, sizeof(approved)) == 0 ? OUTCOME_COUNT : OUTCOME_CHANGED;
+	return digest_is_approved(s->snapshot_bytes, len,
+				  &(struct digest_shown){.speed = s->snapshot.speed,
+							 .vendor = d->vendor,
+							 .product = d->product,
+							 .n_interfaces = d->n_interface_codes,
+							 .interfaces = d->interface_codes,
+							 .serial = s->snapshot.serial},
+				  s->options->digest)
+		       ? OUTCOME_COUNT
+		       : OUTCOME_CHANGED;
 }
 
 static enum outcome greet(void *userdata)
 {
 	struct import_session *s = userdata;
+	const struct greeting greeting = {.session = &s->session};
 	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_HEADER_USEC;
 	uint8_t head[SNAPSHOT_PREAMBLE], go[SNAPSHOT_GO] = {0};
 	uint32_t untrusted_len;
 	enum outcome outcome;
 
-	outcome = read_exactly(s, head, sizeof(head), deadline);
+	outcome = greeting_read(&greeting, head, sizeof(head), deadline);
 	if (outcome != OUTCOME_COUNT)
 		return outcome;
 	untrusted_len = get_le32(head + 12);
@@ -122,7 +96,7 @@ static enum outcome greet(void *userdata)
 	    untrusted_len == 0 || untrusted_len > LIMIT_SNAPSHOT)
 		return OUTCOME_PEER_CHEATED;
 	s->session.devid = get_le32(head + 8);
-	outcome = read_exactly(s, s->snapshot_bytes, untrusted_len, deadline);
+	outcome = greeting_read(&greeting, s->snapshot_bytes, untrusted_len, deadline);
 	if (outcome == OUTCOME_COUNT)
 		outcome = check_snapshot(s, untrusted_len);
 	if (outcome != OUTCOME_COUNT)
