@@ -30,7 +30,7 @@ done
 # The policy in the rig's dom0 is the shipped one, and before it these rules. As shipped, an input device and any device with
 # one input interface is asked about, and here nobody is there to be asked; `allow u03****` would not do, for it wants all
 # interfaces of a device to fit. So the rig does not show the shipped answer for input devices; host tests do.
-RIG_POLICY = "usb * @anyvm @anyvm allow\nmic * @anyvm @anyvm allow\n"
+RIG_POLICY = "usb * @anyvm @anyvm allow\nmic * @anyvm @anyvm allow\nwebcam * @anyvm @anyvm allow\n"
 POLICY_DIR = "/etc/device-broker/policy.d"
 USERS = "qdb-broker:x:901:901::/:/bin/false\\nqdb-proxy:x:902:902::/:/bin/false"
 GROUPS = "qubes:x:98:\\nqdb-broker:x:901:\\nqdb-proxy:x:902:"
@@ -179,9 +179,9 @@ class Qubes:
             fields = line.split()
             if len(fields) >= 3 and fields[0] in ("hs", "ss") and fields[2] != "004":
                 found.append(f"vhci port {fields[1]} in state {fields[2]}")
-        for line in d.run("ps -o pid,args | grep -E '(usb|audio)-proxy (export|import) ' | grep -v grep", check=False).out.splitlines():
+        for line in d.run("ps -o pid,args | grep -E '(usb|audio|camera)-proxy (export|import) ' | grep -v grep", check=False).out.splitlines():
             found.append("process " + line.strip())
-        fds = d.run("ls -l /proc/[0-9]*/fd/ 2>/dev/null | grep -E '/dev/bus/usb/'", check=False).out
+        fds = d.run("ls -l /proc/[0-9]*/fd/ 2>/dev/null | grep -E '/dev/(bus/usb/|video)'", check=False).out
         found += ["open " + line.split("->")[-1].strip() for line in fds.splitlines()]
         nodes = d.run(f"xenstore-ls /local/domain/{d.domid}/data/qdb 2>/dev/null", check=False).out
         found += ["xenstore node " + line.strip() for line in nodes.splitlines()]

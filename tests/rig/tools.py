@@ -12,7 +12,8 @@ import subprocess
 
 from rig import build
 
-PROGRAMS = ("/usr/bin/ffmpeg", "/usr/bin/v4l2-ctl", "/usr/bin/v4l2-compliance")
+PROGRAMS = ("/usr/bin/ffmpeg", "/usr/bin/v4l2-ctl", "/usr/bin/v4l2-compliance",
+            os.path.join(build.OUT, "backports/unpacked/usr/bin/v4l2loopback-ctl"))
 MOUNT = "/mnt/tools"
 PATH = f"{MOUNT}/bin"
 IMAGE = os.path.join(build.OUT, "tools.img")
