@@ -267,6 +267,11 @@ static int undo(struct core *core, struct core_device *device, const struct inpu
 /* DETACHING: one more side is done, or the target's agent is lost and will not answer. */
 static int settle(struct core *core, struct core_device *device, const struct input *input)
 {
+	bool knows_why = input->outcome != OUTCOME_OK && input->outcome != OUTCOME_PEER_LOST;
+
+	/* An exporter whose importer refused may say that it ended, before the importer's agent says why. */
+	if (input->type == IN_TARGET_CLOSED && device->reason == OUTCOME_STOPPED && knows_why)
+		device->reason = input->outcome;
 	close_side(device, input->type);
 	return is_settled(core, device) ? finish(core, device) : 0;
 }

@@ -109,9 +109,9 @@ class Qubes:
     def usb(self, *words, check=True, timeout=60):
         return self.dom0.run(["qvm-usb", *words], check=check, timeout=timeout)
 
-    def list(self):
+    def list(self, device_class="usb"):
         """[{backend, port, device_id, description, state…, used_by: qube or None}], from `qvm-usb list --json`."""
-        return json.loads(self.usb("list", "--json").out)
+        return json.loads(self.dom0.run(["qvm-device", device_class, "list", "--json"]).out)
 
     def find(self, **wanted):
         for d in self.list():
@@ -157,12 +157,14 @@ class Qubes:
 
     def put_back(self):
         """After a test that failed, so that others do not fail for that alone: nothing is attached or plugged in any more."""
-        for d in self.list():
-            if d["used_by"]:
-                self.usb("detach", d["used_by"], self.device(d), check=False)
+        for device_class in ("usb", "mic", "webcam"):
+            for d in self.list(device_class):
+                if d["used_by"]:
+                    self.dom0.run(["qvm-device", device_class, "detach", d["used_by"], self.device(d)], check=False)
         for name in list(self.rig.devices):
             self.rig.unplug(name)
         for name in self.rig.guest_names:
+            self.rig[name].run("kill -KILL $(pidof rig-camera); rmmod vivid 2>/dev/null", check=False)
             for gadget in list(self.rig[name].gadgets):
                 gadget.remove(check=False)
 
@@ -181,7 +183,8 @@ class Qubes:
                 found.append(f"vhci port {fields[1]} in state {fields[2]}")
         for line in d.run("ps -o pid,args | grep -E '(usb|audio|camera)-proxy (export|import) ' | grep -v grep", check=False).out.splitlines():
             found.append("process " + line.strip())
-        fds = d.run("ls -l /proc/[0-9]*/fd/ 2>/dev/null | grep -E '/dev/(bus/usb/|video)'", check=False).out
+        fds = d.run("ls -l /proc/[0-9]*/fd/ 2>/dev/null | grep /dev/bus/usb/; for p in $(pidof device-agent camera-proxy); do "
+                    "ls -l /proc/$p/fd | grep /dev/video; done", check=False).out
         found += ["open " + line.split("->")[-1].strip() for line in fds.splitlines()]
         nodes = d.run(f"xenstore-ls /local/domain/{d.domid}/data/qdb 2>/dev/null", check=False).out
         found += ["xenstore node " + line.strip() for line in nodes.splitlines()]
