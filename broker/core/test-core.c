@@ -240,6 +240,39 @@ static void test_refusals(void **unused _unused_)
 	}
 }
 
+/* When the importer refused, its exporter may be the first to say that it ended: why is what the importer's agent says then. */
+static void test_refused_by_importer(void **unused _unused_)
+{
+	static const struct {
+		enum outcome source, target, told;
+	} cases[] = {
+		{OUTCOME_OK, OUTCOME_NO_MODE, OUTCOME_NO_MODE},
+		{OUTCOME_OK, OUTCOME_OK, OUTCOME_STOPPED},
+		{OUTCOME_OK, OUTCOME_PEER_LOST, OUTCOME_STOPPED},
+		{OUTCOME_UNPLUGGED, OUTCOME_NO_MODE, OUTCOME_UNPLUGGED},
+		{OUTCOME_PEER_LOST, OUTCOME_OK, OUTCOME_PEER_LOST},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct core_event source, target;
+		struct fixture f;
+
+		setup(&f);
+		walk_to(&f, CORE_IMPORTING);
+		source = of_session(CORE_ENDED, f.source, f.session);
+		source.session.outcome = cases[i].source;
+		target = of_session(CORE_FAILED, f.target, f.session);
+		target.session.outcome = cases[i].target;
+		assert_int_equal(handle(&f, source), 0);
+		assert_int_equal(state_of(&f), CORE_DETACHING);
+		assert_int_equal(handle(&f, target), 0);
+		assert_int_equal(state_of(&f), CORE_FREE);
+		assert_int_equal(f.answer, CORE_ANSWER_FAILED);
+		assert_int_equal(f.outcome, cases[i].told);
+		f.core = core_free(f.core);
+	}
+}
+
 /* PD01, PD10: an agent that is lost leaves the device locked; what it says when it is back decides. */
 static void test_agent_returns(void **unused _unused_)
 {
@@ -536,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_every_state_and_event),
 		cmocka_unit_test(test_stale_references),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_refused_by_importer),
 		cmocka_unit_test(test_agent_returns),
 		cmocka_unit_test(test_strays),
 		cmocka_unit_test(test_inventory),

@@ -22,12 +22,14 @@
 
 #define CONTROL "/dev/v4l2loopback"
 #define MODULE "/sys/module/v4l2loopback/"
+#define DEVICES "/sys/devices/virtual/video4linux/"
 #define CTL_ADD 0x4C80ul
 #define CTL_REMOVE 0x4C81ul
 #define VERSION_MAJOR 0u
 #define VERSION_MINOR 13u
 #define SIDE_MAX 8192u /* pixels: the module's own default, whatever it was loaded with */
-#define BUFFERS 4      /* its default, 2, is too few for a program that is late by one picture */
+#define BUFFERS 4      /* its default is too few for a program that is late by one picture */
+#define BUFFERS_DEFAULT 2
 #define MODPROBE_USEC (10 * USEC_PER_SEC)
 #define RETRY_USEC (1 * USEC_PER_SEC)
 
@@ -85,9 +87,10 @@ bool loopback_present(void)
 
 static void load(void)
 {
-	static const char *const modprobe[] = {"/sbin/modprobe", "-q", "v4l2loopback", "devices=0", NULL};
-	char version[64], safe[64];
+	char version[64], safe[64], buffers[24];
+	const char *const modprobe[] = {"/sbin/modprobe", "-q", "v4l2loopback", "devices=0", buffers, NULL};
 
+	(void)snprintf(buffers, sizeof(buffers), "max_buffers=%d", BUFFERS);
 	read_version(version);
 	if (version[0] == '\0')
 		(void)launch_and_wait(modprobe, MODPROBE_USEC);
@@ -103,10 +106,26 @@ static void load(void)
 
 /* ---- its devices ------------------------------------------------------------------------------------------------------ */
 
-void loopback_configure(uint8_t number, const char *label, struct loopback_config *ret_config)
+/*
+ * No more than the module was loaded with: 0.13 takes a larger number for a device, but then refuses the buffers beyond its own
+ * (v4l2loopback.c: vidioc_querybuf()), which every program that looks would run into.
+ */
+static int n_buffers(const char *untrusted_buffers)
 {
-	*ret_config = (struct loopback_config){
-		.number = number, .max_width = SIDE_MAX, .max_height = SIDE_MAX, .max_buffers = BUFFERS};
+	uint64_t n;
+
+	if (text_to_u64(untrusted_buffers, INT32_MAX, &n) < 0 || n == 0)
+		return BUFFERS_DEFAULT;
+	return n < BUFFERS ? (int)n : BUFFERS;
+}
+
+void loopback_configure(uint8_t number, const char *label, const char *untrusted_buffers,
+			struct loopback_config *ret_config)
+{
+	*ret_config = (struct loopback_config){.number = number,
+					       .max_width = SIDE_MAX,
+					       .max_height = SIDE_MAX,
+					       .max_buffers = n_buffers(untrusted_buffers)};
 	(void)snprintf(ret_config->label, sizeof(ret_config->label), "%.*s", (int)sizeof(ret_config->label) - 1, label);
 }
 
@@ -170,6 +189,9 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
  */
 static int add_number(struct loopback *loopback, int control, const char *label, uint8_t *ret_number)
 {
+	char buffers[16];
+
+	sysfs_read_line(AT_FDCWD, MODULE "parameters/max_buffers", buffers, sizeof(buffers));
 	for (size_t i = 0; i < LOOPBACK_DEVICES; i++) {
 		uint8_t number = (uint8_t)(LOOPBACK_FIRST + i);
 		struct loopback_config config;
@@ -177,7 +199,7 @@ static int add_number(struct loopback *loopback, int control, const char *label,
 
 		if (loopback->uses[i] != UNUSED)
 			continue;
-		loopback_configure(number, label, &config);
+		loopback_configure(number, label, buffers, &config);
 		r = ioctl(control, CTL_ADD, &config);
 		if (r == number) {
 			*ret_number = number;
@@ -197,7 +219,7 @@ static int open_node(uint8_t number, int *ret_fd)
 	char name[LOOPBACK_NAME], syspath[64];
 
 	(void)snprintf(name, sizeof(name), "video%u", number);
-	(void)snprintf(syspath, sizeof(syspath), "/sys/devices/virtual/video4linux/%s", name);
+	(void)snprintf(syspath, sizeof(syspath), DEVICES "%s", name);
 	return video_node_open(syspath, name, ret_fd);
 }
 
@@ -224,6 +246,18 @@ enum outcome loopback_add(struct loopback *loopback, const char *label, uint8_t 
 	}
 	*ret_number = number;
 	return OUTCOME_OK;
+}
+
+void loopback_announce(uint8_t number)
+{
+	static const char word[] = "change";
+	_cleanup_close_ int fd = -1;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), DEVICES "video%u/uevent", number);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, word, strlen(word)) < 0)
+		log_warning("cannot have udev look at /dev/video%u again: %s", number, strerror(errno));
 }
 
 void loopback_remove(struct loopback *loopback, uint8_t number)

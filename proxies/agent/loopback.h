@@ -32,8 +32,9 @@ struct loopback_config {
 /* Pure. Does that version, as /sys/module has it, tell who looks? So from 0.13 on. */
 bool loopback_is_fit(const char *untrusted_version);
 
-/* Pure. */
-void loopback_configure(uint8_t number, const char *label, struct loopback_config *ret_config);
+/* Pure. `untrusted_buffers`: what /sys/module has of how many the module gives a device. */
+void loopback_configure(uint8_t number, const char *label, const char *untrusted_buffers,
+			struct loopback_config *ret_config);
 
 struct loopback;
 
@@ -52,6 +53,9 @@ bool loopback_present(void);
  * numbers are in use), OUTCOME_INTERNAL (logged).
  */
 enum outcome loopback_add(struct loopback *loopback, const char *label, uint8_t *ret_number, int *ret_fd);
+
+/* Has udev look at it again, now that it is a camera: what it knows is of when it was made. */
+void loopback_announce(uint8_t number);
 
 /*
  * Removes it; nothing of ours may have its node open. While a program of this qube has, the kernel refuses: then it is tried again

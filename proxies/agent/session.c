@@ -103,6 +103,8 @@ static void do_answer(struct session *session)
 
 	stop_timer(session);
 	log_session(session, "runs");
+	if (session->loopback >= 0)
+		loopback_announce((uint8_t)session->loopback);
 	if (session->untold)
 		sessions_tell_soon(session->owner);
 	if (session->side == WIRE_SIDE_EXPORT) {

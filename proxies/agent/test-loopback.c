@@ -257,7 +257,7 @@ static void test_configure(void **state)
 		struct loopback_config config;
 
 		memset(&config, 0x55, sizeof(config));
-		loopback_configure(LOOPBACK_FIRST + 3, rows[i].label, &config);
+		loopback_configure(LOOPBACK_FIRST + 3, rows[i].label, "32", &config);
 		assert_string_equal(config.label, rows[i].taken);
 		assert_int_equal(config.number, LOOPBACK_FIRST + 3);
 		assert_int_equal(config.max_buffers, 4);
@@ -266,6 +266,24 @@ static void test_configure(void **state)
 		assert_true(config.min_width == 0 && config.min_height == 0 && config.max_openers == 0);
 	}
 	assert_int_equal(LOOPBACK_FIRST + LOOPBACK_DEVICES, NUMBERS);
+}
+
+/* No more buffers than the module gives, for it would refuse them to who looks. */
+static void test_buffers(void **state)
+{
+	static const struct {
+		const char *given;
+		int n;
+	} rows[] = {{"1", 1},  {"2", 2}, {"3", 3}, {"4", 4},  {"5", 4},
+		    {"32", 4}, {"", 2},  {"0", 2}, {"-1", 2}, {"many", 2}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct loopback_config config;
+
+		loopback_configure(LOOPBACK_FIRST, "x", rows[i].given, &config);
+		assert_int_equal(config.max_buffers, rows[i].n);
+	}
 }
 
 static void test_present(void **state)
@@ -408,6 +426,7 @@ int main(_unused_ int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_versions),
 		cmocka_unit_test(test_configure),
+		cmocka_unit_test(test_buffers),
 		TEST(test_present),
 		TEST(test_add),
 		TEST(test_open_elsewhere),
