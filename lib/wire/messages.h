@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/base/controls.h"
 #include "lib/base/limits.h"
 
 #define WIRE_VERSION 6u
@@ -107,7 +108,8 @@
 	U32(generation)                                           \
 	BYTES(digest, WIRE_DIGEST)                                \
 	U16(target)        /* domain id */                        \
-	ENUM8(muted, 0, 1) /* it begins so */
+	ENUM8(muted, 0, 1) /* it begins so */                     \
+	BYTES(controls, CONTROL_COUNT) /* what is asked of a WEBCAM: lib/base/controls.h; of others zero, which the agent sees to */
 #define WIRE_FIELDS_IMPORT(U8, U16, U32, U64, BYTES, TEXT, ENUM8) \
 	U64(session)                                              \
 	U16(source) /* domain id */                               \

@@ -95,6 +95,8 @@ static size_t make_frame(size_t k, struct wire_message *message, uint8_t frame[L
 		for (size_t i = 3u * message->DEVICE.n_interfaces; i < WIRE_INTERFACES; i++)
 			message->DEVICE.interfaces[i] = 0;
 	}
+	for (size_t i = 0; message->type == WIRE_EXPORT && i < CONTROL_COUNT; i++)
+		message->EXPORT.controls[i] %= (CONTROL_OF_WORDS + 1);
 	if (message->type == WIRE_IMPORT && message->IMPORT.class == WIRE_CLASS_WEBCAM) {
 		message->IMPORT.label[0] = 'x';
 	} else if (message->type == WIRE_IMPORT) {
@@ -135,7 +137,7 @@ static void test_round_trip(void **state)
 static void test_golden(void **state)
 {
 	static const uint8_t hello[] = {1, 0, 20, 0, 0, 0, 0, 0, 1, 0, 3, 0, 8, 7, 6, 5, 4, 3, 2, 1};
-	static const uint8_t export_head[] = {66,   0,    57,   0,    4,    3, 2, 1, 0xef, 0xcd, 0xab,
+	static const uint8_t export_head[] = {66,   0,    62,   0,    4,    3, 2, 1, 0xef, 0xcd, 0xab,
 					      0x89, 0x67, 0x45, 0x23, 0x01, 5, 0, 1, 0,    0,    0x80};
 	static const uint8_t failed[] = {12, 0, 17, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1};
 	struct wire_message message = {.type = WIRE_HELLO};
@@ -147,16 +149,21 @@ static void test_golden(void **state)
 	assert_memory_equal(frame, hello, sizeof(hello));
 
 	message = (struct wire_message){.type = WIRE_EXPORT, .id = 0x01020304};
-	message.EXPORT = (struct wire_EXPORT){
-		.session = 0x0123456789abcdef, .slot = 5, .generation = 0x80000001, .target = 0x7ff0, .muted = 1};
+	message.EXPORT = (struct wire_EXPORT){.session = 0x0123456789abcdef,
+					      .slot = 5,
+					      .generation = 0x80000001,
+					      .target = 0x7ff0,
+					      .muted = 1,
+					      .controls = {101, 0, 0, 0, 3}};
 	memset(message.EXPORT.digest, 0xd1, WIRE_DIGEST);
-	assert_int_equal(wire_encode(&message, frame), 8 + 8 + 2 + 4 + 32 + 2 + 1);
+	assert_int_equal(wire_encode(&message, frame), 8 + 8 + 2 + 4 + 32 + 2 + 1 + 5);
 	assert_memory_equal(frame, export_head, sizeof(export_head));
 	assert_int_equal(frame[22], 0xd1);
 	assert_int_equal(frame[53], 0xd1);
 	assert_int_equal(frame[54], 0xf0);
 	assert_int_equal(frame[55], 0x7f);
 	assert_int_equal(frame[56], 1);
+	assert_memory_equal(frame + 57, ((uint8_t[]){101, 0, 0, 0, 3}), 5);
 
 	message = (struct wire_message){.type = WIRE_FAILED, .id = 9};
 	message.FAILED = (struct wire_FAILED){.session = 1, .outcome = OUTCOME_NO_DEVICE};
@@ -346,6 +353,9 @@ static void test_enums(void **state)
 		{WIRE_STREAM, 17, 0, 1},
 		{WIRE_SESSION, 51, 0, 1},
 		{WIRE_EXPORT, 56, 0, 1},
+		{WIRE_EXPORT, 57, 0, 101},
+		{WIRE_EXPORT, 60, 0, 101},
+		{WIRE_EXPORT, 61, 0, 3},
 		{WIRE_MUTE, 16, 0, 1},
 		{WIRE_MUTED, 16, 0, 1},
 	};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The codec of messages.h. Every function walks the same table, which the macros of messages.h fill; no message has
- * code of its own, but for what no single field can state: a rule about DEVICE and one about IMPORT.
+ * code of its own, but for what no single field can state: a rule about DEVICE, one about EXPORT and one about IMPORT.
  *
  * A frame:   0 u16 type | 2 u16 length | 4 u32 id | 8 fields in the order of the table, little endian, no padding
  *
@@ -244,11 +244,13 @@ static bool import_is_consistent(const struct wire_IMPORT *import)
 	       (is_webcam || (import->width == 0 && import->height == 0 && import->fps == 0));
 }
 
-/* What holds between fields. */
+/* What no field says by itself. */
 static bool message_is_consistent(const struct wire_message *message)
 {
 	if (message->type == WIRE_DEVICE)
 		return device_is_consistent(&message->DEVICE);
+	if (message->type == WIRE_EXPORT)
+		return controls_are_fit(message->EXPORT.controls);
 	return message->type != WIRE_IMPORT || import_is_consistent(&message->IMPORT);
 }
 

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "lib/base/base.h"
+#include "lib/base/controls.h"
 #include "lib/base/log.h"
 #include "lib/base/rate.h"
 #include "lib/base/text.h"
@@ -488,6 +489,8 @@ static enum outcome find_device(struct agent *agent, const struct wire_EXPORT *r
 		return OUTCOME_NO_DEVICE;
 	if (memcmp(device->identity.digest, request->digest, sizeof(request->digest)) != 0)
 		return OUTCOME_CHANGED;
+	if (device->identity.class_id != WIRE_CLASS_WEBCAM && !controls_are_none(request->controls))
+		return OUTCOME_UNSUPPORTED;
 	*ret_device = device;
 	return sessions_may_begin(agent->means.sessions, request->session, &device->identity);
 }

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "lib/base/base.h"
+#include "lib/base/controls.h"
 #include "lib/base/log.h"
 #include "lib/digest/digest.h"
 #include "lib/proxy/camera.h"
@@ -222,17 +223,19 @@ void sessions_export_camera(struct sessions *sessions, uint32_t id, const struct
 {
 	struct session wanted = wanted_export(id, request, identity);
 	_cleanup_close_ int snapshot_fd = make_snapshot(sessions, id, request->session, hello, PROXY_CAMERA_HELLO);
-	char vendor[8], product[8];
+	char vendor[8], product[8], controls[CONTROLS_TEXT];
 
 	if (snapshot_fd < 0)
 		return;
 	(void)snprintf(vendor, sizeof(vendor), "%u", identity->vendor);
 	(void)snprintf(product, sizeof(product), "%u", identity->product);
+	controls_write(request->controls, controls);
 	begin(sessions, &wanted,
 	      &(struct launch_proxy){
 		      .program = "camera-proxy",
 		      .side = "export",
-		      .extra = {"--vendor", vendor, "--product", product, "--serial", identity->serial},
+		      .extra = {"--vendor", vendor, "--product", product, "--serial", identity->serial, "--controls",
+				controls},
 		      .data_fd = fd,
 		      .snapshot_fd = snapshot_fd,
 	      });

@@ -60,7 +60,7 @@ void sessions_export(struct sessions *sessions, uint32_t id, const struct wire_E
 void sessions_export_sound(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
 			   const struct sound_source *source);
 
-/* The same for a camera, whose open node is `fd`, and whose hello these PROXY_CAMERA_HELLO bytes are. */
+/* The same for a camera, whose open node is `fd`, and whose hello these PROXY_CAMERA_HELLO bytes are; its controls are set as asked. */
 void sessions_export_camera(struct sessions *sessions, uint32_t id, const struct wire_EXPORT *request,
 			    const struct identity *identity, const uint8_t *hello, int fd);
 

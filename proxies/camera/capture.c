@@ -13,6 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/text.h"
 #include "proxies/camera/modes.h"
+#include "proxies/camera/range.h"
 
 /* What we take, and as what it crosses the channel; where two give the same frames the first is taken. */
 static const struct pixels {
@@ -28,6 +29,17 @@ static const struct {
 	uint16_t width, height;
 } common_sizes[] = {{1920, 1080}, {1280, 720}, {640, 480}, {640, 360}, {320, 240}};
 
+/* Which control of V4L2 each is, and of what kind it must be: Linux' uapi/linux/v4l2-controls.h. */
+static const struct {
+	uint32_t id, type;
+} known[CONTROL_COUNT] = {
+	[CONTROL_BRIGHTNESS] = {V4L2_CID_BRIGHTNESS, V4L2_CTRL_TYPE_INTEGER},
+	[CONTROL_CONTRAST] = {V4L2_CID_CONTRAST, V4L2_CTRL_TYPE_INTEGER},
+	[CONTROL_SATURATION] = {V4L2_CID_SATURATION, V4L2_CTRL_TYPE_INTEGER},
+	[CONTROL_SHARPNESS] = {V4L2_CID_SHARPNESS, V4L2_CTRL_TYPE_INTEGER},
+	[CONTROL_POWER_LINE] = {V4L2_CID_POWER_LINE_FREQUENCY, V4L2_CTRL_TYPE_MENU},
+};
+
 struct buffer {
 	uint8_t *at; /* NULL: none */
 	size_t len;
@@ -41,6 +53,10 @@ struct capture {
 	struct camera_mode mode;
 	uint32_t fourcc; /* 0: no mode is set */
 	bool on;
+	struct {
+		bool changed; /* by us */
+		int32_t was;
+	} controls[CONTROL_COUNT];
 
 	uint32_t fourccs[CAMERA_MODES]; /* of the modes of the hello */
 	unsigned int n_looks;           /* while it is described */
@@ -93,11 +109,22 @@ static void unmap(struct capture *capture)
 		(void)ask(capture, VIDIOC_REQBUFS, &none);
 }
 
+static void put_back(struct capture *capture)
+{
+	for (size_t i = 0; i < CONTROL_COUNT; i++) {
+		struct v4l2_control control = {.id = known[i].id, .value = capture->controls[i].was};
+
+		if (TAKE(capture->controls[i].changed, false))
+			(void)ask(capture, VIDIOC_S_CTRL, &control);
+	}
+}
+
 struct capture *capture_free(struct capture *capture)
 {
 	if (!capture)
 		return NULL;
 	capture_stop(capture);
+	put_back(capture);
 	unmap(capture);
 	free(capture);
 	return NULL;
@@ -278,6 +305,30 @@ int capture_set(struct capture *capture, const struct camera_hello *hello, uint8
 		return -ERANGE;
 	set_rate(capture, capture->mode.interval_usec);
 	return map(capture);
+}
+
+const char *capture_control(struct capture *capture, enum camera_control control, uint8_t value)
+{
+	static const uint32_t fixed =
+		V4L2_CTRL_FLAG_READ_ONLY | V4L2_CTRL_FLAG_WRITE_ONLY | V4L2_CTRL_FLAG_INACTIVE | V4L2_CTRL_FLAG_GRABBED;
+	struct v4l2_queryctrl query = {.id = known[control].id};
+	struct v4l2_control now = {.id = known[control].id}, wanted = now;
+	struct range range;
+
+	if (ask(capture, VIDIOC_QUERYCTRL, &query) < 0 || query.flags & V4L2_CTRL_FLAG_DISABLED)
+		return "the camera does not have it";
+	if (query.flags & fixed)
+		return "it cannot be set now";
+	range = (struct range){query.minimum, query.maximum, query.step};
+	if (query.type != known[control].type || !range_setting(&range, control, value, &wanted.value))
+		return "the camera has it in a way that makes no sense, or not that far";
+	if (ask(capture, VIDIOC_G_CTRL, &now) < 0 || !range_has(&range, now.value))
+		return "the camera does not tell how it is now";
+	if (ask(capture, VIDIOC_S_CTRL, &wanted) < 0)
+		return "the camera does not take it";
+	capture->controls[control].changed = true;
+	capture->controls[control].was = now.value;
+	return NULL;
 }
 
 bool capture_is_jpeg(const struct capture *capture)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/base/controls.h"
 #include "proxies/camera/stream.h"
 
 #define CAPTURE_BUFFERS 4 /* one on its way, one that waits, two with the driver */
@@ -18,7 +19,7 @@ struct capture;
 /* Borrows `fd`. 0; CAPTURE_NONE: it is no camera (a metadata node, an output), or -errno. */
 enum { CAPTURE_NONE = 1 };
 int capture_new(int fd, struct capture **ret_capture);
-struct capture *capture_free(struct capture *capture); /* stops it; NULL is fine */
+struct capture *capture_free(struct capture *capture); /* stops it, and puts its controls back; NULL is fine */
 
 /*
  * Adds the modes that can be taken to *hello, best ones first, and its name if `hello` has none. However many the driver
@@ -29,6 +30,12 @@ int capture_describe(struct capture *capture, struct camera_hello *hello);
 
 /* Sets the mode of that number of a hello that capture_describe() made, and maps its buffers. 0 or -errno. */
 int capture_set(struct capture *capture, const struct camera_hello *hello, uint8_t mode);
+
+/*
+ * Sets a control to a value of lib/base/controls.h, not 0, until capture_free(). NULL: it is done; else why it was left as it is: what
+ * cannot be put back is not changed.
+ */
+const char *capture_control(struct capture *capture, enum camera_control control, uint8_t value);
 
 /* The pictures are JPEG, and are to be decoded to I420. */
 bool capture_is_jpeg(const struct capture *capture);

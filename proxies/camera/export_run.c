@@ -229,6 +229,18 @@ static enum outcome turn(void *userdata, uint64_t deadline_usec)
 	return s->session.stopped ? OUTCOME_STOPPED : OUTCOME_COUNT;
 }
 
+/* What is asked of its controls. What the camera cannot do is no reason to end the session. */
+static void adjust(struct export_session *s)
+{
+	for (enum camera_control i = 0; i < CONTROL_COUNT; i++) {
+		uint8_t value = s->options->controls[i];
+		const char *why = value ? capture_control(s->capture, i, value) : NULL;
+
+		if (why)
+			log_notice("the camera's %s is left as it is: %s", controls_name(i), why);
+	}
+}
+
 /* Everything for the mode that the importer takes. OUTCOME_COUNT: it is there. */
 static enum outcome prepare(struct export_session *s)
 {
@@ -237,6 +249,7 @@ static enum outcome prepare(struct export_session *s)
 
 	if (r < 0)
 		return r == -EBUSY ? OUTCOME_BUSY : outcome_of(r);
+	adjust(s);
 	feed_init(&s->feed, camera_frame_bytes(mode));
 	if (!capture_is_jpeg(s->capture))
 		return OUTCOME_COUNT;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/base/base.h"
+#include "lib/base/controls.h"
 #include "lib/base/text.h"
 #include "lib/proxy/arguments.h"
 #include "proxies/camera/run.h"
@@ -42,6 +43,11 @@ static int take_serial(const char *text, void *options)
 	return text_is_printable(text) && strlen(text) <= LIMIT_TEXT ? 0 : -EINVAL;
 }
 
+static int take_controls(const char *text, void *options)
+{
+	return controls_read(text, ((struct camera_options *)options)->controls);
+}
+
 static int take_width(const char *text, void *options)
 {
 	return take_number(text, &((struct camera_options *)options)->wish.width);
@@ -69,6 +75,9 @@ static const struct proxy_option options[] = {
 	 take_vendor},
 	{"--product", "NUMBER", "the same", EXPORT | DESCRIBE, EXPORT | DESCRIBE, take_product},
 	{"--serial", "TEXT", "the same", EXPORT | DESCRIBE, EXPORT | DESCRIBE, take_serial},
+	{"--controls", "TEXT",
+	 "export: what is asked of its controls, as in brightness=50,power-line=60; none: nothing", EXPORT, EXPORT,
+	 take_controls},
 	{"--width", "PIXELS", "import: of the mode; 0: the best there is", IMPORT, IMPORT, take_width},
 	{"--height", "PIXELS", "the same", IMPORT, IMPORT, take_height},
 	{"--fps", "NUMBER", "the same: pictures a second", IMPORT, IMPORT, take_fps},

@@ -9,10 +9,11 @@
 
 struct camera_options {
 	struct session_options session;
-	const char *serial;          /* describe, export */
-	uint16_t vendor, product;    /* the same */
-	struct mode_wish wish;       /* import */
-	uint8_t digest[DIGEST_SIZE]; /* import */
+	const char *serial;              /* describe, export */
+	uint16_t vendor, product;        /* the same */
+	uint8_t controls[CONTROL_COUNT]; /* export */
+	struct mode_wish wish;           /* import */
+	uint8_t digest[DIGEST_SIZE];     /* import */
 };
 
 /* Of the data channel: pictures one way, words the other. */

@@ -467,7 +467,8 @@ static uint32_t ask_stop(struct world *world, uint64_t session)
 	return world->last_id;
 }
 
-static uint32_t ask_export(struct world *world, uint64_t session, const struct wire_DEVICE *device)
+static uint32_t ask_export_with(struct world *world, uint64_t session, const struct wire_DEVICE *device,
+				const uint8_t controls[CONTROL_COUNT])
 {
 	struct wire_message message = {
 		.type = WIRE_EXPORT,
@@ -482,8 +483,14 @@ static uint32_t ask_export(struct world *world, uint64_t session, const struct w
 	};
 
 	memcpy(message.EXPORT.digest, device->digest, sizeof(message.EXPORT.digest));
+	memcpy(message.EXPORT.controls, controls, sizeof(message.EXPORT.controls));
 	send_message(world, &message);
 	return message.id;
+}
+
+static uint32_t ask_export(struct world *world, uint64_t session, const struct wire_DEVICE *device)
+{
+	return ask_export_with(world, session, device, (const uint8_t[CONTROL_COUNT]){0});
 }
 
 static uint32_t ask_import(struct world *world, uint64_t session)

@@ -15,10 +15,15 @@ from proxy_end import BIN, OUTCOMES, ProxyEnd, run_tests, wait_for  # noqa: F401
 
 PAPER = struct.Struct("<IIII")
 MODE = struct.Struct("<IIIII")
+CONTROL = struct.Struct("<IIiiiIi")
 MESSAGE = struct.Struct("<IIIIQ")
-N_MODES, N_BUFFERS = 64, 4
+N_MODES, N_BUFFERS, N_CONTROLS = 64, 4, 8
 FORMATS = {"YUYV": 1, "NV12": 2, "YU12": 3, "MJPG": 3}
 HELLO_MODES = 32
+# of V4L2: Linux' uapi/linux/v4l2-controls.h; and of struct v4l2_queryctrl's types and flags
+CONTROLS = {"brightness": 0x980900, "contrast": 0x980901, "saturation": 0x980902, "power-line": 0x980918, "sharpness": 0x98091b}
+INTEGER, BOOLEAN, MENU = 1, 2, 3
+DISABLED, GRABBED, READ_ONLY, INACTIVE, WRITE_ONLY = 1, 2, 4, 16, 64
 
 
 def fourcc(text):
@@ -63,6 +68,12 @@ class Paper:
         self.env = {"LD_PRELOAD": str(BIN / "paper-camera.so"), "PAPER_MEMORY": "6", "ASAN_OPTIONS": "verify_asan_link_order=0"}
         self.fds = {4: self.theirs.fileno(), 6: self.memory_fd}
 
+    def set_controls(self, controls):
+        """controls: {name: (type, min, max, step, flags, value)}."""
+        assert len(controls) <= N_CONTROLS
+        for index, (name, words) in enumerate(controls.items()):
+            CONTROL.pack_into(self.memory, PAPER.size + N_MODES * MODE.size + index * CONTROL.size, CONTROLS[name], *words)
+
     def place(self, buffer):
         return self.offset + buffer * self.size
 
@@ -98,6 +109,7 @@ class Camera(threading.Thread):
         self.pictures, self.interval = pictures, interval
         self.on, self.mine, self.n_taken, self.n_starts, self.ended = False, set(), 0, 0, False
         self.format = None
+        self.set = []  # what was done to its controls: (name, setting)
         self.start()
 
     def obey(self, what, buffer, value):
@@ -110,6 +122,9 @@ class Camera(threading.Thread):
             self.mine.add(buffer)
         elif what == "F":
             self.format = (buffer >> 16, buffer & 0xffff, value.to_bytes(4, "little").decode())
+        elif what == "C":
+            name = next(name for name, number in CONTROLS.items() if number == buffer)
+            self.set.append((name, value - (value >> 31 << 32)))
 
     def photograph(self):
         self.n_taken += 1
@@ -177,12 +192,13 @@ class Screen(threading.Thread):
         self.paper.close()
 
 
-def exporter(camera, snapshot, directory, log, vendor=0x46d, product=0x82d, serial="S1"):
+def exporter(camera, snapshot, directory, log, vendor=0x46d, product=0x82d, serial="S1", controls="none"):
     memory = os.memfd_create("snapshot")
     os.write(memory, snapshot)
     try:
         return ProxyEnd("camera-proxy", ["export", "--channel", f"socket:{directory}", "--own", "1", "--peer", "2", "--service", "qdb/1",
-                                         "--user", "nobody", "--vendor", str(vendor), "--product", str(product), "--serial", serial],
+                                         "--user", "nobody", "--vendor", str(vendor), "--product", str(product), "--serial", serial,
+                                         "--controls", controls],
                         {**camera.paper.fds, 5: memory}, camera.paper.env, log)
     finally:
         os.close(memory)

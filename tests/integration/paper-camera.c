@@ -23,6 +23,7 @@
 #define PAPER_FD 4
 #define MODES 64
 #define BUFFERS 4
+#define CONTROLS 8
 #define EVENT_CLIENT_USAGE 0x10e00001u
 
 struct paper {
@@ -30,12 +31,18 @@ struct paper {
 	struct {
 		uint32_t fourcc, width, height, numerator, denominator;
 	} modes[MODES];
+	struct {
+		uint32_t id, type;
+		int32_t min, max, step;
+		uint32_t flags;
+		int32_t value;
+	} controls[CONTROLS]; /* with id 0: none */
 };
 
 /* To the program: a picture is in a buffer, so many bytes of it; or so many look. From it: what it did. */
 struct message {
 	uint32_t
-		what; /* 'P' picture, 'W' watchers, 'E' the next DQBUF fails with this errno; 'S' on, 'O' off, 'Q' given or shown, 'F' format */
+		what; /* 'P' picture, 'W' watchers, 'E' the next DQBUF fails with this errno; 'S' on, 'O' off, 'Q' given or shown, 'F' format, 'C' a control, whose id is in `buffer` */
 	uint32_t buffer, value;
 	uint32_t zero;
 	uint64_t usec;
@@ -133,6 +140,36 @@ static int set_format(struct v4l2_format *format, int really)
 	return really ? tell('F', pix->width << 16 | pix->height, pix->pixelformat, 0) : 0;
 }
 
+static int find_control(uint32_t id)
+{
+	for (int i = 0; i < CONTROLS; i++)
+		if (id != 0 && paper()->controls[i].id == id)
+			return i;
+	return fail(EINVAL);
+}
+
+static int query_control(struct v4l2_queryctrl *query)
+{
+	int i = find_control(query->id);
+
+	if (i < 0)
+		return -1;
+	query->type = paper()->controls[i].type;
+	query->minimum = paper()->controls[i].min;
+	query->maximum = paper()->controls[i].max;
+	query->step = paper()->controls[i].step;
+	query->flags = paper()->controls[i].flags;
+	return 0;
+}
+
+static int get_control(struct v4l2_control *control)
+{
+	int i = find_control(control->id);
+
+	control->value = i < 0 ? 0 : paper()->controls[i].value;
+	return i < 0 ? -1 : 0;
+}
+
 static int query_buffer(struct v4l2_buffer *buffer)
 {
 	if (buffer->index >= BUFFERS)
@@ -190,6 +227,13 @@ static int play(unsigned long request, void *argument)
 	case VIDIOC_S_PARM:
 	case VIDIOC_SUBSCRIBE_EVENT:
 		return 0;
+	case VIDIOC_QUERYCTRL:
+		return query_control(argument);
+	case VIDIOC_G_CTRL:
+		return get_control(argument);
+	case VIDIOC_S_CTRL:
+		return tell('C', ((struct v4l2_control *)argument)->id,
+			    (uint32_t)((struct v4l2_control *)argument)->value, 0);
 	case VIDIOC_REQBUFS: /* as many as are wanted */
 		return ((struct v4l2_requestbuffers *)argument)->count > BUFFERS ? fail(EINVAL) : 0;
 	case VIDIOC_QUERYBUF:

@@ -135,6 +135,7 @@ static void test_left_out(void **state)
 
 static void test_export(void **state)
 {
+	static const uint8_t asked[CONTROL_COUNT] = {51, 0, 0, 101, 3};
 	struct world *world = *state;
 	struct wire_message message;
 	struct wire_DEVICE device;
@@ -150,10 +151,11 @@ static void test_export(void **state)
 	device = find_camera(world)->device;
 	(void)ask_export(world, 0x1f, &device);
 	(void)expect(world, WIRE_EXPORTED);
-	(void)snprintf(want, sizeof(want),
-		       "--channel socket:%s --own " OWN_TEXT
-		       " --peer 7 --service qdb/1f --user qdb-proxy --vendor 1133 --product 2093 --serial S1",
-		       world->dir);
+	(void)snprintf(
+		want, sizeof(want),
+		"--channel socket:%s --own " OWN_TEXT
+		" --peer 7 --service qdb/1f --user qdb-proxy --vendor 1133 --product 2093 --serial S1 --controls none",
+		world->dir);
 	read_seen(world, "export", line);
 	assert_string_equal(line, want);
 	read_seen(world, "fds", line);
@@ -176,6 +178,14 @@ static void test_export(void **state)
 	}
 	expect_stopped(world, ask_stop(world, 0x1f), 0x1f);
 	expect_stopped(world, ask_stop(world, 3), 3);
+	/* What is asked of its controls goes with it; nothing is asked of what has none */
+	(void)ask_export_with(world, 0x21, &device, asked);
+	(void)expect(world, WIRE_EXPORTED);
+	read_seen(world, "export", line);
+	assert_non_null(strstr(line, " --serial S1 --controls brightness=50,sharpness=100,power-line=60"));
+	expect_stopped(world, ask_stop(world, 0x21), 0x21);
+	(void)ask_export_with(world, 0x22, &find_seen(world, "1-1")->device, asked);
+	expect_failed(world, "controls of no camera", 0x22, OUTCOME_UNSUPPORTED);
 	/* It is not what it was, and nobody has said so yet */
 	char path[MOCK_PATH_SIZE];
 

@@ -3,7 +3,7 @@
 """Both real ends of a camera session, on a machine without cameras (camera_world.py). Prints TAP.
 
 Needs BIN (where the programs are). What is asked: each picture arrives as it was taken; the camera takes pictures only while somebody
-looks; whoever is slow sees the newest; and each end says why it ended.
+looks; whoever is slow sees the newest; its controls are as was asked, and afterwards as before; and each end says why it ended.
 """
 import contextlib
 import os
@@ -15,7 +15,8 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from camera_world import OUTCOMES, Camera, Screen, channel_directory, exporter, frame_bytes, hello, importer, run_tests, wait_for
+from camera_world import BOOLEAN, DISABLED, GRABBED, INACTIVE, INTEGER, MENU, OUTCOMES, READ_ONLY, WRITE_ONLY
+from camera_world import Camera, Screen, channel_directory, exporter, frame_bytes, hello, importer, run_tests, wait_for
 from proxy_end import ENDED, LISTENING, READY
 
 USEC_30 = 33333
@@ -58,7 +59,7 @@ def show(log):
 
 
 @contextlib.contextmanager
-def session(directory, modes, mode, size=(0, 0), fps=0):
+def session(directory, modes, mode, size=(0, 0), fps=0, has=None, controls="none"):
     """Both ends, up to READY; `mode`: that is taken."""
     n_bytes = frame_bytes(*mode[:3])
     picture = numbered(n_bytes)
@@ -72,7 +73,8 @@ def session(directory, modes, mode, size=(0, 0), fps=0):
         stack.callback(camera.stop)
         screen = Screen(n_bytes, seen)
         stack.callback(screen.stop)
-        source = exporter(camera, raw, channel, log)
+        camera.paper.set_controls(has or {})
+        source = exporter(camera, raw, channel, log, controls=controls)
         stack.callback(source.stop)
         source.wait(LISTENING)
         target = importer(screen, raw, channel, log, size, fps)
@@ -189,6 +191,69 @@ def test_ends(directory):
             assert got == (of_source, of_target), f"{what.__name__}: {got}"
             if what is not unplug:
                 wait_for(lambda: not camera.on, 2)
+
+
+def logged(directory):
+    return [line.split("the camera's ")[1] for line in (pathlib.Path(directory) / "proxies").read_text().splitlines() if "the camera's " in line]
+
+
+BRIGHTNESS, POWER_LINE = (INTEGER, -64, 64, 1, 0, 3), (MENU, 0, 2, 1, 0, 1)
+
+
+def test_controls(directory):
+    """Set when the other side has said go, and put back at the end, whatever ends it; nothing else is touched."""
+    def stop(source, target):
+        target.say(b"S")
+
+    def kill_target(source, target):
+        target.process.kill()
+
+    for end in (stop, kill_target):
+        where = tempfile.mkdtemp(dir=directory)
+        has = {"brightness": BRIGHTNESS, "power-line": POWER_LINE, "sharpness": (INTEGER, 0, 10, 5, 0, 5)}
+        with session(where, MODES, MODES[0], has=has, controls="brightness=100,power-line=60") as (camera, screen, source, target, seen):
+            wait_for(lambda: len(camera.set) == 2)
+            assert camera.set == [("brightness", 64), ("power-line", 2)], camera.set
+            screen.watch(1)
+            wait_for(lambda: len(seen.numbers) > 5)
+            end(source, target)
+            ended(source)
+            wait_for(lambda: len(camera.set) == 4)
+            assert camera.set[2:] == [("brightness", 3), ("power-line", 1)], camera.set
+            assert not logged(where)
+    with session(tempfile.mkdtemp(dir=directory), MODES, MODES[0], has=has) as (camera, _, source, target, _):
+        stop(source, target)
+        ended(source)
+        time.sleep(0.2)
+        assert camera.set == [], "nothing was asked"
+
+
+def test_controls_left_alone(directory):
+    """What the camera does not have, cannot set now or has in a way that makes no sense; the session goes on, and the log says it."""
+    lacks, fixed, nonsense = "the camera does not have it", "it cannot be set now", "the camera has it in a way that makes no sense, or not that far"
+    for name, control, asked, why in [
+            ("brightness", None, "50", lacks), ("contrast", (INTEGER, 0, 255, 1, DISABLED, 1), "50", lacks),
+            ("contrast", (INTEGER, 0, 255, 1, READ_ONLY, 1), "0", fixed), ("contrast", (INTEGER, 0, 255, 1, INACTIVE, 1), "0", fixed),
+            ("contrast", (INTEGER, 0, 255, 1, GRABBED, 1), "0", fixed), ("contrast", (INTEGER, 0, 255, 1, WRITE_ONLY, 1), "0", fixed),
+            ("saturation", (INTEGER, 255, 0, 1, 0, 1), "50", nonsense), ("saturation", (INTEGER, 0, 255, 0, 0, 1), "50", nonsense),
+            ("saturation", (INTEGER, 0, 255, -2**31, 0, 1), "50", nonsense), ("saturation", (BOOLEAN, 0, 1, 1, 0, 1), "50", nonsense),
+            ("power-line", (MENU, 0, 1, 1, 0, 0), "60", nonsense), ("power-line", (MENU, 2, 0, 1, 0, 0), "50", nonsense),
+            ("power-line", (INTEGER, 0, 2, 1, 0, 0), "50", nonsense),
+            ("saturation", (INTEGER, 0, 255, 1, 0, 256), "50", "the camera does not tell how it is now")]:
+        where = tempfile.mkdtemp(dir=directory)
+        has = {name: control} if control else {}
+        if name == "power-line":
+            has["brightness"] = BRIGHTNESS
+            asked_for, set_ = f"brightness=0,{name}={asked}", [("brightness", -64), ("brightness", 3)]
+        else:
+            has["power-line"] = POWER_LINE
+            asked_for, set_ = f"{name}={asked},power-line=off", [("power-line", 0), ("power-line", 1)]
+        with session(where, MODES, MODES[0], has=has, controls=asked_for) as (camera, _, source, target, _):
+            target.say(b"S")
+            ended(source)
+            wait_for(lambda: len(camera.set) >= 2)
+            assert camera.set == set_, (name, control, camera.set)
+            assert logged(where) == [f"{name} is left as it is: {why}"], (name, control, logged(where))
 
 
 def test_changed(directory):
