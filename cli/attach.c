@@ -78,14 +78,21 @@ static int find_mic(struct state *of_mics, const struct device *camera, const st
 	return -1;
 }
 
+static bool is_of_camera(const char *setting)
+{
+	for (size_t i = 0; camera_settings[i]; i++)
+		if (strncmp(setting, camera_settings[i], strlen(camera_settings[i])) == 0)
+			return true;
+	return false;
+}
+
 /* Of what the user said with -o what is of a microphone too. `settings` has room for all. */
 static void keep_settings_of_mic(const struct options *options, const char **settings, struct options *of_mic)
 {
 	of_mic->settings = settings;
 	of_mic->n_settings = 0;
 	for (size_t i = 0; i < options->n_settings; i++)
-		if (strncmp(options->settings[i], "size=", strlen("size=")) != 0 &&
-		    strncmp(options->settings[i], "fps=", strlen("fps=")) != 0)
+		if (!is_of_camera(options->settings[i]))
 			settings[of_mic->n_settings++] = options->settings[i];
 }
 

@@ -295,10 +295,8 @@ static void offer_value(struct line *line)
 		offer(line, "max-time=");
 		if (line->state.options.command == COMMAND_ASSIGN)
 			offer(line, "follow-port=yes");
-		if (is_for_class(line, OPTIONS_CAMERAS)) {
-			offer(line, "size=");
-			offer(line, "fps=");
-		}
+		for (size_t i = 0; camera_settings[i] && is_for_class(line, OPTIONS_CAMERAS); i++)
+			offer(line, camera_settings[i]);
 	} else {
 		offer_piece(line, line->wants->value);
 	}

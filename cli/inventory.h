@@ -14,7 +14,7 @@
 #define DEVICE_ID_TEXT (4u + 1u + 4u + 1u + LIMIT_TEXT + 1u + 7u * LIMIT_INTERFACES + 1u + 16u)
 
 /* "max-time=30m, follow-port=yes" */
-#define OPTIONS_TEXT 128u
+#define OPTIONS_TEXT 256u
 
 struct device {
 	char class[16];

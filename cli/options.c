@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/suggest.h"
 #include "lib/base/base.h"
+#include "lib/base/controls.h"
 #include "lib/base/text.h"
 
 #define SOCKET_PATH "/run/device-broker/admin.sock"
@@ -107,7 +108,8 @@ const struct option_row option_rows[] = {
 	{OPTION_ASSIGNMENTS, 's', "assignments", NULL, IN(COMMAND_LIST), "also stored assignments", NULL},
 	{OPTION_ALL, 0, "all", NULL, IN(COMMAND_LIST), "all qubes but dom0", NULL},
 	{OPTION_EXCLUDE, 0, "exclude", "VM", IN(COMMAND_LIST), "with --all, not this qube", NULL},
-	{OPTION_SETTING, 'o', "option", "KEY=VALUE", SETTABLE, "max-time=30m; of cameras size=1280x720, fps=30", NULL},
+	{OPTION_SETTING, 'o', "option", "KEY=VALUE", SETTABLE,
+	 "max-time=30m; of cameras size=1280x720, fps=30, brightness=50, power-line=60 and more", NULL},
 	{OPTION_READ_ONLY, 0, "ro", NULL, SETTABLE, "the same as -o read-only=yes", NULL},
 	{OPTION_WITH_MIC, 0, "with-mic", NULL, IN(COMMAND_ATTACH), "a camera, and then the microphone in it",
 	 OPTIONS_CAMERAS},
@@ -124,6 +126,9 @@ const struct option_row option_rows[] = {
 	{OPTION_ANSWER, 0, "answer", NULL, IN(COMMAND_WATCH), "ask here when a device needs a decision", NULL},
 };
 const size_t n_option_rows = ARRAY_SIZE(option_rows);
+
+#define CONTROL_SETTING(constant, name, last) name "=",
+const char *const camera_settings[] = {"size=", "fps=", CONTROLS(CONTROL_SETTING) NULL};
 
 static void show_usage(FILE *out, const struct options *options)
 {

@@ -59,6 +59,9 @@ struct option_row {
 extern const struct option_row option_rows[];
 extern const size_t n_option_rows;
 
+/* How a setting (-o) begins that is for cameras only: "size=", ...; NULL at the end. */
+extern const char *const camera_settings[];
+
 #define OPTION_EVERYWHERE (~0u)
 #define OPTION_IN(command) (1u << (command))
 

@@ -12,7 +12,7 @@
 struct row {
 	char place[2 * TREE_DEPTH_MAX + LIMIT_QUBE_NAME + 1 + LIMIT_PORT_TEXT];
 	char description[DESCRIPTION_TEXT];
-	char used[LIMIT_QUBE_NAME + 200];
+	char used[LIMIT_QUBE_NAME + OPTIONS_TEXT + 72];
 	const char *cells[COLUMNS];
 };
 

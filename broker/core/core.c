@@ -415,9 +415,9 @@ bool core_picture_is_fit(const struct core_picture *picture, uint8_t class_id)
 	bool has_size = picture->width != 0 || picture->height != 0;
 
 	if (class_id != WIRE_CLASS_WEBCAM)
-		return !has_size && picture->fps == 0;
+		return !has_size && picture->fps == 0 && controls_are_none(picture->controls);
 	return (!has_size || (text_is_side(picture->width) && text_is_side(picture->height))) &&
-	       picture->fps <= LIMIT_PICTURE_FPS;
+	       picture->fps <= LIMIT_PICTURE_FPS && controls_are_fit(picture->controls);
 }
 
 const char *core_state_name(enum core_state state)

@@ -109,6 +109,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/base/controls.h"
 #include "lib/base/limits.h"
 #include "lib/wire/messages.h"
 
@@ -164,8 +165,9 @@ struct core_user {
 
 /* What is asked of a camera's pictures; 0: whatever is best. */
 struct core_picture {
-	uint16_t width, height; /* pixels, text_is_side(); both or none */
-	uint16_t fps;           /* at most LIMIT_PICTURE_FPS */
+	uint16_t width, height;          /* pixels, text_is_side(); both or none */
+	uint16_t fps;                    /* at most LIMIT_PICTURE_FPS */
+	uint8_t controls[CONTROL_COUNT]; /* values of lib/base/controls.h; 0: as the camera is */
 };
 
 /* Under what an attachment was allowed, and holds. Copied from the decision, the assignment and the request. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Cameras: what was asked of their pictures and what they are called reach the target with each IMPORT, whichever way the
- * attachment came about; and a camera, its microphone and the USB device of which both are parts.
+ * Cameras: what was asked of their pictures and what they are called reach source and target with each EXPORT and IMPORT,
+ * whichever way the attachment came about; and a camera, its microphone and the USB device of which both are parts.
  */
 #include "broker/core/labels.h"
 #include "broker/core/test-fixture.h"
@@ -9,7 +9,8 @@
 #define CAMERA "webcam-01234567"
 #define CAMERA_SLOT 41
 
-static const struct core_picture asked = {1280, 720, 30}, smaller = {640, 480, 0}, nothing;
+static const struct core_picture asked = {1280, 720, 30, {51, 0, 101, 0, 2}}, smaller = {640, 480, 0, {0, 1, 0, 0, 0}},
+				 nothing;
 
 static struct core_event camera_event(struct core_qube_ref qube, uint32_t generation)
 {
@@ -54,12 +55,14 @@ static void assert_asked(const struct fixture *f, struct core_picture picture)
 	assert_int_equal(f->picture.width, picture.width);
 	assert_int_equal(f->picture.height, picture.height);
 	assert_int_equal(f->picture.fps, picture.fps);
+	assert_memory_equal(f->controls, picture.controls, sizeof(f->controls));
 }
 
-/* Forgets the last IMPORT, and lets the next one come. */
+/* Forgets the last EXPORT and IMPORT, and lets the next one come. */
 static void let_attach_anew(struct fixture *f, struct core_qube_ref target)
 {
-	f->picture = (struct core_picture){1, 1, 1};
+	f->picture = (struct core_picture){1, 1, 1, {0}};
+	memset(f->controls, 1, sizeof(f->controls));
 	let_attach(f, target);
 }
 
@@ -122,7 +125,7 @@ static void test_assignment(void **unused _unused_)
 
 	set_up_camera(&f);
 	assert_int_equal(assign(&f, CORE_ASSIGN_AUTO, WIRE_CLASS_MIC, asked), CORE_EVENT_IGNORED);
-	assert_int_equal(assign(&f, CORE_ASSIGN_AUTO, WIRE_CLASS_WEBCAM, (struct core_picture){15, 16, 0}),
+	assert_int_equal(assign(&f, CORE_ASSIGN_AUTO, WIRE_CLASS_WEBCAM, (struct core_picture){15, 16, 0, {0}}),
 			 CORE_EVENT_IGNORED);
 	assert_int_equal(assign(&f, CORE_ASSIGN_AUTO, WIRE_CLASS_WEBCAM, asked), 0);
 	let_attach_anew(&f, f.target);
@@ -220,11 +223,31 @@ static void test_picture_is_fit(void **unused _unused_)
 		struct core_picture picture;
 		bool of_camera;
 	} rows[] = {
-		{{0, 0, 0}, true},      {{1280, 720, 30}, true}, {{1280, 720, 0}, true},    {{0, 0, 1}, true},
-		{{0, 0, 120}, true},    {{16, 16, 0}, true},     {{4096, 4096, 120}, true}, {{0, 0, 121}, false},
-		{{0, 0, 65535}, false}, {{1280, 0, 0}, false},   {{0, 720, 0}, false},      {{14, 16, 0}, false},
-		{{16, 14, 0}, false},   {{17, 16, 0}, false},    {{16, 17, 0}, false},      {{4098, 16, 0}, false},
-		{{16, 4098, 0}, false}, {{65534, 2, 0}, false},  {{1280, 720, 121}, false},
+		{{0, 0, 0, {0}}, true},
+		{{1280, 720, 30, {0}}, true},
+		{{1280, 720, 0, {0}}, true},
+		{{0, 0, 1, {0}}, true},
+		{{0, 0, 120, {0}}, true},
+		{{16, 16, 0, {0}}, true},
+		{{4096, 4096, 120, {0}}, true},
+		{{0, 0, 121, {0}}, false},
+		{{0, 0, 65535, {0}}, false},
+		{{1280, 0, 0, {0}}, false},
+		{{0, 720, 0, {0}}, false},
+		{{14, 16, 0, {0}}, false},
+		{{16, 14, 0, {0}}, false},
+		{{17, 16, 0, {0}}, false},
+		{{16, 17, 0, {0}}, false},
+		{{4098, 16, 0, {0}}, false},
+		{{16, 4098, 0, {0}}, false},
+		{{65534, 2, 0, {0}}, false},
+		{{1280, 720, 121, {0}}, false},
+		{{0, 0, 0, {1, 0, 0, 0, 0}}, true},
+		{{0, 0, 0, {101, 101, 101, 101, 3}}, true},
+		{{1280, 720, 30, {0, 0, 0, 0, 3}}, true},
+		{{0, 0, 0, {102, 0, 0, 0, 0}}, false},
+		{{0, 0, 0, {0, 0, 0, 0, 4}}, false},
+		{{0, 0, 121, {1, 0, 0, 0, 0}}, false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)

@@ -30,9 +30,10 @@ struct fixture {
 	uint64_t token;
 	char rule[LIMIT_RULE_TEXT], back_rule[LIMIT_RULE_TEXT];
 	char target_name[LIMIT_QUBE_NAME + 1];
-	struct core_user asked_by;   /* of the last answer */
-	struct core_terms terms;     /* of the last audit record */
-	struct core_picture picture; /* of the last IMPORT, and the name that the device is given with it */
+	struct core_user asked_by;       /* of the last answer */
+	struct core_terms terms;         /* of the last audit record */
+	uint8_t controls[CONTROL_COUNT]; /* of the last EXPORT */
+	struct core_picture picture;     /* of the last IMPORT, and the name that the device is given with it */
 	char label[WIRE_LABEL];
 	struct core_device_ref in_the_way; /* of the last answer; slot LIMIT_DEVICES: none */
 	/* the policy: for each of source, target, other; and what it was asked */
@@ -71,6 +72,8 @@ static _unused_ void on_action(void *userdata, const struct core_action *action)
 		f->session = action->session;
 		f->terms = action->device->terms;
 	}
+	if (action->type == CORE_DO_EXPORT)
+		memcpy(f->controls, action->device->terms.picture.controls, sizeof(f->controls));
 	if (action->type == CORE_DO_IMPORT) {
 		f->picture = action->device->terms.picture;
 		(void)snprintf(f->label, sizeof(f->label), "%s", action->label);

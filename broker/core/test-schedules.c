@@ -161,6 +161,8 @@ static struct core_picture draw_picture(uint8_t class_id)
 	if (draw(2))
 		picture.width = picture.height = (uint16_t)(16 + 2 * draw(2041));
 	picture.fps = (uint16_t)draw(LIMIT_PICTURE_FPS + 1);
+	for (size_t i = 0; i < CONTROL_COUNT; i++)
+		picture.controls[i] = (uint8_t)draw(CONTROL_OF_WORDS + 1);
 	return picture;
 }
 

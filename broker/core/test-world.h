@@ -246,6 +246,7 @@ static void order(const struct core_action *action)
 		o->generation = action->device->ref.generation;
 		o->peer = target->domid;
 		o->digest = action->device->digest[0];
+		assert_true(core_picture_is_fit(&action->device->terms.picture, action->device->class_id));
 	} else if (action->type == CORE_DO_IMPORT) {
 		o->peer = source->domid;
 		o->digest = approved_of(action->device);
@@ -313,6 +314,12 @@ static void write_record(const struct core_device *device, uint64_t session, con
 	record->memory.agent_incarnation = source->incarnation;
 	record->memory.device = *device;
 	record->memory.approved[0] = approved_of(device);
+}
+
+static void assert_same_picture(const struct core_picture *a, const struct core_picture *b)
+{
+	assert_true(a->width == b->width && a->height == b->height && a->fps == b->fps);
+	assert_memory_equal(a->controls, b->controls, sizeof(a->controls));
 }
 
 /* May it begin? The one moment at which everything must be right. */
@@ -389,7 +396,7 @@ static void on_audit(const struct core_action *action)
 	if (w.policy_limit_usec != 0)
 		assert_true(terms->end_usec != 0 && terms->end_usec <= w.now_usec + w.policy_limit_usec);
 	if (action->token != 0)
-		assert_memory_equal(&terms->picture, &w.tokens[action->token - 1].picture, sizeof(terms->picture));
+		assert_same_picture(&terms->picture, &w.tokens[action->token - 1].picture);
 	if (action->token != 0 && w.tokens[action->token - 1].max_time_usec != 0)
 		assert_true(terms->end_usec != 0 &&
 			    terms->end_usec <= w.now_usec + w.tokens[action->token - 1].max_time_usec);

@@ -48,6 +48,9 @@ struct admin_said admin_said_in_assignment(const struct core_assignment *assignm
 				   .picture = assignment->picture};
 }
 
+#define CONTROL_OPTION(constant, name, last) \
+	{name, ret_options->controls[CONTROL_##constant], said->picture.controls[CONTROL_##constant]},
+
 size_t admin_options(const struct admin_said *said, struct admin_options *ret_options)
 {
 	const struct {
@@ -58,6 +61,9 @@ size_t admin_options(const struct admin_said *said, struct admin_options *ret_op
 		{"max-time", ret_options->time, said->max_time_usec >= USEC_PER_SEC},
 		{"size", ret_options->size, said->picture.width},
 		{"fps", ret_options->fps, said->picture.fps},
+		/* clang-format off */
+		CONTROLS(CONTROL_OPTION)
+		/* clang-format on */
 	};
 	size_t n = 0;
 
@@ -65,6 +71,8 @@ size_t admin_options(const struct admin_said *said, struct admin_options *ret_op
 	(void)snprintf(ret_options->size, sizeof(ret_options->size), "%ux%u", said->picture.width,
 		       said->picture.height);
 	(void)snprintf(ret_options->fps, sizeof(ret_options->fps), "%u", said->picture.fps);
+	for (enum camera_control i = 0; i < CONTROL_COUNT; i++)
+		controls_write_value(i, said->picture.controls[i], ret_options->controls[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		if (!all[i].said)
 			continue;

@@ -42,15 +42,15 @@ struct admin_said admin_said_in_terms(const struct core_terms *terms);
 struct admin_said admin_said_in_assignment(const struct core_assignment *assignment);
 
 /* The same as keys and values; returns how many. */
-#define ADMIN_OPTIONS 4u
+#define ADMIN_OPTIONS (4u + CONTROL_COUNT)
 struct admin_options {
 	const char *options[ADMIN_OPTIONS][2];
-	char time[TEXT_SECONDS], size[TEXT_SIZE], fps[8];
+	char time[TEXT_SECONDS], size[TEXT_SIZE], fps[8], controls[CONTROL_COUNT][CONTROL_TEXT];
 };
 size_t admin_options(const struct admin_said *said, struct admin_options *ret_options);
 
 /* As " _follow-port='yes' _max-time='30m'", and as Python shows a dict: "{'max-time': '30m'}". */
-#define ADMIN_OPTIONS_MAX 128u
+#define ADMIN_OPTIONS_MAX 256u
 void admin_write_options(struct admin_writer *writer, const struct admin_said *said);
 void admin_options_text(const struct admin_said *said, char text[ADMIN_OPTIONS_MAX]);
 

@@ -14,6 +14,7 @@
 #include "lib/base/text.h"
 
 #define KEY_MAX 64u
+#define NAMES_MAX 160u
 #define IS_OLD 4u /* beside enum admin_payload_may */
 
 /* The options; each returns what a value must be, or NULL: it is taken. */
@@ -50,6 +51,18 @@ static const char *option_fps(const char *untrusted_value, struct admin_payload 
 	return NULL;
 }
 
+/* One of each. */
+#define OPTION_OF_CONTROL(constant, name, last)                                                          \
+	static const char *option_##constant(const char *untrusted_value, struct admin_payload *payload) \
+	{                                                                                                \
+		uint8_t *value = &payload->said.picture.controls[CONTROL_##constant];                    \
+                                                                                                         \
+		return controls_read_value(CONTROL_##constant, untrusted_value, value) < 0               \
+			       ? controls_form(CONTROL_##constant)                                       \
+			       : NULL;                                                                   \
+	}
+CONTROLS(OPTION_OF_CONTROL)
+
 /* As Qubes reads a bool. */
 static const char *option_persistent(const char *untrusted_value, struct admin_payload *payload)
 {
@@ -64,6 +77,7 @@ static const char *option_persistent(const char *untrusted_value, struct admin_p
 	return "True or False";
 }
 
+#define CONTROL_ROW(constant, name, last) {"_" name, 0, true, option_##constant},
 static const struct {
 	const char *key;
 	unsigned int may; /* 0: in every payload */
@@ -74,6 +88,9 @@ static const struct {
 	{"_follow-port", ADMIN_MAY_FOLLOW, false, option_follow_port},
 	{"_size", 0, true, option_size},
 	{"_fps", 0, true, option_fps},
+	/* clang-format off */
+	CONTROLS(CONTROL_ROW)
+	/* clang-format on */
 	{"_persistent", IS_OLD, false, option_persistent},
 };
 
@@ -143,7 +160,7 @@ static int read_option(struct admin_job *job, const char *key, const char *untru
 		       struct admin_payload *payload)
 {
 	bool of_camera = job->class_id == WIRE_CLASS_WEBCAM;
-	char names[KEY_MAX];
+	char names[NAMES_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(payload_options); i++) {
 		const char *must;

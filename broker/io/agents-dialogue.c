@@ -461,6 +461,7 @@ void dialogue_request(struct peer *peer, const struct core_action *action, uint1
 		m.EXPORT.target = peer_domid;
 		memcpy(m.EXPORT.digest, action->device->digest, sizeof(m.EXPORT.digest));
 		m.EXPORT.muted = action->device->terms.muted;
+		memcpy(m.EXPORT.controls, action->device->terms.picture.controls, sizeof(m.EXPORT.controls));
 	} else if (action->type == CORE_DO_IMPORT) {
 		m.type = WIRE_IMPORT;
 		m.IMPORT.session = action->session;

@@ -36,6 +36,9 @@ enum kind {
 		prefix "_start", TEXT, AT(member.start), 0                                                    \
 	}
 
+#define CONTROL_FIELD(constant, name, last) \
+	{name, LATER_NUMBER, AT(device.terms.picture.controls[CONTROL_##constant]), last},
+
 static const struct field {
 	const char *key;
 	enum kind kind;
@@ -73,8 +76,12 @@ static const struct field {
 	{"width", LATER_NUMBER, AT(device.terms.picture.width), UINT16_MAX},
 	{"height", LATER_NUMBER, AT(device.terms.picture.height), UINT16_MAX},
 	{"fps", LATER_NUMBER, AT(device.terms.picture.fps), UINT16_MAX},
+	/* clang-format off */
+	CONTROLS(CONTROL_FIELD)
+	/* clang-format on */
 	{"asleep", LATER_FLAG, AT(asleep), 0},
 };
+#undef CONTROL_FIELD
 #undef AT
 #undef LIFE
 

@@ -55,34 +55,40 @@ static int make_key(const struct core_assignment *assignment, char ret_key[LIMIT
 	return len < 0 || len > (int)LIMIT_STORE_KEY ? STORE_UNFIT : 0;
 }
 
+#define WRITTEN_CONTROL(constant, name, last) {name, picture->controls[CONTROL_##constant]},
+
 /* Only what is asked for: so a record of a time before is as it would be written now. */
 static void write_picture(struct json_writer *writer, const struct core_picture *picture)
 {
 	const struct {
 		const char *key;
 		uint16_t value;
-	} numbers[] = {{"width", picture->width}, {"height", picture->height}, {"fps", picture->fps}};
+	} numbers[] = {{"width", picture->width},
+		       {"height", picture->height},
+		       {"fps", picture->fps},
+		       CONTROLS(WRITTEN_CONTROL)};
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		if (numbers[i].value)
 			json_write_number(writer, numbers[i].key, numbers[i].value);
 }
 
+static uint16_t read_later_number(struct json_reader *reader, const char *key, uint64_t max)
+{
+	uint64_t value = 0;
+
+	if (json_read_is_next(reader, key))
+		json_read_number(reader, key, max, &value);
+	return (uint16_t)value;
+}
+
 static void read_picture(struct json_reader *reader, struct core_picture *picture)
 {
-	const struct {
-		const char *key;
-		uint16_t *value;
-	} numbers[] = {{"width", &picture->width}, {"height", &picture->height}, {"fps", &picture->fps}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		uint64_t value = 0;
-
-		if (!json_read_is_next(reader, numbers[i].key))
-			continue;
-		json_read_number(reader, numbers[i].key, UINT16_MAX, &value);
-		*numbers[i].value = (uint16_t)value;
-	}
+	picture->width = read_later_number(reader, "width", UINT16_MAX);
+	picture->height = read_later_number(reader, "height", UINT16_MAX);
+	picture->fps = read_later_number(reader, "fps", UINT16_MAX);
+	for (enum camera_control i = 0; i < CONTROL_COUNT; i++)
+		picture->controls[i] = (uint8_t)read_later_number(reader, controls_name(i), UINT8_MAX);
 }
 
 /* 0, or STORE_UNFIT. */

@@ -215,6 +215,10 @@ static void test_headset(void **state)
 #define NOT_FPS(value)                                                                                       \
 	REFUSED("QubesValueError", "option fps must be a whole number of pictures a second, from 1 to 120, " \
 				   "not " value)
+#define NOT_CONTROL(key, value) \
+	REFUSED("QubesValueError", "option " key " must be a whole number of per cent, from 0 to 100, not " value)
+#define NOT_POWER_LINE(value) REFUSED("QubesValueError", "option power-line must be 50, 60 or off, not " value)
+#define ALL_CONTROLS "brightness, contrast, saturation, sharpness and power-line"
 #define OF_CAMERAS(option) REFUSED("QubesValueError", "option " option " is for cameras only: leave it out")
 
 /* What may be asked of a camera's pictures, and is shown again. */
@@ -238,13 +242,17 @@ static const struct row of_pictures[] = {
 	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_fps='121'"), NOT_FPS("121")},
 	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_fps='29.97'"), NOT_FPS("29.97")},
 	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_format='1280x720x30'"),
-	 REFUSED("QubesValueError", "there is no option format here, only max-time, size and fps: leave it out")},
+	 REFUSED("QubesValueError",
+		 "there is no option format here, only max-time, size, fps, " ALL_CONTROLS ": leave it out")},
 	{BYTES("device.Move+" CAMERA_ARG FROM "work\0from='Personal' _size='1x1'"), NOT_SIZE("1x1")},
 	{BYTES(CALL("webcam") "Assign+" CAMERA_ANY FROM "work\0mode='auto-attach' _fps='x'"), NOT_FPS("x")},
 	{BYTES(CALL("webcam") "Assign+" CAMERA_ANY FROM "work\0mode='auto-attach' _format='x'"),
 	 REFUSED("QubesValueError",
-		 "there is no option format here, only max-time, follow-port, size and fps: leave it out")},
+		 "there is no option format here, only max-time, follow-port, size, fps, " ALL_CONTROLS
+		 ": leave it out")},
 	{BYTES(ATTACH STICK_ARG FROM "work\0_size='1280x720'"), OF_CAMERAS("size")},
+	{BYTES(ATTACH STICK_ARG FROM "work\0_brightness='50'"), OF_CAMERAS("brightness")},
+	{BYTES("device.Move+" STICK_ARG FROM "work\0from='Personal' _power-line='50'"), OF_CAMERAS("power-line")},
 	{BYTES(ATTACH STICK_ARG FROM "work\0_fps='nonsense'"), OF_CAMERAS("fps")},
 	{BYTES(CALL("mic") "Assign+sys-usb+mic-0123abcd+_" FROM "work\0mode='auto-attach' _fps='30'"),
 	 OF_CAMERAS("fps")},
@@ -261,6 +269,41 @@ static const struct row of_pictures[] = {
 	 OK(CAMERA_LINE("*", "ask-to-attach", " _follow-port='yes' _size='320x240' _fps='15'"))},
 };
 
+/* The same of its controls, whose values are shown as they were said. */
+static const struct row of_controls[] = {
+	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_power-line='60' _brightness='0' _sharpness='100'"),
+	 OK("")},
+	ATTACHED_CAMERA(" _brightness='0' _sharpness='100' _power-line='60'"),
+	{BYTES(CALL("webcam") "List+" FROM "work\0"),
+	 OK("sys-usb+webcam-0123abcd brightness=0 sharpness=100 power-line=60 persistent=no\n")},
+	{BYTES("device.Move+" CAMERA_ARG FROM "Personal\0from='work' _contrast='50' _saturation='7'"), OK("")},
+	{BYTES("device.Move+" CAMERA_ARG FROM "work\0from='Personal' _power-line='off'"), OK("")},
+	ATTACHED_CAMERA(" _power-line='off'"),
+	DETACH_CAMERA,
+	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0brightness=50 fps=30"), OK("")}, /* 4.2 */
+	ATTACHED_CAMERA(" _fps='30' _brightness='50'"),
+	DETACH_CAMERA,
+	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_brightness='101'"), NOT_CONTROL("brightness", "101")},
+	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_contrast='half'"), NOT_CONTROL("contrast", "half")},
+	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_saturation='-1'"), NOT_CONTROL("saturation", "-1")},
+	{BYTES("device.Move+" CAMERA_ARG FROM "work\0from='Personal' _sharpness=''"), NOT_CONTROL("sharpness", "")},
+	{BYTES(CALL("webcam") "Attach+" CAMERA_ARG FROM "work\0_power-line='55'"), NOT_POWER_LINE("55")},
+	{BYTES(CALL("webcam") "Assign+" CAMERA_ANY FROM "work\0mode='auto-attach' _power-line='on'"),
+	 NOT_POWER_LINE("on")},
+	{BYTES(CALL("webcam") "Assign+" CAMERA_ANY FROM "work\0mode='auto-attach' _brightness='33'"), OK("")},
+	{BYTES(CALL("webcam") "Assigned+" FROM "work\0"), OK(CAMERA_LINE("*", "auto-attach", " _brightness='33'"))},
+	{BYTES(CALL("webcam") "Attached+" FROM "work\0"),
+	 OK(CAMERA_LINE(ID("u0e0100"), "auto-attach", " _brightness='33'"))},
+};
+
+static void test_controls(void **state)
+{
+	struct fixture *f = *state;
+
+	add_part(f, WIRE_CLASS_WEBCAM, "webcam-0123abcd", "1-2");
+	run_rows(f, of_controls, ARRAY_SIZE(of_controls));
+}
+
 static void test_pictures(void **state)
 {
 	struct fixture *f = *state;
@@ -269,7 +312,9 @@ static void test_pictures(void **state)
 	run_rows(f, of_pictures, ARRAY_SIZE(of_pictures));
 }
 
-#define OPTIONS "options\0{'follow-port': 'yes', 'max-time': '168h', 'size': '4096x4096', 'fps': '120'}\0"
+#define OPTIONS                                                                                                        \
+	"options\0{'follow-port': 'yes', 'max-time': '168h', 'size': '4096x4096', 'fps': '120', 'brightness': '100', " \
+	"'contrast': '100', 'saturation': '100', 'sharpness': '100', 'power-line': 'off'}\0"
 #define CAMERA_FULL "sys-usb:webcam-0123abcd:" ID("u0e0100")
 
 /* The longest that options can be. */
@@ -277,7 +322,8 @@ static void test_picture_events(void **state)
 {
 	static const struct row assigned[] = {
 		{BYTES(CALL("webcam") "Assign+" CAMERA_ANY FROM "work\0mode='auto-attach' _follow-port='yes' "
-				      "_max-time='168h' _size='4096x4096' _fps='120'"),
+				      "_max-time='168h' _size='4096x4096' _fps='120' _brightness='100' _contrast='100' "
+				      "_saturation='100' _sharpness='100' _power-line='off'"),
 		 OK("")},
 	};
 	struct fixture *f = *state;
@@ -373,6 +419,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_speaker, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_webcam, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pictures, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_controls, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_picture_events, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nameless_in_question, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_headset, set_up, tear_down),

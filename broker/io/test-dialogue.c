@@ -727,23 +727,23 @@ static void test_ends(void **unused _unused_)
 	free(peer);
 }
 
-/* What is asked of a camera and what it is called goes with its IMPORT, and with no other one's. */
-static void test_import_of_camera(void **unused _unused_)
+/* What is asked of a camera and what it is called goes with its EXPORT and IMPORT, and with no other one's. */
+static void test_camera(void **unused _unused_)
 {
 	static const struct core_device devices[] = {
-		{.class_id = WIRE_CLASS_WEBCAM, .terms.picture = {1280, 720, 30}},
+		{.class_id = WIRE_CLASS_WEBCAM, .terms.picture = {1280, 720, 30, {101, 0, 0, 1, 3}}},
 		{.class_id = WIRE_CLASS_WEBCAM},
 		{.class_id = WIRE_CLASS_MIC},
 	};
 	struct heard heard;
-	struct peer *peer = make_peer(&heard);
 
-	greet(peer);
-	peer->c.ping_usec = UINT64_MAX;
 	for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
 		bool is_camera = devices[i].class_id == WIRE_CLASS_WEBCAM;
+		struct peer *peer = make_peer(&heard);
 		struct wire_message m;
 
+		greet(peer);
+		peer->c.ping_usec = UINT64_MAX;
 		dialogue_request(peer,
 				 &(struct core_action){.type = CORE_DO_IMPORT,
 						       .session = i + 1,
@@ -758,8 +758,15 @@ static void test_import_of_camera(void **unused _unused_)
 		assert_int_equal(m.IMPORT.height, devices[i].terms.picture.height);
 		assert_int_equal(m.IMPORT.fps, devices[i].terms.picture.fps);
 		assert_string_equal(m.IMPORT.label, is_camera ? "HD Webcam C310 of the long name" : "");
+		dialogue_request(
+			peer, &(struct core_action){.type = CORE_DO_EXPORT, .session = i + 10, .device = &devices[i]},
+			4);
+		dialogue_send(peer, 1);
+		m = sent(peer);
+		assert_int_equal(m.type, WIRE_EXPORT);
+		assert_memory_equal(m.EXPORT.controls, devices[i].terms.picture.controls, CONTROL_COUNT);
+		free(peer);
 	}
-	free(peer);
 }
 
 int main(void)
@@ -780,7 +787,7 @@ int main(void)
 		cmocka_unit_test(test_mute),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_dom0_mic),
-		cmocka_unit_test(test_import_of_camera),
+		cmocka_unit_test(test_camera),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,7 +95,7 @@ static void test_longest(void **unused _unused_)
 	memset(m.device.terms.answered_by.qube, 'n', LIMIT_QUBE_NAME);
 	m.device.class_id = WIRE_CLASS_WEBCAM;
 	(void)strcpy(m.device.port, "webcam-01234567");
-	m.device.terms.picture = (struct core_picture){4096, 4096, 120};
+	m.device.terms.picture = (struct core_picture){4096, 4096, 120, {101, 101, 101, 101, 3}};
 	assert_int_equal(session_record_write(&m, BOOT, text, sizeof(text)), 0);
 	assert_int_equal(session_record_read(KEY, text, BOOT, &m), 0);
 }
@@ -177,7 +177,7 @@ static struct core_memory sample_of_camera(void)
 	m.device.speed = WIRE_SPEED_NONE;
 	(void)strcpy(m.device.port, "webcam-01234567");
 	m.device.path[0] = '\0';
-	m.device.terms.picture = (struct core_picture){1280, 720, 30};
+	m.device.terms.picture = (struct core_picture){1280, 720, 30, {51, 0, 0, 0, 3}};
 	return m;
 }
 
@@ -185,21 +185,36 @@ static struct core_memory sample_of_camera(void)
 static void test_picture(void **unused _unused_)
 {
 #define PICTURE "\"width\":1280,\"height\":720,\"fps\":30,"
+#define CONTROLS_ASKED "\"brightness\":51,\"contrast\":0,\"saturation\":0,\"sharpness\":0,\"power-line\":3,"
 	static const struct {
 		const char *to;
 		bool good;
 		struct core_picture picture;
 	} rows[] = {
-		{PICTURE, true, {1280, 720, 30}},
-		{"", true, {0, 0, 0}},
-		{"\"width\":0,\"height\":0,\"fps\":0,", true, {0, 0, 0}},
-		{"\"width\":1280,\"height\":720,", true, {1280, 720, 0}},
+		{PICTURE, true, {1280, 720, 30, {51, 0, 0, 0, 3}}},
+		{"", true, {0, 0, 0, {51, 0, 0, 0, 3}}},
+		{"\"width\":0,\"height\":0,\"fps\":0,", true, {0, 0, 0, {51, 0, 0, 0, 3}}},
+		{"\"width\":1280,\"height\":720,", true, {1280, 720, 0, {51, 0, 0, 0, 3}}},
 		{"\"width\":1280,\"fps\":30,", false, {0}},
 		{"\"width\":1281,\"height\":720,\"fps\":30,", false, {0}},
 		{"\"width\":66816,\"height\":720,\"fps\":30,", false, {0}},
 		{"\"width\":1280,\"height\":720,\"fps\":121,", false, {0}},
 		{"\"width\":\"1280\",\"height\":720,\"fps\":30,", false, {0}},
 		{"\"height\":720,\"width\":1280,\"fps\":30,", false, {0}},
+	};
+	static const struct {
+		const char *to;
+		bool good;
+		uint8_t values[CONTROL_COUNT];
+	} of_controls[] = {
+		{CONTROLS_ASKED, true, {51, 0, 0, 0, 3}},
+		{"", true, {0}},
+		{"\"sharpness\":101,", true, {0, 0, 0, 101, 0}},
+		{"\"brightness\":102,", false, {0}},
+		{"\"power-line\":4,", false, {0}},
+		{"\"power-line\":\"60\",", false, {0}},
+		{"\"power-line\":3,\"brightness\":51,", false, {0}},
+		{"\"hue\":51,", false, {0}},
 	};
 	const struct core_memory camera = sample_of_camera(), stick = sample();
 	struct core_memory after;
@@ -213,9 +228,20 @@ static void test_picture(void **unused _unused_)
 		if (rows[i].good)
 			assert_memory_equal(&after.device.terms.picture, &rows[i].picture, sizeof(rows[i].picture));
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(of_controls); i++) {
+		change(text, CONTROLS_ASKED, of_controls[i].to, changed);
+		if (session_record_read(KEY, changed, BOOT, &after) != (of_controls[i].good ? 0 : SESSION_RECORD_BAD))
+			fail_msg("row %zu: %s", i, changed);
+		if (of_controls[i].good)
+			assert_memory_equal(after.device.terms.picture.controls, of_controls[i].values, CONTROL_COUNT);
+	}
 	assert_int_equal(session_record_write(&stick, BOOT, text, sizeof(text)), 0);
 	change(text, "\"fps\":0", "\"fps\":30", changed); /* nothing is asked of a stick */
 	assert_int_equal(session_record_read(KEY, changed, BOOT, &after), SESSION_RECORD_BAD);
+	assert_int_equal(session_record_write(&stick, BOOT, text, sizeof(text)), 0);
+	change(text, "\"contrast\":0", "\"contrast\":1", changed);
+	assert_int_equal(session_record_read(KEY, changed, BOOT, &after), SESSION_RECORD_BAD);
+#undef CONTROLS_ASKED
 #undef PICTURE
 }
 

@@ -180,6 +180,16 @@ static void test_pictures(void **unused _unused_)
 		{"webcam", CAMERA("webcam", ",\"width\":1281,\"height\":720"), false},
 		{"webcam", CAMERA("webcam", ",\"width\":0,\"height\":0"), false},
 		{"mic", CAMERA("mic", ",\"fps\":30"), false},
+		{"webcam", CAMERA("webcam", ",\"brightness\":1,\"power-line\":3"), true},
+		{"webcam", CAMERA("webcam", ",\"fps\":30,\"contrast\":101,\"saturation\":51,\"sharpness\":2"), true},
+		{"webcam", CAMERA("webcam", ",\"brightness\":0"), false},
+		{"webcam", CAMERA("webcam", ",\"brightness\":102"), false},
+		{"webcam", CAMERA("webcam", ",\"brightness\":257"), false},
+		{"webcam", CAMERA("webcam", ",\"brightness\":\"50\""), false},
+		{"webcam", CAMERA("webcam", ",\"power-line\":4"), false},
+		{"webcam", CAMERA("webcam", ",\"power-line\":1,\"brightness\":1"), false},
+		{"webcam", CAMERA("webcam", ",\"hue\":1"), false},
+		{"mic", CAMERA("mic", ",\"brightness\":51"), false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -201,7 +211,7 @@ static void test_assignment_of_camera(void **state)
 
 	camera.class_id = WIRE_CLASS_WEBCAM;
 	(void)strcpy(camera.port, "webcam-01234567");
-	camera.picture = (struct core_picture){4096, 16, 120};
+	camera.picture = (struct core_picture){4096, 16, 120, {101, 1, 0, 101, 3}};
 	assert_int_equal(records_put_assignment(f->store, &camera), 0);
 	load(f);
 	is = assignments_next(f->assignments, &cursor);

@@ -573,10 +573,12 @@ static const char *camera(const char *what, const char *qube, const char *payloa
 	return call_with(method, CAMERA, qube, payload);
 }
 
-/* What the last IMPORT said of a camera. */
-static char imported[96];
-static bool note_import(struct agent *agent _unused_, const struct wire_message *order)
+/* What the last EXPORT and the last IMPORT said of a camera. */
+static char controls[CONTROLS_TEXT], imported[96];
+static bool note_orders(struct agent *agent _unused_, const struct wire_message *order)
 {
+	if (order->type == WIRE_EXPORT)
+		controls_write(order->EXPORT.controls, controls);
 	if (order->type == WIRE_IMPORT)
 		(void)snprintf(imported, sizeof(imported), "%u %ux%u %u %s", order->IMPORT.class, order->IMPORT.width,
 			       order->IMPORT.height, order->IMPORT.fps, order->IMPORT.label);
@@ -589,43 +591,48 @@ static void say_camera(struct trio *t, const char *name)
 	SERVE_UNTIL(strstr(call("admin.vm.device.webcam.Available", "", "sys-usb"), "webcam-0123abcd:"));
 }
 
-/* What its user asks for reaches the target's agent, also after a sleep and the broker's end, and from the store. */
+/* What its user asks for reaches both agents, also after a sleep and the broker's end, and from the store. */
 static void test_camera(void **unused _unused_)
 {
 	struct trio t = add_trio(0);
 
 	set_policy("webcam u0e**** sys-usb @anyvm allow\nusb * sys-usb @anyvm allow\n");
-	scene.on_order = note_import;
+	scene.on_order = note_orders;
 	assert_done(attach("work"));
 	assert_string_equal(imported, "1 0x0 0 ");
 	assert_done(detach("work"));
 	say_camera(&t, NULL);
 	assert_done(camera("Attach", "work", ""));
 	assert_string_equal(imported, "4 0x0 0 Camera");
+	assert_string_equal(controls, "none");
 	assert_done(camera("Detach", "work", ""));
 	assert_done(call_with("device.label.Set", CAMERA, "sys-usb", "the one on the desk, a very good one"));
-	assert_done(camera("Attach", "work", "_size='1280x720' _fps='30'"));
+	assert_done(camera("Attach", "work", "_size='1280x720' _fps='30' _brightness='50'"));
 	assert_string_equal(imported, "4 1280x720 30 the one on the desk, a very goo");
+	assert_string_equal(controls, "brightness=50");
 
-	imported[0] = '\0';
+	imported[0] = controls[0] = '\0';
 	assert_done(call("device.Suspend", "", "dom0"));
 	restart_broker(SIGKILL);
 	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:"));
 	say_camera(&t, "C310");
-	SERVE_UNTIL(strstr(call("admin.vm.device.webcam.Attached", "", "work"), " _size='1280x720' _fps='30'\n"));
+	SERVE_UNTIL(strstr(call("admin.vm.device.webcam.Attached", "", "work"),
+			   " _size='1280x720' _fps='30' _brightness='50'\n"));
 	assert_string_equal(imported, "4 1280x720 30 the one on the desk, a very goo");
+	assert_string_equal(controls, "brightness=50");
 	assert_done(camera("Detach", "work", ""));
 
 	assert_done(call_with("device.label.Set", CAMERA, "sys-usb", ""));
-	assert_done(camera("Assign", "work", "mode='auto-attach' _size='640x480'"));
+	assert_done(camera("Assign", "work", "mode='auto-attach' _size='640x480' _power-line='60'"));
 	SERVE_UNTIL(strcmp(imported, "4 640x480 0 C310") == 0);
 	assert_done(camera("Detach", "work", ""));
 	restart_broker(SIGKILL);
-	imported[0] = '\0';
+	imported[0] = controls[0] = '\0';
 	SERVE_UNTIL(strstr(available("sys-usb"), "1-2:"));
 	say_camera(&t, NULL);
 	SERVE_UNTIL(strcmp(imported, "4 640x480 0 Camera") == 0);
-	assert_text_has(call("admin.vm.device.webcam.Assigned", "", "work"), " _size='640x480'\n");
+	assert_string_equal(controls, "power-line=60");
+	assert_text_has(call("admin.vm.device.webcam.Assigned", "", "work"), " _size='640x480' _power-line='60'\n");
 	scene.on_order = NULL;
 }
 

@@ -16,6 +16,7 @@ import time
 sys.dont_write_bytecode = True
 from admin_world import BIN, ROOT, main, run
 
+CONTROLS = ["brightness=", "contrast=", "saturation=", "sharpness=", "power-line="]
 STICK = "0781:5581:AB12:u080650"
 SCRIPTS = ROOT / "packaging/completions"
 COMMANDS = "list attach detach move mute unmute assign unassign info label status deny allow policy audit watch suspend resume".split()
@@ -82,8 +83,8 @@ def test_words(server):
         ("qvm-usb", ["attach", "--w"], []), ("qvm-webcam", ["attach", "--w"], ["--with-mic"]), ("qvm-webcam", ["move", "--w"], []),
         ("qvm-device", ["webcam", "attach", "-"], every + ["--option", "--ro", "--with-mic"]),
         ("qvm-device", ["mic", "attach", "-"], every + ["--option", "--ro"]),
-        ("qvm-webcam", ["attach", "-o", ""], ["max-time=", "size=", "fps="]), ("qvm-webcam", ["move", "--option=s"], ["--option=size="]),
-        ("qvm-webcam", ["assign", "-o", ""], ["max-time=", "follow-port=yes", "size=", "fps="]), ("qvm-mic", ["attach", "-o", "s"], []),
+        ("qvm-webcam", ["attach", "-o", ""], ["max-time=", "size=", "fps=", *CONTROLS]), ("qvm-webcam", ["move", "--option=s"], ["--option=size=", "--option=saturation=", "--option=sharpness="]),
+        ("qvm-webcam", ["assign", "-o", ""], ["max-time=", "follow-port=yes", "size=", "fps=", *CONTROLS]), ("qvm-mic", ["attach", "-o", "s"], []),
         ("qvm-webcam", ["attach", "work", ""], ["sys-usb:webcam-0123abcd"]), ("qvm-mic", ["attach", "work", ""], []),
         ("qvm-usb", ["attach", "--", "-"], []), ("qvm-usb", ["--frob=x"], []), ("qvm-usb", ["watch", "x", "y", "z", ""], []),
         ("qvm-usb", ["--socket", "/nonexistent", "attach", ""], []), ("qvm-usb", ["--socket=/nonexistent", "attach", ""], []),

@@ -656,16 +656,36 @@ def test_camera(server):  # shown as a part, in use, muted, and with what was as
     assert "options: size=640x480\n" in camera(server, "info", CAMERA)[0]
 
 
+def test_camera_controls(server):  # as they were said, and all of them at once
+    add_camera(server)
+    words = [word for name in ("brightness", "contrast", "saturation", "sharpness") for word in ("-o", f"{name}=100")]
+    shown = "brightness=100, contrast=100, saturation=100, sharpness=100"
+    camera(server, "attach", "-o", "power-line=60", "-o", "brightness=0", "work", CAMERA)
+    assert "used by: work\noptions: brightness=0, power-line=60\n" in camera(server, "info", CAMERA)[0]
+    camera(server, "move", *words, "personal", CAMERA)
+    assert f"used by: personal\noptions: {shown}\n" in camera(server, "info", CAMERA)[0]
+    camera(server, "detach", "personal")
+    camera(server, "assign", "-q", "-o", "max-time=168h", "-o", "follow-port=yes", "-o", "size=4096x4096", "-o", "fps=120", *words,
+           "-o", "power-line=off", "work", CAMERA)
+    shown = f"follow-port=yes, max-time=168h, size=4096x4096, fps=120, {shown}, power-line=off"
+    assert f"(auto-attach: {shown})" in camera(server, "list", "-s")[0]
+    assert json.loads(camera(server, "list", "-s", "--json")[0])[1]["options"] == shown
+
+
 def test_camera_options(server):  # of cameras only, and of the form that is wanted
     add_camera(server)
     size = "option size must be WIDTHxHEIGHT in pixels, as in 1280x720: even numbers from 16 to 4096, not "
     fps = "option fps must be a whole number of pictures a second, from 1 to 120, not "
+    names = "max-time, size, fps, brightness, contrast, saturation, sharpness and power-line"
     for program, line, text in [
         ("qvm-webcam", f"attach -o size=1281x720 work {CAMERA}", size + "1281x720"),
         ("qvm-webcam", f"assign -o size=big work {CAMERA}", size + "big"),
         ("qvm-webcam", f"attach -o fps=121 work {CAMERA}", fps + "121"),
-        ("qvm-webcam", f"attach -o rate=3 work {CAMERA}", "there is no option rate here, only max-time, size and fps: leave it out"),
+        ("qvm-webcam", f"attach -o rate=3 work {CAMERA}", f"there is no option rate here, only {names}: leave it out"),
         ("qvm-usb", "attach -o size=1280x720 work sys-usb:1-2", "option size is for cameras only: leave it out"),
+        ("qvm-webcam", f"attach -o brightness=101 work {CAMERA}", "option brightness must be a whole number of per cent, from 0 to 100, not 101"),
+        ("qvm-webcam", f"assign -o power-line=on work {CAMERA}", "option power-line must be 50, 60 or off, not on"),
+        ("qvm-mic", f"attach -o contrast=5 work {MIC}", "option contrast is for cameras only: leave it out"),
         ("qvm-mic", f"attach -o fps=30 work {MIC}", "option fps is for cameras only: leave it out"),
     ]:
         assert run(*line.split(), path=server.path, program=program, status=1) == ("", f"Error: {text}\n"), line
@@ -676,10 +696,10 @@ def test_with_mic(server):
     add_camera(server)
     server.part("sys-usb", 11, "mic", "mic-76543210", "1-3", "046d", "0825", "S2", "Another")
     server.part("sys-usb2", 9, "mic", "mic-0123abce", "1-2", "046d", "0825", "S2", "Another")
-    words = ["attach", "-v", "--with-mic", "-o", "size=1280x720", "-o", "max-time=1h", "-o", "fps=30", "work", CAMERA]
+    words = ["attach", "-v", "--with-mic", "-o", "size=1280x720", "-o", "max-time=1h", "-o", "fps=30", "-o", "sharpness=5", "work", CAMERA]
     assert camera(server, *words) == (f"Attaching {CAMERA} to work: done\nAttaching {MIC} to work: done\n", "")
     assert sorted(users(server), key=str) == [None, None, "work", "work"]
-    assert "options: max-time=1h, size=1280x720, fps=30\n" in camera(server, "info", CAMERA)[0]
+    assert "options: max-time=1h, size=1280x720, fps=30, sharpness=5\n" in camera(server, "info", CAMERA)[0]
     assert "options: max-time=1h\n" in camera(server, "info", MIC, program="qvm-mic")[0]
     assert camera(server, *words, status=1)[1].startswith(f"qvm-webcam: error: the microphone of {CAMERA}, mic-0123abcd, is attached to work;")
     camera(server, "detach", "work")
