@@ -62,6 +62,13 @@ class Webcam:
         words = [f"{fourcc}:{width}:{height}:{fps}:/run/{name}" for (fourcc, width, height, fps), name in ((RAW, "raw"), (JPEG, "jpeg"))]
         self.feeder = d.spawn(f"exec rig-camera {self.gadget.camera()} " + " ".join(words))
 
+    def sing(self, signal):
+        """Its microphone hears these samples (48000 Hz, stereo, 16 bits), again and again."""
+        self.d.put("/run/signal", signal, timeout=120)
+        self.d.wait_for("[ -e /proc/asound/UAC2Gadget ]")  # aplay gives up where nobody takes what it plays
+        self.d.run("setsid sh -c 'while [ -e /proc/asound/UAC2Gadget ]; do aplay -q -D hw:UAC2Gadget -t raw -f S16_LE -r 48000 -c 2 "
+                   "/run/signal; usleep 100000; done' </dev/null >/dev/null 2>&1 &")
+
     def lamp(self):
         """What the camera did with its lamp so far: ["on YUYV", "off", …]."""
         return self.feeder.output.split("\n")[:-1]
