@@ -27,6 +27,7 @@ int modes_choose(const struct camera_hello *hello, const struct mode_wish *wish)
 
 /*
  * Adds one to a list that is being made, which has the best first. Returns its place, from which on all others moved by one; -1: it
- * is out of bounds, there already, or worse than CAMERA_MODES others. What is worse than those then falls off the end.
+ * is out of bounds, there already (in whatever format: of those that differ in that alone one is enough, and the list is short), or
+ * worse than CAMERA_MODES others. What is worse than those then falls off the end.
  */
 int modes_add(struct camera_hello *hello, const struct camera_mode *mode);

@@ -69,6 +69,9 @@ static void test_add(void **unused _unused_)
 
 	assert_int_equal(modes_add(&hello, &mode), 0);
 	assert_int_equal(modes_add(&hello, &mode), -1); /* twice */
+	mode.format = CAMERA_NV12;
+	assert_int_equal(modes_add(&hello, &mode), -1); /* the same to look at */
+	mode.format = CAMERA_YUYV;
 	mode.interval_usec = 0;
 	assert_int_equal(modes_add(&hello, &mode), -1);
 	mode.interval_usec = 33333;
@@ -90,10 +93,27 @@ static void test_add(void **unused _unused_)
 	assert_int_equal(modes_add(&hello, &mode), -1);
 }
 
+/* One with as many modes as vivid has: each size has room in the list. */
+static void test_add_all_sizes(void **unused _unused_)
+{
+	static const uint16_t sizes[][2] = {{320, 180},  {320, 240},   {640, 360},  {640, 480},
+					    {1280, 720}, {1920, 1080}, {3840, 2160}};
+	static const uint32_t rates[] = {1, 2, 4, 5, 10, 15, 25, 30, 50, 60};
+	struct camera_hello hello = {.n_modes = 0};
+
+	for (uint8_t format = CAMERA_YUYV; format <= CAMERA_I420; format++)
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+			for (size_t k = 0; k < ARRAY_SIZE(rates); k++)
+				(void)modes_add(&hello, &(struct camera_mode){sizes[i][0], sizes[i][1], format,
+									      (uint32_t)USEC_PER_SEC / rates[k]});
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		assert_true(modes_choose(&hello, &(struct mode_wish){sizes[i][0], sizes[i][1], 30}) >= 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_choose), cmocka_unit_test(test_choose_odd),
-					   cmocka_unit_test(test_add)};
+					   cmocka_unit_test(test_add), cmocka_unit_test(test_add_all_sizes)};
 
 	return cmocka_run_group_tests_name("camera-modes", tests, NULL, NULL);
 }

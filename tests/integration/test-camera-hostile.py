@@ -16,7 +16,7 @@ sys.dont_write_bytecode = True
 from camera_world import OUTCOMES, Camera, Screen, approved, channel_directory, exporter, frame_bytes, hello, importer, run_tests, wait_for
 from proxy_end import BIN, ENDED, LISTENING, READY
 
-MODES = [("NV12", 640, 480, 33333), ("YUYV", 640, 480, 33333), ("NV12", 320, 240, 33333)]
+MODES = [("NV12", 640, 480, 33333), ("YUYV", 640, 360, 33333), ("NV12", 320, 240, 33333)]
 BYTES = frame_bytes(*MODES[0][:3])
 CUT, SLOW, LATE = "PEER_CHEATED", "PEER_LOST", "TIMED_OUT"  # SLOW: until the liar goes away
 EXPORTERS = {

@@ -20,7 +20,7 @@ from camera_world import Camera, Screen, channel_directory, exporter, frame_byte
 from proxy_end import ENDED, LISTENING, READY
 
 USEC_30 = 33333
-MODES = [("NV12", 640, 480, USEC_30), ("YUYV", 640, 480, USEC_30), ("NV12", 320, 240, USEC_30)]
+MODES = [("NV12", 640, 480, USEC_30), ("YUYV", 640, 360, USEC_30), ("NV12", 320, 240, USEC_30)]
 
 
 def numbered(size):
@@ -92,7 +92,7 @@ def ended(end, seconds=10):
 
 
 def test_pictures(directory):
-    for index, (mode, size, fps) in enumerate([(MODES[0], (0, 0), 0), (MODES[1], (640, 480), 30), (MODES[2], (320, 240), 0)]):
+    for index, (mode, size, fps) in enumerate([(MODES[0], (0, 0), 0), (MODES[1], (640, 360), 30), (MODES[2], (320, 240), 0)]):
         if index == 1:
             modes = MODES[1:]  # the best one of those that are left
         else:
