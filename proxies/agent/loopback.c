@@ -183,9 +183,10 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
 }
 
 /*
- * 0 and *ret_number, -EXFULL: all are in use, or a negative errno. A number that a driver of another kind has makes v4l2loopback take
- * the next one that is free (video_register_device() in drivers/media/v4l2-core/v4l2-dev.c), which is not of our range or is another's
- * in a moment: such a device goes at once.
+ * 0 and *ret_number, -EXFULL: none can be had, or a negative errno. A number that a driver of another kind has makes v4l2loopback take
+ * the next one that is free, and the first one at the end (video_register_device() in drivers/media/v4l2-core/v4l2-dev.c): such a
+ * device goes at once. So it is with all of our numbers in a kernel with CONFIG_VIDEO_FIXED_MINOR_RANGES, which has 64; Debian's has
+ * not.
  */
 static int add_number(struct loopback *loopback, int control, const char *label, uint8_t *ret_number)
 {
@@ -205,10 +206,14 @@ static int add_number(struct loopback *loopback, int control, const char *label,
 			*ret_number = number;
 			return 0;
 		}
+		if (r < 0 && errno != EEXIST)
+			return -errno;
 		if (r >= 0)
 			(void)remove_number(control, r);
-		else if (errno != EEXIST)
-			return -errno;
+		if (r >= 0 && r < (int)LOOPBACK_FIRST) {
+			log_notice("the kernel has no free /dev/video%u to /dev/video255", number);
+			return -EXFULL;
+		}
 	}
 	return -EXFULL;
 }

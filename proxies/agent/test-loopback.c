@@ -29,7 +29,8 @@ struct fixture {
 static struct {
 	UMockdevTestbed *bed;
 	bool no_nodes, broken;
-	unsigned int n_removals;
+	unsigned int n_adds, n_removals;
+	int n_numbers; /* that it has */
 	struct {
 		bool ours, others; /* of v4l2loopback; of another driver */
 		int n_open;
@@ -53,9 +54,10 @@ static int play_add(const struct loopback_config *config)
 		return -ENOMEM;
 	if (kernel.devices[number].ours)
 		return -EEXIST;
-	while (number < NUMBERS && (kernel.devices[number].ours || kernel.devices[number].others))
+	kernel.n_adds++;
+	while (number < kernel.n_numbers && (kernel.devices[number].ours || kernel.devices[number].others))
 		number++;
-	for (int i = 0; number == NUMBERS && i < NUMBERS; i++)
+	for (int i = 0; number >= kernel.n_numbers && i < kernel.n_numbers; i++)
 		if (!kernel.devices[i].ours && !kernel.devices[i].others)
 			number = i;
 	kernel.devices[number].ours = true;
@@ -140,6 +142,7 @@ static int set_up(void **state)
 	*f = (struct fixture){.bed = umockdev_testbed_new()};
 	memset(&kernel, 0, sizeof(kernel));
 	kernel.bed = f->bed;
+	kernel.n_numbers = NUMBERS;
 	*state = mock_node(f->bed, "probe") ? f : NULL; /* only root can make nodes */
 	set_control(f->bed, true);
 	set_module_file(f->bed, "version", "0.13.2\n");
@@ -395,6 +398,23 @@ static void test_taken_numbers(void **state)
 		assert_false(kernel.devices[i].ours);
 }
 
+/* A kernel that has fewer numbers: what it makes instead goes at once, and is not made 64 times. */
+static void test_few_numbers(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t number = 0;
+	int fd = -1;
+
+	NEED_NODES(f);
+	kernel.n_numbers = 64;
+	kernel.devices[0].others = true;
+	assert_int_equal(loopback_add(f->loopback, "camera", &number, &fd), OUTCOME_BUSY);
+	assert_int_equal(kernel.n_adds, 1);
+	assert_int_equal(kernel.n_removals, 1);
+	for (unsigned int i = 0; i < NUMBERS; i++)
+		assert_false(kernel.devices[i].ours);
+}
+
 static void test_failures(void **state)
 {
 	struct fixture *f = *state;
@@ -432,6 +452,7 @@ int main(_unused_ int argc, char **argv)
 		TEST(test_open_elsewhere),
 		TEST(test_leftovers),
 		TEST(test_taken_numbers),
+		TEST(test_few_numbers),
 		TEST(test_failures),
 	};
 

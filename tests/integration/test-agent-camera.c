@@ -41,6 +41,7 @@ static bool plug_in_camera(struct world *world)
 	char path[MOCK_PATH_SIZE];
 
 	(void)setenv("PAPER", world->dir, 1);
+	(void)setenv("BIN", "build/gcc/bin", 0);
 	write_paper(world, "video0", 640, 480);
 	mock_add(world->bed, &stick);
 	mock_path(&stick, path);
