@@ -18,12 +18,13 @@
 #include <stdint.h>
 
 /* fds a proxy is started with, beside 0..2 (null, null, log) */
-#define PROXY_FD_REPORT 3   /* SOCK_SEQPACKET to the agent */
-#define PROXY_FD_DATA 4     /* export: open usbfs node; import: our end of vhci_hcd's SOCK_STREAM pair */
+#define PROXY_FD_REPORT 3 /* SOCK_SEQPACKET to the agent */
+#define PROXY_FD_DATA \
+	4 /* the device: USB export: open usbfs node; import: our end of vhci_hcd's SOCK_STREAM pair; a camera's node, or the virtual one's */
 #define PROXY_FD_SNAPSHOT 5 /* export only: memfd with the snapshot, sealed; import: absent */
 
 #define PROXY_STOP 'S'
-#define PROXY_MUTE 'M' /* an exporter of sound passes none on, until */
+#define PROXY_MUTE 'M' /* an exporter of sound or pictures passes none on, until */
 #define PROXY_UNMUTE 'U'
 
 enum proxy_report_type { PROXY_LISTENING = 1, PROXY_READY = 2, PROXY_STREAM = 3, PROXY_ENDED = 4 };
