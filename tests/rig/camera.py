@@ -13,16 +13,13 @@ import subprocess
 import time
 
 import gadget
+import sound
 import tools
 
 
 FPS = 15
 RAW, JPEG = ("YUYV", 320, 240, FPS), ("MJPG", 640, 480, FPS)
 PICTURES = 30
-# The gadget's own end is a sound card of the same kernel, which is no business of the sound server's.
-RULES = """SUBSYSTEM=="sound", DEVPATH=="*/gadget*", ENV{PULSE_IGNORE}="1"
-SUBSYSTEM=="sound", MODE="0666"
-"""
 
 
 def frame_bytes(pixels, width, height):
@@ -56,18 +53,10 @@ class Webcam:
         self.raw, self.original = raw_pictures(*RAW[1:3], "yuyv422"), raw_pictures(*JPEG[1:3], "yuvj420p")
         for name, pictures in (("raw", self.raw), ("jpeg", jpeg_pictures(*JPEG[1:3]))):
             d.put(f"/run/{name}", b"".join(struct.pack("<I", len(p)) + p for p in pictures), timeout=120)
-        d.put("/run/udev/rules.d/90-rig.rules", RULES)
-        d.run("udevadm control --reload")
+        sound.ignore_gadgets(d)
         self.gadget = d.gadget("webcam", [gadget.uvc(RAW, JPEG), gadget.uac2()], serial=serial, product=product).up()
         words = [f"{fourcc}:{width}:{height}:{fps}:/run/{name}" for (fourcc, width, height, fps), name in ((RAW, "raw"), (JPEG, "jpeg"))]
         self.feeder = d.spawn(f"exec rig-camera {self.gadget.camera()} " + " ".join(words))
-
-    def sing(self, signal):
-        """Its microphone hears these samples (48000 Hz, stereo, 16 bits), again and again."""
-        self.d.put("/run/signal", signal, timeout=120)
-        self.d.wait_for("[ -e /proc/asound/UAC2Gadget ]")  # aplay gives up where nobody takes what it plays
-        self.d.run("setsid sh -c 'while [ -e /proc/asound/UAC2Gadget ]; do aplay -q -D hw:UAC2Gadget -t raw -f S16_LE -r 48000 -c 2 "
-                   "/run/signal; usleep 100000; done' </dev/null >/dev/null 2>&1 &")
 
     def lamp(self):
         """What the camera did with its lamp so far: ["on YUYV", "off", …]."""
@@ -185,10 +174,3 @@ def wait_listed(qubes, pattern):
             return found[1]
         time.sleep(0.2)
     raise AssertionError(f"not listed: {webcam(qubes, 'list').out} {qubes.logs()}")
-
-
-def wait_detached(qubes, port):
-    deadline = time.monotonic() + 10
-    while re.search(rf":{port} .*attached|\(attached", webcam(qubes, "list").out):
-        assert time.monotonic() < deadline, f"{webcam(qubes, 'list').out} {qubes.logs()}"
-        time.sleep(0.2)

@@ -69,6 +69,22 @@ def as_user(command):
     return f"su user -c '{PULSE} {command}'"
 
 
+def ignore_gadgets(d):
+    """A gadget's own end is a sound card of the same kernel, which is no business of its sound server's."""
+    d.put("/run/udev/rules.d/90-rig.rules", """SUBSYSTEM=="sound", DEVPATH=="*/gadget*", ENV{PULSE_IGNORE}="1"
+SUBSYSTEM=="sound", MODE="0666"
+""")
+    d.run("udevadm control --reload")
+
+
+def sing(d, samples):
+    """The microphone of the UAC2 gadget that is there hears these (48000 Hz, stereo, 16 bits), again and again, until it goes."""
+    d.put("/run/signal", samples, timeout=120)
+    d.wait_for("[ -e /proc/asound/UAC2Gadget ]")  # aplay gives up where nobody takes what it plays
+    d.run("setsid sh -c 'while [ -e /proc/asound/UAC2Gadget ]; do aplay -q -D hw:UAC2Gadget -t raw -f S16_LE -r 48000 -c 2 "
+          "/run/signal; usleep 100000; done' </dev/null >/dev/null 2>&1 &")
+
+
 def state(d, source="headset"):
     out = d.run(as_user("pactl list short sources")).out
     return re.search(rf"\t{source}\t.*\t(\w+)$", out, re.M)[1]

@@ -10,23 +10,15 @@ from qubes import POLICY_DIR, Qubes
 from sound import as_user, attach, mic, start_server, virtual, wait_listed
 
 SERIAL = "HEADSET1"
-# The gadget's own end is a sound card of the same kernel, which is no business of the sound server's.
-RULES = """SUBSYSTEM=="sound", DEVPATH=="*/gadget*", ENV{PULSE_IGNORE}="1"
-SUBSYSTEM=="sound", MODE="0666"
-"""
 MIC = r"^sys-usb:(mic-[0-9a-f]{8}) .*Microphone: .+ Stereo"
 SECONDS = 5
 
 
 def plug(d):
     """A headset that hears the signal, again and again."""
-    d.put("/run/udev/rules.d/90-rig.rules", RULES)
-    d.run("udevadm control --reload")
+    sound.ignore_gadgets(d)
     headset = d.gadget("headset", [gadget.uac2()], serial=SERIAL, product="Rig Headset").up()
-    d.put("/run/signal", sound.signal(), timeout=120)
-    d.wait_for("[ -e /proc/asound/UAC2Gadget ]")  # aplay gives up where nobody takes what it plays
-    d.run("setsid sh -c 'while [ -e /proc/asound/UAC2Gadget ]; do aplay -q -D hw:UAC2Gadget -t raw -f S16_LE -r 48000 -c 2 "
-          "/run/signal; usleep 100000; done' </dev/null >/dev/null 2>&1 &")
+    sound.sing(d, sound.signal())
     return headset
 
 
