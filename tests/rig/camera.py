@@ -16,7 +16,6 @@ import gadget
 import sound
 import tools
 
-
 FPS = 15
 RAW, JPEG = ("YUYV", 320, 240, FPS), ("MJPG", 640, 480, FPS)
 PICTURES = 30
@@ -167,10 +166,4 @@ def webcam(qubes, *words, **more):
 
 
 def wait_listed(qubes, pattern):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        found = re.search(pattern, webcam(qubes, "list").out, re.M)
-        if found:
-            return found[1]
-        time.sleep(0.2)
-    raise AssertionError(f"not listed: {webcam(qubes, 'list').out} {qubes.logs()}")
+    return sound.wait_listed(qubes, pattern, "qvm-webcam")

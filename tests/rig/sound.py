@@ -100,14 +100,15 @@ def mic(qubes, *words, **more):
     return qubes.dom0.run("qvm-mic " + " ".join(words), **more)
 
 
-def wait_listed(qubes, pattern):
+def wait_listed(qubes, pattern, tool="qvm-mic"):
+    """What the pattern's group is in the tool's list."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        found = re.search(pattern, mic(qubes, "list").out, re.M)
+        found = re.search(pattern, qubes.dom0.run([tool, "list"]).out, re.M)
         if found:
             return found[1]
         time.sleep(0.2)
-    raise AssertionError(f"not listed: {mic(qubes, 'list').out} {qubes.logs()}")
+    raise AssertionError(f"not listed: {qubes.dom0.run([tool, 'list']).out} {qubes.logs()}")
 
 
 def attach(qubes, command):
