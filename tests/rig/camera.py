@@ -111,6 +111,13 @@ def ctl(d, node, words, **more):
     return d.run(f"{tools.PATH}/v4l2-ctl -d {node} {words}", **more)
 
 
+def wait_control(d, node, name, value):
+    deadline = time.monotonic() + 5
+    while (out := ctl(d, node, f"--get-ctrl={name}").out.strip()) != f"{name}: {value}":
+        assert time.monotonic() < deadline, f"{out}, and not {value}"
+        time.sleep(0.1)
+
+
 def format_of(d, node):
     """(fourcc, width, height) as programs are told."""
     out = ctl(d, node, "--get-fmt-video").out

@@ -8,7 +8,7 @@ import time
 
 import camera
 import tools
-from camera import JPEG, RAW, Vivid, Webcam, ctl, film, format_of, grab, psnr, virtual, wait_lamp, wait_listed, webcam
+from camera import JPEG, RAW, Vivid, Webcam, ctl, film, format_of, grab, psnr, virtual, wait_control, wait_lamp, wait_listed, webcam
 from qubes import Qubes
 from sound import as_user, start_server
 from sound import virtual as virtual_mic
@@ -36,7 +36,7 @@ def in_use(qubes, name):
 
 
 def test_vivid(rig):
-    """Raw pictures, to the bit; the lamp; what the broker says meanwhile."""
+    """Raw pictures, to the bit; the lamp; what the broker says meanwhile; its controls."""
     qubes = Qubes.of(rig)
     device_qube, work = rig["sys-usb"], rig["work"]
     source = Vivid(device_qube)
@@ -83,6 +83,17 @@ def test_vivid(rig):
     wait_lamp(source, "off", DARK_SECONDS)
     webcam(qubes, "detach", "work", name)
     assert not work.run("ls /sys/devices/virtual/video4linux 2>/dev/null", check=False).out
+    qubes.wait_clean("sys-usb", "work")
+
+    node = f"/dev/{source.node}"
+    ctl(device_qube, node, "--set-ctrl=brightness=99")
+    attach(qubes, "work", name, "-o", "brightness=100", "-o", "power-line=60")
+    wait_control(device_qube, node, "brightness", 255)
+    assert "power-line is left as it is: the camera does not have it" in qubes.log("sys-usb"), qubes.logs()
+    ctl(work, virtual(work, "vivid"), "--set-ctrl=brightness=5", check=False)  # the target has no say in it
+    wait_control(device_qube, node, "brightness", 255)
+    webcam(qubes, "detach", "work", name)
+    wait_control(device_qube, node, "brightness", 99)
     qubes.wait_clean("sys-usb", "work")
     source.unplug()
 
