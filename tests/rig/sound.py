@@ -77,6 +77,11 @@ SUBSYSTEM=="sound", MODE="0666"
     d.run("udevadm control --reload")
 
 
+def detect(d):
+    """The server there uses the cards that there are."""
+    d.run(f"{as_user('pactl list short modules')} | grep -q module-udev-detect || {as_user('pactl load-module module-udev-detect')}")
+
+
 def sing(d, samples):
     """The microphone of the UAC2 gadget that is there hears these (48000 Hz, stereo, 16 bits), again and again, until it goes."""
     d.put("/run/signal", samples, timeout=120)

@@ -7,10 +7,11 @@ import signal
 import time
 
 import camera
+import sound
 import tools
 from camera import JPEG, RAW, Vivid, Webcam, ctl, film, format_of, grab, psnr, virtual, wait_control, wait_lamp, wait_listed, webcam
 from qubes import Qubes
-from sound import as_user, start_server
+from sound import start_server
 from sound import virtual as virtual_mic
 
 LISTED_VIVID = r"^sys-usb:(webcam-[0-9a-f]{8}) .*vivid"
@@ -104,7 +105,7 @@ def test_webcam(rig):
     device_qube, work = rig["sys-usb"], rig["work"]
     for d in (device_qube, work):
         start_server(d)
-    device_qube.run(as_user("pactl load-module module-udev-detect"))
+    sound.detect(device_qube)
     source = Webcam(device_qube)
     name = f"sys-usb:{wait_listed(qubes, LISTED_WEBCAM)}"
     whole = qubes.device(qubes.wait_listed(serial="WEBCAM1"))

@@ -51,7 +51,7 @@ def test_headset(rig):
     device_qube, work = rig["sys-usb"], rig["work"]
     for d in (device_qube, work):
         start_server(d)
-    device_qube.run(as_user("pactl load-module module-udev-detect"))
+    sound.detect(device_qube)
     headset = plug(device_qube)
     whole = qubes.device(qubes.wait_listed(serial=SERIAL))
     part = f"sys-usb:{wait_listed(qubes, MIC)}"
