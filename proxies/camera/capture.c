@@ -221,7 +221,8 @@ static void add_sizes(struct capture *capture, const struct pixels *kind)
 		const struct v4l2_frmsize_stepwise *range = &size.stepwise;
 
 		if (size.type == V4L2_FRMSIZE_TYPE_DISCRETE) {
-			if (size.discrete.width > CAMERA_SIDE_MAX || size.discrete.height > CAMERA_SIDE_MAX)
+			if (size.discrete.width > LIMIT_PICTURE_SIDE_MAX ||
+			    size.discrete.height > LIMIT_PICTURE_SIDE_MAX)
 				continue;
 			mode.width = (uint16_t)size.discrete.width;
 			mode.height = (uint16_t)size.discrete.height;

@@ -12,14 +12,9 @@
 #define NAME_AT (SERIAL_AT + CAMERA_TEXT)
 #define MODES_AT (NAME_AT + CAMERA_TEXT)
 
-static bool is_side(uint16_t pixels)
-{
-	return pixels >= CAMERA_SIDE_MIN && pixels <= CAMERA_SIDE_MAX && pixels % 2 == 0;
-}
-
 bool camera_is_mode(const struct camera_mode *mode)
 {
-	return is_side(mode->width) && is_side(mode->height) && mode->format >= CAMERA_YUYV &&
+	return text_is_side(mode->width) && text_is_side(mode->height) && mode->format >= CAMERA_YUYV &&
 	       mode->format <= CAMERA_I420 && mode->interval_usec >= CAMERA_INTERVAL_MIN &&
 	       mode->interval_usec <= CAMERA_INTERVAL_MAX;
 }

@@ -25,7 +25,7 @@
  *   272  modes              CAMERA_MODES of CAMERA_MODE bytes, zero after the last: no two the same
  *
  * A mode:
- *     0  u16  width         pixels, even, CAMERA_WIDTH_MIN..MAX
+ *     0  u16  width         pixels, text_is_side()
  *     2  u16  height        the same
  *     4  u8   format        enum camera_format, of the frames that cross the channel
  *     5  u8   zero
@@ -65,8 +65,6 @@
 #define CAMERA_HEAD 24u
 #define CAMERA_WANTS 2u /* one on its way, one that can follow at once */
 
-#define CAMERA_SIDE_MIN 16u   /* pixels */
-#define CAMERA_SIDE_MAX 4096u /* 4K at most */
 #define CAMERA_INTERVAL_MIN (USEC_PER_SEC / 120)
 #define CAMERA_INTERVAL_MAX USEC_PER_SEC
 

@@ -48,7 +48,7 @@ def fill(libraries):
             wrapper.write(f"#!/bin/sh\nexec {MOUNT}/lib/{os.path.basename(LOADER)} --library-path {MOUNT}/lib {MOUNT}/programs/{name} \"$@\"\n")
         os.chmod(wrapper.name, 0o755)
     size = int(build.run("du", "-sm", tree).split()[0]) * 11 // 10 + 16
-    build.run("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", tree, f"{IMAGE}.new", f"{size}M")
+    build.run("/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", tree, f"{IMAGE}.new", f"{size}M")
     os.rename(f"{IMAGE}.new", IMAGE)
     shutil.rmtree(tree)
 
