@@ -368,6 +368,9 @@ static void on_session_word(void *userdata, const struct wire_message *message)
 {
 	struct agent *agent = userdata;
 
+	/* A camera's exporter has found it other than it said: no event tells that. */
+	if (message->type == WIRE_FAILED && message->FAILED.outcome == OUTCOME_CHANGED && agent->means.video != NULL)
+		video_ask_again(agent->means.video, true);
 	if (control_is_ready(agent->control))
 		control_send(agent->control, message);
 	else if (message->type == WIRE_ENDED && agent->n_unsaid < ARRAY_SIZE(agent->unsaid))
@@ -473,6 +476,8 @@ static void on_welcome(struct agent *agent, const struct wire_message *message)
 static void on_rescan(struct agent *agent, const struct wire_message *message)
 {
 	agent->list_serial = message->RESCAN.serial;
+	if (agent->means.video != NULL)
+		video_ask_again(agent->means.video, false);
 	want_list(agent, LIST_INTERVAL_USEC); /* first: what the scan finds is in the list, not in events before it */
 	want_scan(agent);
 }

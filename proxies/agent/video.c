@@ -33,7 +33,7 @@ struct node {
 	struct udev_sight sight;
 	char port[LIMIT_PORT_TEXT], parent[LIMIT_PORT_TEXT];
 	struct proxy_camera camera;
-	uint16_t number; /* new when it is another one: as a device number */
+	uint16_t number; /* as a device number: its own as long as it is there, whatever it says of itself */
 };
 
 /* Who asks one node. */
@@ -69,14 +69,27 @@ static void leave_out(struct video *video, struct node *node, const char *reason
 	tell_changed(video);
 }
 
-/* It keeps its number while it says the same. */
+/*
+ * It was not heard. What it said before holds: it may be in use, and a camera that streams may be too busy to answer. Whether that is
+ * still so its exporter looks at.
+ */
+static void miss(struct video *video, struct node *node, const char *reason)
+{
+	if (node->offered)
+		log_notice("/dev/%s was asked once more what it is: %s", node->sight.port, reason);
+	else
+		leave_out(video, node, reason);
+}
+
 static void offer(struct video *video, struct node *node, const struct proxy_camera *camera)
 {
 	if (node->offered && memcmp(&node->camera, camera, sizeof(*camera)) == 0)
 		return;
-	if (++video->last_number == 0)
-		video->last_number = 1;
-	node->number = video->last_number;
+	if (node->number == 0) {
+		if (++video->last_number == 0)
+			video->last_number = 1;
+		node->number = video->last_number;
+	}
 	node->camera = *camera;
 	node->offered = true;
 	node->reason = NULL;
@@ -118,11 +131,11 @@ static void take_answer(struct asker *asker, struct node *node, const siginfo_t 
 	int r = proxy_camera_receive(asker->fd, &camera);
 
 	if (info->si_code != CLD_EXITED || info->si_status != 0)
-		leave_out(asker->video, node, "what asks it has failed");
+		miss(asker->video, node, "what asks it has failed");
 	else if (r == -EPIPE)
 		pass_over(asker->video, node);
 	else if (r != 0 || proxy_camera_receive(asker->fd, &more) != -EPIPE)
-		leave_out(asker->video, node, "what asks it says nonsense");
+		miss(asker->video, node, "what asks it says nonsense");
 	else
 		offer(asker->video, node, &camera);
 }
@@ -145,7 +158,7 @@ static int on_timeout(sd_event_source *source _unused_, uint64_t usec _unused_, 
 
 	give_up(asker);
 	if (node != NULL)
-		leave_out(asker->video, node, "it does not answer");
+		miss(asker->video, node, "it does not answer");
 	return 0;
 }
 
@@ -192,16 +205,19 @@ static void ask(struct asker *asker, struct node *node)
 		pass_over(asker->video, node);
 		return;
 	}
+	if (r == -ESTALE) {
+		leave_out(asker->video, node, "its node is another device's");
+		return;
+	}
 	if (r < 0) {
-		leave_out(asker->video, node,
-			  r == -ESTALE ? "its node is another device's" : "its node cannot be opened");
+		miss(asker->video, node, "its node cannot be opened");
 		return;
 	}
 	r = start_asker(asker, node, fd);
 	if (r == 0)
 		return;
 	end_asker(asker);
-	leave_out(asker->video, node, "camera-proxy could not be started");
+	miss(asker->video, node, "camera-proxy could not be started");
 }
 
 /* One that is asked already, or whose USB device is: it would wait there as well. */
@@ -281,6 +297,16 @@ void video_see(struct video *video, const struct udev_sight *sight)
 	}
 	node->seen = true;
 	node->wanted = node->wanted || sight->event;
+	ask_next(video);
+}
+
+void video_ask_again(struct video *video, bool all)
+{
+	for (size_t i = 0; i < NODES; i++) {
+		struct node *node = &video->nodes[i];
+
+		node->wanted = node->wanted || (node->used && (all || node->reason != NULL));
+	}
 	ask_next(video);
 }
 

@@ -40,6 +40,9 @@ struct video *video_free(struct video *video); /* kills who is asking; NULL is f
 /* Something of UDEV_VIDEO was found, or has happened. */
 void video_see(struct video *video, const struct udev_sight *sight);
 
+/* Asks anew those that are left out, or all: what they said may not be so any more, and no event tells that. */
+void video_ask_again(struct video *video, bool all);
+
 /* Around a look at everything: what is not seen in between is gone. */
 void video_look_begin(struct video *video);
 void video_look_end(struct video *video);
