@@ -11,7 +11,7 @@ from qubes import Qubes
 
 PROXY = "/usr/lib/device-broker/usb-proxy"
 DATA = stick.noise(2 << 20)
-IMAGE = stick.noise(12 << 20, seed=3)
+IMAGE, SLICE = stick.noise(12 << 20, seed=3), 256 << 10
 AUDIT = "/var/lib/device-broker/audit.log"
 # In usb-proxy's place: exporting the device with this serial number hangs for ever; all else is honest.
 HANGS = f"""#!/bin/sh
@@ -98,7 +98,9 @@ def test_broker_killed_in_mid_transfer(rig):
     block = rig["work"].wait_block(serial="COPY")
     before = last_seq(rig)
     session = records(rig, "attached")[-1]["session"]
-    copy = rig["work"].spawn(f"dd if={block} bs=16k iflag=direct 2>/dev/null | sha256sum")
+    # with pauses, so that it lasts on a fast machine too
+    copy = rig["work"].spawn(f"for i in $(seq 0 {len(IMAGE) // SLICE - 1}); do dd if={block} bs=16k count={SLICE >> 14} "
+                             f"skip=$((i * {SLICE >> 14})) iflag=direct 2>/dev/null; usleep 250000; done | sha256sum")
     for life in range(3):
         time.sleep(1)
         assert copy.running, "the copy was over before the broker was killed: give it more to copy"

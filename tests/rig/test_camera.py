@@ -16,6 +16,7 @@ from sound import virtual as virtual_mic
 
 LISTED_VIVID = r"^sys-usb:(webcam-[0-9a-f]{8}) .*vivid"
 LISTED_WEBCAM = r"^sys-usb:(webcam-[0-9a-f]{8}) .*Rig Webcam"
+LISTED_MIC = r"^sys-usb:(mic-[0-9a-f]{8}) .*Microphone: .+ Stereo"
 LABEL = "Rig Webcam: UVC Camera"  # as uvcvideo calls it
 DARK_SECONDS = 2  # seconds within which the lamp must be off
 
@@ -110,10 +111,7 @@ def test_webcam(rig):
     name = f"sys-usb:{wait_listed(qubes, LISTED_WEBCAM)}"
     whole = qubes.device(qubes.wait_listed(serial="WEBCAM1"))
     print("".join(f"# {line}\n" for line in qubes.dom0.run("qvm-device list").out.splitlines() if "sys-usb" in line), end="")
-    deadline = time.monotonic() + 20
-    while "mic-" not in (listed := qubes.dom0.run("qvm-mic list").out):
-        assert time.monotonic() < deadline, f"its microphone is not listed: {listed} {qubes.logs()}"
-        time.sleep(0.2)
+    its_mic = f"sys-usb:{sound.wait_listed(qubes, LISTED_MIC)}"
 
     attach(qubes, "work", name, "--with-mic")
     assert virtual_mic(work)
@@ -127,7 +125,7 @@ def test_webcam(rig):
     assert worst > 35, worst
     picture = f"{rig.dir}/webcam.png"
     camera.photograph(work, node, picture)
-    qubes.dom0.run(f"qvm-mic detach work {re.search(r'(sys-usb:mic-[0-9a-f]+)', listed)[1]}")
+    qubes.dom0.run(f"qvm-mic detach work {its_mic}")
     webcam(qubes, "detach", "work", name)
     assert not virtual_mic(work)
     qubes.wait_clean("sys-usb", "work")

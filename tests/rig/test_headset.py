@@ -84,7 +84,7 @@ def test_headset(rig):
     work.wait_usb(serial=SERIAL)
     assert "snd-usb-audio" not in drivers(device_qube)
     work.wait_for("grep -q USB-Audio /proc/asound/cards")
-    assert "mic-" not in mic(qubes, "list").out
+    assert part not in mic(qubes, "list").out
     refused(mic(qubes, "attach", "personal", part, check=False), "")
     qubes.usb("detach", "work", whole)
     qubes.wait_clean("sys-usb", "work")
