@@ -145,9 +145,9 @@ def film(d, node, n, timeout=120):
 
 
 def photograph(d, node, path):
-    """A PNG on the host of what ffmpeg sees there now."""
+    """A PNG on the host of what ffmpeg sees there now; not of the black picture that is there before the camera's first."""
     tools.lend(d.rig, d.name)
-    d.run(f"{tools.PATH}/ffmpeg -loglevel error -f v4l2 -i {node} -frames:v 1 -update 1 -y /run/picture.png", timeout=120)
+    d.run(f"{tools.PATH}/ffmpeg -loglevel error -f v4l2 -i {node} -vf 'select=gte(n\\,5)' -frames:v 1 -update 1 -y /run/picture.png", timeout=120)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         file.write(d.get("/run/picture.png"))
